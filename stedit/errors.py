@@ -1,0 +1,55 @@
+"""Every exception that stedit raises on purpose.
+
+SteditError                  one sentence for a person: what is wrong and what to do next
+├── InputError               an input file cannot be used; the other inputs of a batch still can
+│   ├── ImageError           not a picture, truncated, empty or too large
+│   └── LatentError          not a latent file, damaged, or made with another model
+├── OutputError              an output cannot be written: no permission, disk full, unknown format
+├── BundleError              a model folder is missing, damaged or of an unknown format version
+│   └── MissingPartError     the model has no such part: a classifier, an editor
+├── AttributeNameError       an attribute that the model does not know
+├── DeviceError              a device or precision that this machine does not offer
+└── UsageError               a request that contradicts itself, such as two inputs for one output
+
+Nothing here imports anything, so that any module may raise any of these.
+"""
+
+
+class SteditError(Exception):
+    """Base of all errors below; `str(error)` is one sentence, ready to be shown to a person."""
+
+
+class InputError(SteditError):
+    """An input file cannot be used."""
+
+
+class ImageError(InputError):
+    """A file is not a picture that can be read: wrong format, truncated, empty or too large."""
+
+
+class LatentError(InputError):
+    """A file is not a latent code, is damaged, or was made with another model."""
+
+
+class OutputError(SteditError):
+    """An output cannot be written."""
+
+
+class BundleError(SteditError):
+    """A model folder is missing, damaged, or of a format version that this stedit does not know."""
+
+
+class MissingPartError(BundleError):
+    """A model is sound but has no such part."""
+
+
+class AttributeNameError(SteditError):
+    """A name is no attribute of the model."""
+
+
+class DeviceError(SteditError):
+    """A device or precision is not available on this machine."""
+
+
+class UsageError(SteditError):
+    """A request contradicts itself, so nothing was done."""
