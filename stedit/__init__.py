@@ -1,0 +1,75 @@
+"""Invert and edit faces (and other domains) with StyleGAN2 and the Style Transformer.
+
+    from stedit import Engine, read_image, write_image
+
+    engine = Engine.from_pretrained("synthface-128")
+    codes = engine.invert(read_image("face.jpg"))
+    write_image("smiling.png", engine.synthesise(engine.edit_by_label(codes, "smile"))[0])
+
+Names are imported when they are first used, so that `import stedit` costs no torch.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from stedit.bundle import Bundle
+    from stedit.engine import Engine
+    from stedit.errors import (
+        AttributeNameError,
+        BundleError,
+        DeviceError,
+        ImageError,
+        InputError,
+        LatentError,
+        MissingPartError,
+        OutputError,
+        SteditError,
+        UsageError,
+    )
+    from stedit.imaging.files import read_image, write_image
+    from stedit.latents import LatentCode
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "AttributeNameError",
+    "Bundle",
+    "BundleError",
+    "DeviceError",
+    "Engine",
+    "ImageError",
+    "InputError",
+    "LatentCode",
+    "LatentError",
+    "MissingPartError",
+    "OutputError",
+    "SteditError",
+    "UsageError",
+    "__version__",
+    "read_image",
+    "write_image",
+]
+
+_HOMES = {
+    "Bundle": "stedit.bundle",
+    "Engine": "stedit.engine",
+    "LatentCode": "stedit.latents",
+    "read_image": "stedit.imaging.files",
+    "write_image": "stedit.imaging.files",
+}
+
+
+def __getattr__(name: str) -> object:
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    value = getattr(import_module(_HOMES.get(name, "stedit.errors")), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})
