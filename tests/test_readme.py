@@ -1,0 +1,55 @@
+"""What the README shows works as it stands there: the Python example, and every `stedit` line of the console blocks."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import stedit
+
+ROOT = Path(__file__).resolve().parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+PYTHON = re.findall(r"^```python\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+CONSOLE = [
+    re.findall(r"^\$ (stedit .*)$", block, flags=re.MULTILINE)
+    for block in re.findall(r"^```console\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+]
+EXAMPLES = [lines for lines in CONSOLE if lines]
+
+pytestmark = pytest.mark.skipif(
+    not (ROOT / "weights/synthface-128/config.json").is_file(), reason="the embedded model is not there yet"
+)
+
+
+@pytest.fixture
+def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The current folder, holding what the examples read and safe to write into."""
+    shutil.copytree(ROOT / "tests/data/faces", tmp_path / "tests/data/faces")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def test_there_are_examples() -> None:
+    assert len(PYTHON) == 1
+    assert len(EXAMPLES) >= 4
+
+
+def test_the_python_example_runs(checkout: Path) -> None:
+    exec(compile(PYTHON[0], "README.md", "exec"), {})
+    assert stedit.read_image(checkout / "smiling.png").shape == (128, 128, 3)
+
+
+@pytest.mark.parametrize("lines", EXAMPLES, ids=lambda lines: lines[0])
+def test_a_console_block_runs_as_typed(lines: list[str], checkout: Path) -> None:
+    environment = {**os.environ, "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    for line in lines:
+        done = subprocess.run(
+            ["bash", "-c", line], cwd=checkout, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, f"{line}\n{done.stderr}"
