@@ -7,6 +7,7 @@ PYTHON ?= $(firstword $(foreach name,python3 python3.13 python3.12 python3.11,\
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 BIN := .venv/bin
 READY := .venv/ready
+PIP = $(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 FACES := tests/data/faces
 DEMO := demo-output
 
@@ -24,19 +25,24 @@ help:
 # torch comes first and alone: where its index cannot be reached, pip falls back on PyPI's build after one short attempt
 # instead of one for every package.
 $(READY): pyproject.toml constraints.txt
-	@test -n "$(PYTHON)" || { echo "stedit needs Python 3.11 or later: install it, or name it with make PYTHON=/path/to/python3"; exit 1; }
-	$(PYTHON) -m venv .venv
-	$(BIN)/pip install --quiet --no-deps --constraint constraints.txt --extra-index-url $(TORCH_INDEX) --retries 1 --timeout 30 torch
-	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	@test -n "$(PYTHON)" || { echo "stedit needs Python 3.11 or later: install it, or say make PYTHON=/path/to/python3"; exit 1; }
+	@echo "Setting up .venv: once, some minutes, about 250 MB to download"
+	@$(PYTHON) -m venv .venv
+	@$(PIP) --no-deps --extra-index-url $(TORCH_INDEX) --retries 1 --timeout 30 torch
+	@$(PIP) --editable '.[dev]'
 	@touch $@
 
 demo: $(READY)
 	$(BIN)/stedit invert $(FACES) --output $(DEMO)/codes --overwrite
-	$(BIN)/stedit reconstruct $(FACES) --output $(DEMO)/reconstruct --sheet --overwrite
-	$(BIN)/stedit edit --attr smile $(FACES) --output $(DEMO)/smile --sheet --overwrite
-	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES) --output $(DEMO)/glasses --sheet --overwrite
+	$(BIN)/stedit reconstruct $(DEMO)/codes/*.safetensors --output $(DEMO)/reconstructed --overwrite
+	$(BIN)/stedit edit --attr smile $(DEMO)/codes/*.safetensors --output $(DEMO)/smile --overwrite
+	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes/*.safetensors --output $(DEMO)/glasses --overwrite
+	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES)/serious.jpg --output $(DEMO)/sheet.png --sheet --overwrite
+	@$(BIN)/python examples/contact_sheet.py $(DEMO)/overview.png $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses
 	@echo
-	@echo "Pictures: $(CURDIR)/$(DEMO)"
+	@echo "All of it at a glance:      $(CURDIR)/$(DEMO)/overview.png"
+	@echo "One edit, step by step:     $(CURDIR)/$(DEMO)/sheet.png"
+	@echo "Pictures and latent codes:  $(CURDIR)/$(DEMO)/"
 
 test: $(READY)
 	$(BIN)/pytest
