@@ -1,0 +1,177 @@
+"""Sizes of every network, as plain dataclasses: what a bundle's `config.json` holds and what the constructors take.
+
+Nothing here imports torch, so sizes can be read and checked before any memory is taken. `from_dict` accepts only
+known fields of the right type within `LIMITS`, since configs come from strangers.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import asdict, dataclass, fields
+from typing import Any, Self
+
+MAX_RESOLUTION = 2048
+MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
+MAX_DEPTH = 128
+
+
+def stylegan2_channels(resolution: int, multiplier: int = 2) -> tuple[int, ...]:
+    """Feature maps at 4, 8, … `resolution` px in StyleGAN2 config-f (Karras et al. 2020): 512 up to 32 px, then halving."""
+    return tuple(min(512, 512 * 32 * multiplier // size) for size in resolutions(resolution))
+
+
+def resolutions(resolution: int) -> tuple[int, ...]:
+    """(4, 8, …, `resolution`), the synthesis blocks of a StyleGAN2 generator."""
+    return tuple(2**k for k in range(2, resolution.bit_length()))
+
+
+def _check_int(name: str, value: int, low: int, high: int) -> None:
+    if not low <= value <= high:
+        raise ValueError(f"{name} is {value}, outside {low}..{high}")
+
+
+def _typed(value: Any, like: str) -> Any:
+    """Return JSON `value` as the annotated type `like`, or raise ValueError: int, float, bool, str or tuple of int."""
+    if like == "int" and type(value) is int:
+        return value
+    if like == "float" and type(value) in (int, float) and math.isfinite(value):
+        return float(value)
+    if like in ("bool", "str") and type(value).__name__ == like:
+        return value
+    if like.startswith("tuple") and isinstance(value, list | tuple) and all(type(item) is int for item in value):
+        return tuple(value)
+    raise ValueError(f"expected {like}, got {value!r}")
+
+
+@dataclass(frozen=True)
+class NetworkConfig:
+    """What the configs share: strict reading from, and writing to, JSON-like dictionaries."""
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Self:
+        """Build from a JSON object. Raises ValueError on unknown fields, wrong types or sizes out of bounds."""
+        types = {field.name: str(field.type) for field in fields(cls)}
+        unknown = sorted(set(values) - set(types))
+        if unknown:
+            raise ValueError(f"unknown field {unknown[0]!r}")
+        return cls(**{name: _typed(value, types[name]) for name, value in values.items()})
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain JSON-ready fields; `from_dict` reverses it."""
+        return asdict(self)
+
+
+@dataclass(frozen=True)
+class GeneratorConfig(NetworkConfig):
+    """A StyleGAN2 generator: mapping network z -> w and synthesis network w -> image."""
+
+    resolution: int = 1024
+    style_dim: int = 512
+    mapping_layers: int = 8
+    channels: tuple[int, ...] = stylegan2_channels(1024)  # at 4, 8, … resolution
+
+    def __post_init__(self) -> None:
+        _check_int("resolution", self.resolution, 8, MAX_RESOLUTION)
+        if self.resolution & (self.resolution - 1):
+            raise ValueError(f"resolution is {self.resolution}, not a power of two")
+        if len(self.channels) != len(resolutions(self.resolution)):
+            raise ValueError(
+                f"channels holds {len(self.channels)} widths for {len(resolutions(self.resolution))} blocks"
+            )
+        _check_int("style_dim", self.style_dim, 1, MAX_WIDTH)
+        _check_int("mapping_layers", self.mapping_layers, 1, MAX_DEPTH)
+        for width in self.channels:
+            _check_int("channels", width, 1, MAX_WIDTH)
+
+    @property
+    def style_count(self) -> int:
+        """Styles N of a W+ code: 18 at 1024 px, 16 at 512, 14 at 256, 12 at 128."""
+        return 2 * len(self.channels)
+
+
+@dataclass(frozen=True)
+class BackboneConfig(NetworkConfig):
+    """An IR-SE residual network (ArcFace, Deng et al. 2019; SE blocks, Hu et al. 2018). Defaults: IR-SE50."""
+
+    stem_width: int = 64
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    blocks: tuple[int, ...] = (3, 4, 14, 3)
+    reduction: int = 16  # of the squeeze-excitation bottleneck
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 4 or len(self.blocks) != 4:
+            raise ValueError("widths and blocks need one entry for each of the four stages")
+        for width in (self.stem_width, *self.widths):
+            _check_int("widths", width, 1, MAX_WIDTH)
+        for count in self.blocks:
+            _check_int("blocks", count, 1, MAX_DEPTH)
+        _check_int("reduction", self.reduction, 1, min(self.widths))
+
+
+@dataclass(frozen=True)
+class EncoderConfig(BackboneConfig):
+    """The style transformer: IR-SE backbone, feature pyramid, three transformer stages over N queries."""
+
+    input_height: int = 256
+    input_width: int = 256
+    style_count: int = 18
+    style_dim: int = 512
+    heads: int = 4
+    feedforward: int = 1024
+    position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("input_height", "input_width"):
+            size = getattr(self, name)
+            _check_int(name, size, 16, MAX_RESOLUTION)
+            if size % 16:
+                raise ValueError(f"{name} is {size}, not a multiple of 16")
+        _check_int("style_count", self.style_count, 1, 64)
+        _check_attention(self.style_dim, self.heads, self.feedforward)
+
+
+@dataclass(frozen=True)
+class ClassifierConfig(NetworkConfig):
+    """The latent classifier: W+ code -> a small embedding and a logit per attribute. Defaults: LCNet-40."""
+
+    style_count: int = 18
+    style_dim: int = 512
+    attributes: int = 40
+    hidden: tuple[int, ...] = (2048, 512)
+    embedding: int = 32
+
+    def __post_init__(self) -> None:
+        _check_int("style_count", self.style_count, 1, 64)
+        _check_int("attributes", self.attributes, 1, 1024)
+        _check_int("hidden layers", len(self.hidden), 1, 8)
+        for width in (self.style_dim, *self.hidden, self.embedding):
+            _check_int("width", width, 1, MAX_WIDTH)
+
+
+@dataclass(frozen=True)
+class EditorConfig(NetworkConfig):
+    """The edit transformer: source code as queries, reference code as keys and values. Defaults: the published layer."""
+
+    style_count: int = 18
+    style_dim: int = 512
+    layers: int = 1
+    heads: int = 4
+    feedforward: int = 1024
+    attributes: int = 0  # edits it is conditioned on; 0 means one unnamed edit, as published
+    doubly_normalised: bool = True  # attention of the paper; the released code uses plain attention
+    residual: bool = True  # predict w' - w_s instead of w'
+
+    def __post_init__(self) -> None:
+        _check_int("style_count", self.style_count, 1, 64)
+        _check_int("layers", self.layers, 1, MAX_DEPTH)
+        _check_int("attributes", self.attributes, 0, 1024)
+        _check_attention(self.style_dim, self.heads, self.feedforward)
+
+
+def _check_attention(width: int, heads: int, feedforward: int) -> None:
+    _check_int("style_dim", width, 1, MAX_WIDTH)
+    _check_int("heads", heads, 1, 64)
+    _check_int("feedforward", feedforward, 1, 4 * MAX_WIDTH)
+    if width % heads:
+        raise ValueError(f"style_dim {width} is not divisible by {heads} heads")

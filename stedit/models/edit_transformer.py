@@ -1,0 +1,49 @@
+"""The edit transformer: give the source code an attribute of the reference code (Hu et al. 2022, section 3.3)."""
+
+from __future__ import annotations
+
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from stedit.models.config import EditorConfig
+from stedit.models.layers import TransformerLayer
+
+
+class EditTransformer(nn.Module):
+    """Source styles as queries, reference styles as keys and values.
+
+    The published network does one edit. With `attributes` > 0 a learned token of the wanted attribute is added to
+    both codes, so that one network serves all edits.
+    """
+
+    def __init__(self, config: EditorConfig) -> None:
+        super().__init__()
+        self.config = config
+        width = config.style_dim
+        self.layers = nn.ModuleList(
+            TransformerLayer(width, config.heads, config.feedforward, doubly_normalised=config.doubly_normalised)
+            for _ in range(config.layers)
+        )
+        if config.attributes:
+            self.source_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
+            self.reference_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
+        if config.residual:
+            self.output = nn.Linear(width, width)  # the layers end in a norm: this frees the size of the change
+            nn.init.zeros_(self.output.weight)
+            nn.init.zeros_(self.output.bias)
+
+    def forward(self, source: Tensor, reference: Tensor, attribute: Tensor | None = None) -> Tensor:
+        """`source`, `reference` (B, N, D); `attribute` (B,) int64 when the network is conditional -> (B, N, D)."""
+        query, memory = source, reference
+        if self.config.attributes:
+            if attribute is None:
+                raise ValueError("this edit transformer needs the index of the wanted attribute")
+            query = query + self.source_condition[attribute]
+            memory = memory + self.reference_condition[attribute]
+        for layer in self.layers:
+            query = layer(query, memory)
+        if self.config.residual:
+            return source + cast(Tensor, self.output(query))
+        return query

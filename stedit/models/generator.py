@@ -1,0 +1,187 @@
+"""StyleGAN2 generator (Karras et al. 2020, config F), written to be fast without compiled operations.
+
+The style scales the activations and demodulation scales the outputs, which equals modulating the weights
+(section 2.2 of the paper) but lets one dense convolution serve the whole batch.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stedit.models.config import GeneratorConfig, resolutions
+from stedit.models.layers import SQRT2, EqualizedLinear, blur, scaled_leaky_relu, upsample
+
+Noise = Literal["const", "random", "none"]
+
+
+class MappingNetwork(nn.Module):
+    """z -> w: an MLP over the normalised z, with the mean of w that truncation needs."""
+
+    mean: Tensor
+
+    def __init__(self, style_dim: int, layers: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList(EqualizedLinear(style_dim, style_dim, lr_multiplier=0.01) for _ in range(layers))
+        self.register_buffer("mean", torch.zeros(style_dim))
+
+    def forward(self, z: Tensor, *, truncation: float = 1.0) -> Tensor:
+        """(…, D) standard normal -> (…, D) in W. `truncation` < 1 pulls w towards the mean."""
+        w = z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
+        for layer in self.layers:
+            w = scaled_leaky_relu(layer(w))
+        return w if truncation == 1 else torch.lerp(self.mean, w, truncation)
+
+    @torch.no_grad()
+    def estimate_mean(self, samples: int = 10_000, seed: int = 0) -> Tensor:
+        """Mean of w over `samples` draws of z, (D,); for checkpoints that lack it."""
+        generator = torch.Generator().manual_seed(seed)
+        z = torch.randn(samples, self.mean.shape[0], generator=generator).to(self.mean)
+        return cast(Tensor, self(z).mean(dim=0))
+
+
+class ModulatedConv2d(nn.Module):
+    """Convolution whose input channels are scaled by a style, with optional 2x upsampling."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, style_dim: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.affine = EqualizedLinear(style_dim, inputs, bias=1.0)
+        self.gain = 1 / math.sqrt(inputs * kernel * kernel)
+        self.up = up
+
+    def forward(self, x: Tensor, w: Tensor) -> tuple[Tensor, Tensor]:
+        """Convolve `x` (B, inputs, H, W) in the style `w` (B, D).
+
+        Returns:
+            The features (B, outputs, H or 2H, W or 2W), and the factors (B, outputs, 1, 1) that demodulate them: left
+            to the caller, who can fuse them with what follows or leave them out.
+        """
+        style = self.affine(w) * self.gain  # (B, inputs)
+        x = x * style[:, :, None, None].to(x.dtype)
+        if self.up:
+            x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
+            x = blur(x, pad=(1, 1), gain=4.0)
+        else:
+            x = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
+        energy = style.float().square() @ self.weight.square().sum(dim=(2, 3)).T  # (B, outputs)
+        return x, torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
+
+
+class SynthesisLayer(nn.Module):
+    """Modulated 3x3 convolution, noise, bias, leaky ReLU."""
+
+    noise: Tensor
+
+    def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int, *, up: bool = False) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(inputs, outputs, 3, style_dim, up=up)
+        self.noise_strength = nn.Parameter(torch.zeros(()))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
+
+    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """`noise` (1 or B, 1, H, W), or None for no noise."""
+        shift = self.bias[:, None, None]
+        if noise is not None:
+            shift = shift + self.noise_strength * noise
+        # the activation's gain commutes with it: applying it to both terms saves a pass over the features
+        x, demodulation = self.conv(x, w)
+        x = torch.addcmul((SQRT2 * shift).to(x.dtype), x, SQRT2 * demodulation)
+        return F.leaky_relu(x, 0.2)
+
+
+class ToRGB(nn.Module):
+    """1x1 modulated convolution to three colours, without demodulation."""
+
+    def __init__(self, inputs: int, style_dim: int) -> None:
+        super().__init__()
+        self.conv = ModulatedConv2d(inputs, 3, 1, style_dim)
+        self.bias = nn.Parameter(torch.zeros(3))
+
+    def forward(self, x: Tensor, w: Tensor) -> Tensor:
+        """(B, inputs, H, W), (B, D) -> (B, 3, H, W)."""
+        x, _ = self.conv(x, w)
+        return x + self.bias[:, None, None].to(x.dtype)
+
+
+class SynthesisBlock(nn.Module):
+    """The layers of one resolution; the first block starts from a learned constant and has one layer only."""
+
+    def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int) -> None:
+        super().__init__()
+        self.layers = nn.ModuleList([SynthesisLayer(outputs, outputs, resolution, style_dim)])
+        if inputs:
+            self.layers.insert(0, SynthesisLayer(inputs, outputs, resolution, style_dim, up=True))
+        self.to_rgb = ToRGB(outputs, style_dim)
+
+
+class Generator(nn.Module):
+    """Mapping network and synthesis network with summed RGB skips."""
+
+    def __init__(self, config: GeneratorConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.mapping = MappingNetwork(config.style_dim, config.mapping_layers)
+        self.constant = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
+        widths = (0, *config.channels)
+        self.blocks = nn.ModuleList(
+            SynthesisBlock(before, after, resolution, config.style_dim)
+            for before, after, resolution in zip(widths, widths[1:], resolutions(config.resolution), strict=False)
+        )
+
+    def forward(
+        self,
+        w: Tensor,
+        *,
+        noise: Noise | Sequence[Tensor] = "const",
+        generator: torch.Generator | None = None,
+        resolution: int | None = None,
+    ) -> Tensor:
+        """Render codes.
+
+        Args:
+            w: (B, N, D) in W+, or (B, D) in W.
+            noise: "const" uses the stored noise maps, "random" draws new ones from `generator`, "none" leaves them
+                out; or one (1 or B, 1, H, W) map for each synthesis layer.
+            resolution: stop at this block, for training that grows; None renders in full.
+
+        Returns:
+            (B, 3, R, R), about [-1, 1], not clamped.
+        """
+        if w.ndim == 2:
+            w = w[:, None].expand(-1, self.config.style_count, -1)
+        x = self.constant.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
+        image: Tensor | None = None
+        given = iter(noise) if not isinstance(noise, str) else None
+        layer_index = 0
+        for block in cast("list[SynthesisBlock]", self.blocks):
+            for layer in cast("list[SynthesisLayer]", block.layers):
+                if given is not None:
+                    layer_noise: Tensor | None = next(given)
+                elif noise == "random":
+                    shape = (w.shape[0], *layer.noise.shape[1:])
+                    layer_noise = torch.randn(shape, generator=generator, device=w.device)
+                else:
+                    layer_noise = layer.noise if noise == "const" else None
+                x = layer(x, w[:, layer_index], layer_noise)
+                layer_index += 1
+            # the RGB layer reads the code of the next block's first layer, so N = layers + 1 (StyleGAN2, appendix B)
+            rgb = block.to_rgb(x, w[:, layer_index])
+            image = rgb if image is None else upsample(image) + rgb
+            if x.shape[-1] == resolution:
+                break
+        assert image is not None  # there is always a 4 px block
+        return image
+
+    def mix(self, z: Sequence[Tensor], crossover: int | None = None, *, truncation: float = 1.0) -> Tensor:
+        """Style mixing: map one or two z (B, D); the second takes over from style `crossover` on. -> (B, N, D)."""
+        codes = [self.mapping(one, truncation=truncation)[:, None].expand(-1, self.config.style_count, -1) for one in z]
+        if len(codes) == 1:
+            return codes[0]
+        return torch.cat([codes[0][:, :crossover], codes[1][:, crossover:]], dim=1)

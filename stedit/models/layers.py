@@ -1,0 +1,141 @@
+"""Building blocks that several networks share: equalised layers, FIR resampling, attention."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's binomial low-pass filter
+SQRT2 = math.sqrt(2.0)  # gain that keeps unit variance through a leaky ReLU of slope 0.2
+
+
+def scaled_leaky_relu(x: Tensor) -> Tensor:
+    """Leaky ReLU of slope 0.2 times sqrt(2), StyleGAN2's activation."""
+    return F.leaky_relu(x, 0.2) * SQRT2
+
+
+class EqualizedLinear(nn.Module):
+    """Linear layer with equalised learning rate (Karras et al. 2018): N(0,1) weights, scaled at run time.
+
+    `lr_multiplier` slows learning of the layer (0.01 in the mapping network).
+    """
+
+    def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, lr_multiplier: float = 1.0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.bias = nn.Parameter(torch.full((outputs,), bias / lr_multiplier))
+        self.weight_gain = lr_multiplier / math.sqrt(inputs)
+        self.bias_gain = lr_multiplier
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(…, inputs) -> (…, outputs)."""
+        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+
+
+class EqualizedConv2d(nn.Module):
+    """Convolution with equalised learning rate, same padding, optional bias."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.bias = nn.Parameter(torch.zeros(outputs))
+        self.gain = 1 / math.sqrt(inputs * kernel * kernel)
+        self.stride = stride
+        self.padding = kernel // 2 if padding is None else padding
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H / stride, W / stride)."""
+        return F.conv2d(x, self.weight * self.gain, self.bias, stride=self.stride, padding=self.padding)
+
+
+def blur(x: Tensor, *, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
+    """Low-pass each channel with the 4x4 FIR [1,3,3,1]; `pad` zeros before and after, both axes. (B, C, H, W).
+
+    Written as two depthwise passes, 8 taps in place of 16.
+    """
+    channels = x.shape[1]
+    taps = torch.tensor(FIR_TAPS, dtype=x.dtype, device=x.device) * (math.sqrt(gain) / sum(FIR_TAPS))
+    column = taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1)
+    row = taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4)
+    x = F.pad(x, (*pad, *pad))
+    x = F.conv2d(x, column, groups=channels, stride=(stride, 1))
+    return F.conv2d(x, row, groups=channels, stride=(1, stride))
+
+
+def upsample(x: Tensor) -> Tensor:
+    """Double the size with the FIR [1,3,3,1]: bilinear interpolation of the zero-padded input. (B,C,H,W) -> (B,C,2H,2W)."""
+    x = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)
+    return x[:, :, 2:-2, 2:-2]
+
+
+class Attention(nn.Module):
+    """Multi-head attention with the parameter names of `nn.MultiheadAttention`.
+
+    `doubly_normalised` takes the softmax over the queries first, then renormalises over the keys (Style Transformer,
+    section 3.3), so that a query which wins no key takes little from the reference.
+    """
+
+    def __init__(self, width: int, heads: int, *, doubly_normalised: bool = False) -> None:
+        super().__init__()
+        self.heads = heads
+        self.doubly_normalised = doubly_normalised
+        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
+        self.in_proj_bias = nn.Parameter(torch.zeros(3 * width))
+        self.out_proj = nn.Linear(width, width)
+        nn.init.xavier_uniform_(self.in_proj_weight)
+        nn.init.zeros_(self.out_proj.bias)
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """Attend from `query` (B, Q, D) to `memory` (B, K, D), keys and values alike -> (B, Q, D)."""
+        q, k, v = self._project(query, memory)
+        if self.doubly_normalised:
+            mixed = self._weights(q, k) @ v
+        else:
+            mixed = F.scaled_dot_product_attention(q, k, v)  # (B, heads, Q, D/heads)
+        return cast(Tensor, self.out_proj(mixed.transpose(1, 2).flatten(2)))
+
+    def weights(self, query: Tensor, memory: Tensor) -> Tensor:
+        """The attention weights themselves, (B, heads, Q, K); rows sum to 1."""
+        q, k, _ = self._project(query, memory)
+        return self._weights(q, k)
+
+    def _project(self, query: Tensor, memory: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        width = query.shape[-1]
+        q = F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width])
+        k, v = F.linear(memory, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
+        split = (self.heads, width // self.heads)
+        return tuple(x.unflatten(-1, split).transpose(1, 2) for x in (q, k, v))  # type: ignore[return-value]  # (B, heads, ·, D/heads)
+
+    def _weights(self, q: Tensor, k: Tensor) -> Tensor:
+        scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, heads, Q, K)
+        if not self.doubly_normalised:
+            return scores.softmax(dim=-1)
+        shares = scores.softmax(dim=-2)
+        return shares / shares.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+
+
+class TransformerLayer(nn.Module):
+    """Post-norm decoder layer: self-attention of the queries, cross-attention to the memory, feed-forward."""
+
+    def __init__(self, width: int, heads: int, feedforward: int, *, doubly_normalised: bool = False) -> None:
+        super().__init__()
+        self.self_attn = Attention(width, heads)
+        self.multihead_attn = Attention(width, heads, doubly_normalised=doubly_normalised)
+        self.linear1 = nn.Linear(width, feedforward)
+        self.linear2 = nn.Linear(feedforward, width)
+        self.norm1 = nn.LayerNorm(width)
+        self.norm2 = nn.LayerNorm(width)
+        self.norm3 = nn.LayerNorm(width)
+
+    def forward(self, query: Tensor, memory: Tensor) -> Tensor:
+        """`query` (B or 1, Q, D), `memory` (B, K, D) -> (B, Q, D).
+
+        Queries shared by the whole batch may come once, as (1, Q, D): their self-attention is then computed once.
+        """
+        query = self.norm1(query + self.self_attn(query, query)).expand(memory.shape[0], -1, -1)
+        query = self.norm2(query + self.multihead_attn(query, memory))
+        return cast(Tensor, self.norm3(query + self.linear2(F.relu(self.linear1(query)))))

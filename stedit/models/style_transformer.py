@@ -1,0 +1,63 @@
+"""The style transformer: image -> W+ code in one pass (Hu et al. 2022, section 3.2)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stedit.models.backbone import Backbone
+from stedit.models.config import EncoderConfig
+from stedit.models.layers import TransformerLayer
+
+
+class StyleTransformer(nn.Module):
+    """N style queries read the image's feature pyramid from coarse to fine.
+
+    The queries are `mapping(z)` of learned z in training; for a trained encoder they are constants, kept as such.
+    """
+
+    mean: Tensor
+
+    def __init__(self, config: EncoderConfig) -> None:
+        super().__init__()
+        if config.widths[-1] != config.style_dim:
+            raise ValueError(
+                f"the last stage is {config.widths[-1]} wide, the styles {config.style_dim}: must be equal"
+            )
+        self.config = config
+        width = config.style_dim
+        self.backbone = Backbone(config)
+        self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
+        self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
+        self.queries = nn.Parameter(torch.randn(config.style_count, width))
+        self.coarse, self.medium, self.fine = (
+            TransformerLayer(width, config.heads, config.feedforward) for _ in range(3)
+        )
+        self.register_buffer("mean", torch.zeros(config.style_count, width))
+        if config.position_embedding:
+            height, wide = config.input_height, config.input_width
+            self.rows = nn.ParameterList(nn.Parameter(torch.randn(width, height // s, 1) * 0.1) for s in (16, 8, 4))
+            self.columns = nn.ParameterList(nn.Parameter(torch.randn(width, 1, wide // s) * 0.1) for s in (16, 8, 4))
+
+    def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the input: coarse, medium, fine."""
+        _, c1, c2, c3 = self.backbone(x)
+        p2 = _upsample_like(c3, c2) + self.lateral_medium(c2)
+        p1 = _upsample_like(p2, c1) + self.lateral_fine(c1)
+        return c3, p2, p1
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Images (B, 3, H, W) in [-1, 1], of the config's input size -> W+ codes (B, N, D)."""
+        query = self.queries[None]  # (1, N, D): the coarse self-attention is the same for every image
+        for level, (stage, features) in enumerate(
+            zip((self.coarse, self.medium, self.fine), self.pyramid(x), strict=True)
+        ):
+            if self.config.position_embedding:
+                features = features + self.rows[level] + self.columns[level]
+            query = stage(query, features.flatten(2).transpose(1, 2))  # memory (B, H*W, D)
+        return query + self.mean
+
+
+def _upsample_like(x: Tensor, target: Tensor) -> Tensor:
+    return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=True)
