@@ -1,0 +1,54 @@
+"""Contact sheets: pictures in a grid under short captions, such as source | reconstruction | edit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from stedit.imaging.files import Pixels
+
+Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+
+
+def sheet(rows: Sequence[Sequence[Pixels]], *, titles: Sequence[str] = (), gap: int = 4) -> Pixels:
+    """Lay uint8 (H, W, 3) pictures out in a grid with `gap` px around each; gives uint8 (H, W, 3).
+
+    Columns are as wide as their widest picture and rows as high as their highest, smaller ones being centred; a row may
+    be short. `titles[i]` stands above column i, shortened to fit. Raises ValueError if there is no picture.
+    """
+    columns = max((len(row) for row in rows), default=0)
+    if columns == 0:
+        raise ValueError("a sheet needs at least one picture")
+    widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(columns)]
+    heights = [max((picture.shape[0] for picture in row), default=0) for row in rows]
+
+    font = ImageFont.load_default(size=min(max(min(widths) // 10, 10), 24))
+    header = round(font.getbbox("Ág", anchor="la")[3]) + gap if any(titles) else 0  # from ascender to descender
+
+    total_height, total_width = header + sum(heights) + gap * (len(rows) + 1), sum(widths) + gap * (columns + 1)
+    canvas = Image.new("RGB", (total_width, total_height), "white")
+    draw = ImageDraw.Draw(canvas)
+    x = gap
+    for i, width in enumerate(widths):
+        if i < len(titles):
+            title = _shorten(titles[i], font, width)
+            draw.text((x + width / 2, gap), title, fill="black", font=font, anchor="ma")
+        y = header + gap
+        for row, height in zip(rows, heights, strict=True):
+            if i < len(row):
+                picture = Image.fromarray(row[i])
+                canvas.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+            y += height + gap
+        x += width + gap
+    return np.array(canvas)
+
+
+def _shorten(title: str, font: Font, width: int) -> str:
+    """Cut the end of a title that is wider than its column, so that it does not run into the next one."""
+    if font.getlength(title) <= width:
+        return title
+    while title and font.getlength(title + "...") > width:
+        title = title[:-1]
+    return title + "..."
