@@ -1,0 +1,391 @@
+"""A model on disk: a folder with `config.json`, one safetensors file for each part, and a model card.
+
+    synthface-128/
+      config.json               format version, name, licence, attributes, and of each part: file, sha256, sizes
+      generator.safetensors     always there; it alone decides what a code means, see `Bundle.fingerprint`
+      encoder.safetensors       pictures -> codes                       may be absent
+      classifier.safetensors    codes -> attributes                     may be absent
+      editor.safetensors        source and reference codes -> codes     may be absent
+      README.md
+
+Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
+no file name may lead out of the folder. Torch is imported only to read or write tensors.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
+
+from safetensors import SafetensorError, safe_open
+
+from stedit.atomic import write_folder
+from stedit.errors import BundleError, MissingPartError, OutputError
+from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+
+if TYPE_CHECKING:
+    import torch
+
+FORMAT = 1
+CONFIG_NAME = "config.json"
+CARD_NAME = "README.md"
+MAX_CONFIG_BYTES = 2**20
+MAX_PART_BYTES = 2**31
+MAX_TENSOR_HEADER_BYTES = 2**22
+MAX_SURE = 100.0  # logit
+
+PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig
+PART_CONFIGS: dict[str, type[PartConfig]] = {
+    "generator": GeneratorConfig,
+    "encoder": EncoderConfig,
+    "classifier": ClassifierConfig,
+    "editor": EditorConfig,
+}
+Alignment = Literal["ffhq", "none"]
+Precision = Literal["float32", "float16", "bfloat16"]
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
+_FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+_STORED_TYPES = {"F32", "F16", "BF16", "I64"}  # I64: the step counters of batch normalisation
+
+_KINDS: dict[type, str] = {
+    int: "a whole number",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}  # in words, for errors
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class AttributeSpec:
+    """An attribute that the classifier knows."""
+
+    name: str
+    """CelebA's name, such as "Wearing_Hat"."""
+    sure: float = 3.0
+    """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A network of a bundle: its file and its sizes."""
+
+    name: str
+    """"generator", "encoder", "classifier" or "editor"."""
+    file: str
+    sha256: str
+    config: dict[str, Any]
+    """Fields of the network's config dataclass (see PART_CONFIGS), already checked against it."""
+    size: int
+    """Of the file, in bytes."""
+    parameters: int
+    """Numbers in its tensors, buffers included."""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A model folder whose `config.json` and tensor headers have been checked; tensors are read on demand."""
+
+    path: Path
+    name: str
+    domain: str
+    """What it was trained on, such as "rendered faces"."""
+    license: str
+    parts: Mapping[str, Part]
+    attributes: tuple[AttributeSpec, ...] = ()
+    """In the order of the classifier's logits."""
+    description: str = ""
+    alignment: Alignment = "none"
+    """How pictures must be cropped before the encoder."""
+    training: Mapping[str, Any] = field(default_factory=dict)
+    """Provenance: data, steps, code version; free-form JSON."""
+
+    @classmethod
+    def load(cls, path: str | Path) -> Bundle:
+        """Read and check everything but the tensors. Raises BundleError."""
+        path = Path(path)
+        if not path.exists():
+            raise BundleError(f"there is no model at {path}: `stedit weights list` shows the models that you have")
+        if not path.is_dir():
+            raise BundleError(f"{path} is a file, but a model is a folder that holds {CONFIG_NAME}: give the folder")
+        try:
+            return _parse(path, _read_config(path))
+        except (ValueError, SafetensorError, OSError) as error:
+            raise BundleError(f"the model {path} cannot be used: {_brief(error)}; get the model again") from error
+
+    @property
+    def fingerprint(self) -> str:
+        """16 hex digits that differ between any two generators: a code fits every model of the same fingerprint."""
+        return hashlib.sha256(self.parts["generator"].sha256.encode()).hexdigest()[:16]
+
+    def verify(self) -> None:
+        """Compare every file with its checksum. Raises BundleError naming the first that differs."""
+        for part in self.parts.values():
+            self._read_checked(part)
+
+    def read_part(self, name: str) -> dict[str, torch.Tensor]:
+        """Read the tensors of a part, on the CPU, floating-point ones as float32, after comparing its file's checksum.
+
+        Raises MissingPartError if the model has no such part, and BundleError if it is damaged.
+        """
+        import torch
+        from safetensors.torch import load
+
+        if name not in self.parts:
+            raise MissingPartError(f"the model {self.name!r} has no {name}: choose another (see `stedit weights list`)")
+        tensors: dict[str, torch.Tensor] = load(self._read_checked(self.parts[name]))
+        return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
+
+    def _read_checked(self, part: Part) -> bytes:
+        file = self.path / part.file
+        try:
+            data = file.read_bytes()
+        except OSError as error:
+            raise BundleError(f"cannot read {file} ({error.strerror}): get the model again") from error
+        if hashlib.sha256(data).hexdigest() != part.sha256:
+            raise BundleError(f"{file} is damaged (its checksum differs): get the model again")
+        return data
+
+    @staticmethod
+    def save(
+        path: str | Path,
+        *,
+        name: str,
+        domain: str,
+        license: str,  # noqa: A002 - the field's name in the format and on the Hub
+        parts: Mapping[str, tuple[PartConfig, Mapping[str, torch.Tensor]]],
+        readme: str,
+        attributes: Sequence[AttributeSpec] = (),
+        description: str = "",
+        alignment: Alignment = "none",
+        training: Mapping[str, Any] | None = None,
+        dtype: Precision = "float16",
+        overwrite: bool = False,
+    ) -> Bundle:
+        """Write networks, given as `{part: (config, state_dict)}`, to the folder `path`, whole or not at all.
+
+        The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32. `overwrite`
+        replaces a folder that holds a bundle and nothing else. Raises OutputError if the folder cannot be written,
+        and BundleError if `load` would refuse the result or a tensor is not finite.
+        """
+        from safetensors.torch import save as encode
+
+        path = Path(path)
+        entries = {}
+        with write_folder(path) as folder:
+            _require_replaceable(path, overwrite=overwrite)
+            for part, (config, tensors) in parts.items():
+                data: bytes = encode(_stored(part, tensors, dtype))
+                (folder / f"{part}.safetensors").write_bytes(data)
+                sha256 = hashlib.sha256(data).hexdigest()
+                entries[part] = {"file": f"{part}.safetensors", "sha256": sha256, "config": config.to_dict()}
+            values = {
+                "format": FORMAT,
+                "name": name,
+                "domain": domain,
+                "license": license,
+                "description": description,
+                "alignment": alignment,
+                "training": dict(training or {}),
+                "attributes": [asdict(attribute) for attribute in attributes],
+                "parts": entries,
+            }
+            (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
+            (folder / CARD_NAME).write_text(readme, encoding="utf-8")
+            try:
+                bundle = _parse(folder, _read_config(folder))
+            except ValueError as error:
+                raise BundleError(f"cannot save the model {path}: {_brief(error)}") from error
+        return replace(bundle, path=path)
+
+
+def embedded_bundles() -> dict[str, Path]:
+    """The models that come with stedit, by name: `weights/` in a source tree, `stedit/_weights/` in a wheel."""
+    package = Path(__file__).resolve().parent
+    folders = sorted((*package.glob("_weights/*"), *package.parent.glob("weights/*")))
+    return {folder.name: folder for folder in folders if (folder / CONFIG_NAME).is_file()}
+
+
+def find_bundle(name_or_path: str | Path) -> Path:
+    """The folder of an embedded model, or the folder given. Raises BundleError, listing the embedded models."""
+    embedded = embedded_bundles()
+    if str(name_or_path) in embedded:
+        return embedded[str(name_or_path)]
+    if (path := Path(name_or_path)).is_dir():
+        return path
+    names = ", ".join(embedded) or "none"
+    raise BundleError(f"there is no model {str(name_or_path)!r}: give a model folder or an embedded model ({names})")
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    with _inside(path, CONFIG_NAME).open("rb") as file:
+        text = file.read(MAX_CONFIG_BYTES + 1)
+    if len(text) > MAX_CONFIG_BYTES:
+        raise ValueError(f"{CONFIG_NAME} is larger than {MAX_CONFIG_BYTES // 2**20} MB")
+    try:
+        values = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{CONFIG_NAME} is not JSON ({error})") from error
+    if not isinstance(values, dict):
+        raise ValueError(f"{CONFIG_NAME} holds no JSON object")  # noqa: TRY004 - the one type for damage
+    return values
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """The file `name` of `folder`, unless there is none or it is a link to somewhere else."""
+    file = folder / name
+    if not file.is_file():
+        raise ValueError(f"{name} is missing")
+    if file.resolve().parent != folder.resolve():
+        raise ValueError(f"{name} is a link that leads out of the folder")
+    return file
+
+
+def _parse(path: Path, values: dict[str, Any]) -> Bundle:
+    """Check every field of `config.json` and the tensor headers. Raises ValueError, SafetensorError or OSError."""
+    if (version := _get(values, "format", int)) != FORMAT:
+        raise ValueError(f"it is of the format version {version}, and this stedit reads {FORMAT}, so upgrade stedit")
+    alignment = _get(values, "alignment", str)
+    if alignment not in get_args(Alignment):
+        raise ValueError(f"'alignment' is {alignment!r}, none of {', '.join(get_args(Alignment))}")
+    bundle = Bundle(
+        path=path,
+        name=_matching(values, "name", _NAME),
+        domain=_text(values, "domain"),
+        license=_text(values, "license"),
+        description=_text(values, "description"),
+        alignment=cast("Alignment", alignment),
+        training=_get(values, "training", dict),
+        attributes=tuple(_parse_attribute(item) for item in _get(values, "attributes", list)),
+        parts={name: _parse_part(path, name, part) for name, part in _get(values, "parts", dict).items()},
+    )
+    _require_agreement(bundle)
+    return bundle
+
+
+def _parse_attribute(values: object) -> AttributeSpec:
+    if not isinstance(values, dict):
+        raise ValueError("'attributes' holds something other than objects")  # noqa: TRY004 - see _read_config
+    sure = values.get("sure", AttributeSpec.sure)
+    if type(sure) not in (int, float) or not 0 < sure <= MAX_SURE:
+        raise ValueError(f"'sure' is {sure!r}, not a number above 0 and up to {MAX_SURE}")
+    return AttributeSpec(_matching(values, "name", _NAME), float(sure))
+
+
+def _parse_part(path: Path, name: str, values: object) -> Part:
+    if name not in PART_CONFIGS:
+        raise ValueError(f"{name!r} is none of the parts {', '.join(PART_CONFIGS)}")
+    if not isinstance(values, dict):
+        raise ValueError(f"the part {name} is no object")  # noqa: TRY004 - see _read_config
+    config = _get(values, "config", dict)
+    try:
+        PART_CONFIGS[name].from_dict(config)
+    except ValueError as error:
+        raise ValueError(f"the sizes of the {name} are wrong ({error})") from error
+    file = _inside(path, _matching(values, "file", _FILE))
+    return Part(
+        name=name,
+        file=file.name,
+        sha256=_matching(values, "sha256", _SHA256),
+        config=config,
+        size=file.stat().st_size,
+        parameters=_count_parameters(file),
+    )
+
+
+def _count_parameters(file: Path) -> int:
+    """From the header alone, which safetensors compares with the size of the file."""
+    if file.stat().st_size > MAX_PART_BYTES:
+        raise ValueError(f"{file.name} is larger than {MAX_PART_BYTES // 2**30} GB")
+    with file.open("rb") as opened:
+        header_bytes = int.from_bytes(opened.read(8), "little")
+    if header_bytes > MAX_TENSOR_HEADER_BYTES:
+        raise ValueError(f"{file.name} claims a header of {header_bytes} bytes")
+    try:
+        with safe_open(file, framework="numpy") as tensors:
+            slices = [tensors.get_slice(key) for key in tensors.keys()]  # noqa: SIM118 - it is no dict
+            if not {tensor.get_dtype() for tensor in slices} <= _STORED_TYPES:
+                raise ValueError(f"{file.name} holds tensors of a type other than {', '.join(sorted(_STORED_TYPES))}")
+            return sum(math.prod(tensor.get_shape()) for tensor in slices)
+    except SafetensorError as error:
+        raise ValueError(f"{file.name} is damaged ({error})") from error
+
+
+def _require_agreement(bundle: Bundle) -> None:
+    if "generator" not in bundle.parts:
+        raise ValueError("it has no generator")
+    configs = {name: PART_CONFIGS[name].from_dict(part.config) for name, part in bundle.parts.items()}
+    shapes = {name: (config.style_count, config.style_dim) for name, config in configs.items()}
+    for name, (count, dim) in shapes.items():
+        if (count, dim) != shapes["generator"]:
+            raise ValueError(f"the {name} is for codes of {count} x {dim}, the generator for {shapes['generator']}")
+    names = [attribute.name.casefold() for attribute in bundle.attributes]
+    if len(set(names)) < len(names):
+        raise ValueError("two of its attributes have the same name")
+    classifier = configs.get("classifier")
+    if isinstance(classifier, ClassifierConfig) and classifier.attributes != len(names):
+        raise ValueError(f"the classifier gives {classifier.attributes} attributes, but {len(names)} are named")
+
+
+def _require_replaceable(path: Path, *, overwrite: bool) -> None:
+    if not path.exists():
+        return
+    found = {file.name for file in path.iterdir()}
+    if found and not overwrite:
+        raise OutputError(f"cannot write {path}: it exists already, so choose another folder")
+    if foreign := found - {CONFIG_NAME, CARD_NAME, *(f"{part}.safetensors" for part in PART_CONFIGS)}:
+        raise OutputError(f"cannot replace {path}: it holds {min(foreign)!r}, which is no part of a model")
+
+
+def _stored(part: str, tensors: Mapping[str, torch.Tensor], dtype: Precision) -> dict[str, torch.Tensor]:
+    import torch
+
+    stored = {}
+    for key, tensor in tensors.items():
+        kept = tensor.detach().cpu().clone(memory_format=torch.contiguous_format)  # clone: tied tensors share memory
+        if not torch.isfinite(kept).all():
+            raise BundleError(f"the tensor {key!r} of the {part} holds numbers that are not finite: training diverged")
+        if kept.is_floating_point():
+            narrow = kept.to(getattr(torch, dtype))
+            kept = narrow if torch.isfinite(narrow).all() else kept.float()
+        stored[key] = kept
+    return stored
+
+
+def _get(values: dict[str, Any], key: str, kind: type[T]) -> T:
+    if key not in values:
+        raise ValueError(f"{key!r} is missing in {CONFIG_NAME}")
+    value = values[key]
+    if type(value) is not kind:  # isinstance would take true for 1
+        raise ValueError(f"{key!r} in {CONFIG_NAME} is not {_KINDS[kind]}")
+    return value
+
+
+def _text(values: dict[str, Any], key: str) -> str:
+    """Text that is safe to print: control characters could rewrite a terminal."""
+    text = _get(values, key, str)
+    if not text.replace("\n", "").isprintable():
+        raise ValueError(f"{key!r} in {CONFIG_NAME} holds control characters")
+    return text
+
+
+def _matching(values: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str:
+    text = _get(values, key, str)
+    if not pattern.fullmatch(text):
+        raise ValueError(f"{key!r} in {CONFIG_NAME} is {text!r}, which is not allowed")
+    return text
+
+
+def _brief(error: Exception) -> str:
+    """The error as part of a sentence; it may quote a stranger's file at length."""
+    text = " ".join(str(error).split())
+    return text if len(text) <= 300 else text[:300] + "..."
