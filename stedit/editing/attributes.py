@@ -1,0 +1,85 @@
+"""Names of attributes: CelebA's, the friendly ones people type, and which attributes change together by definition."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+
+from stedit.errors import AttributeNameError
+
+# friendly name -> (CelebA name, sign); -1 where CelebA names the absence
+ALIASES: dict[str, tuple[str, int]] = {
+    "smile": ("Smiling", 1),
+    "mouth-open": ("Mouth_Slightly_Open", 1),
+    "open-mouth": ("Mouth_Slightly_Open", 1),
+    "glasses": ("Eyeglasses", 1),
+    "beard": ("No_Beard", -1),
+    "shaved": ("No_Beard", 1),
+    "stubble": ("5_o_Clock_Shadow", 1),
+    "moustache": ("Mustache", 1),
+    "blond": ("Blond_Hair", 1),
+    "blonde": ("Blond_Hair", 1),
+    "grey-hair": ("Gray_Hair", 1),
+    "curly-hair": ("Wavy_Hair", 1),
+    "hat": ("Wearing_Hat", 1),
+    "lipstick": ("Wearing_Lipstick", 1),
+    "makeup": ("Heavy_Makeup", 1),
+    "pale": ("Pale_Skin", 1),
+    "blush": ("Rosy_Cheeks", 1),
+    "old": ("Young", -1),
+    "eye-bags": ("Bags_Under_Eyes", 1),
+    "man": ("Male", 1),
+    "woman": ("Male", -1),
+}
+
+# Attributes of one group describe the same thing, so that changing one may, or must, change the others.
+GROUPS: tuple[frozenset[str], ...] = (
+    frozenset({"Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Bald"}),
+    frozenset({"No_Beard", "Goatee", "Mustache", "5_o_Clock_Shadow", "Sideburns"}),
+    frozenset({"Straight_Hair", "Wavy_Hair", "Bald"}),
+    frozenset({"Bald", "Bangs", "Receding_Hairline", "Wearing_Hat"}),
+    frozenset({"Smiling", "High_Cheekbones", "Narrow_Eyes"}),
+    frozenset({"Heavy_Makeup", "Wearing_Lipstick", "Rosy_Cheeks"}),
+    frozenset({"Chubby", "Double_Chin", "Oval_Face", "High_Cheekbones"}),
+    frozenset({"Big_Lips", "Pointy_Nose", "Big_Nose"}),
+)
+
+
+def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
+    """The CelebA name, and +1 or -1 for with or without, of what a person typed.
+
+    Takes CelebA's names in any case, with "-", "_" or spaces, the friendly names of `ALIASES`, and either with "no-"
+    before it. Raises AttributeNameError, with the nearest names, if `known` does not hold it.
+    """
+    plain = {_plain(item): (item, 1) for item in known}
+    plain |= {alias: meaning for alias, meaning in ALIASES.items() if meaning[0] in known}
+    wanted = _plain(name)
+    if wanted in plain:
+        return plain[wanted]
+    if wanted.startswith("no-") and wanted[3:] in plain:
+        attribute, sign = plain[wanted[3:]]
+        return attribute, -sign
+    if not known:
+        raise AttributeNameError(f"the model knows no attributes, so {name!r} cannot be edited: choose another model")
+    near = difflib.get_close_matches(wanted.removeprefix("no-"), plain, n=3, cutoff=0.5)
+    hint = f"did you mean {' or '.join(near)}? " if near else ""
+    raise AttributeNameError(f"unknown attribute {name!r}: {hint}The model knows {', '.join(sorted(known))}")
+
+
+def related(attribute: str) -> frozenset[str]:
+    """The attributes that an edit of `attribute` is free to change: all that share a group with it, and itself."""
+    return frozenset({attribute}).union(*(group for group in GROUPS if attribute in group))
+
+
+def friendly_name(attribute: str, sign: int) -> str:
+    """The shortest of the names that `resolve_attribute` reads as (attribute, sign); for file names and titles."""
+    names = [alias for alias, meaning in ALIASES.items() if meaning == (attribute, sign)]
+    if names:
+        return names[0]
+    if sign < 0:
+        return f"no-{friendly_name(attribute, 1)}"
+    return _plain(attribute)
+
+
+def _plain(name: str) -> str:
+    return name.strip().lower().replace("_", "-").replace(" ", "-")
