@@ -1,0 +1,25 @@
+"""The tree of errors is what its drawing says."""
+
+from __future__ import annotations
+
+from stedit import errors
+
+
+def drawn_tree() -> dict[str, str]:
+    """Child -> parent, read from the drawing at the top of the module."""
+    parents: dict[str, str] = {}
+    branch: list[str] = []  # the last name on every level
+    for line in (errors.__doc__ or "").splitlines():
+        name = line.lstrip("│├└─ ").split(" ")[0]
+        if not name.endswith("Error"):
+            continue
+        depth = line.index(name) // 4
+        branch[depth:] = [name]
+        parents[name] = branch[depth - 1] if depth else "Exception"
+    return parents
+
+
+def test_the_drawing_shows_the_classes() -> None:
+    classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
+    assert drawn_tree() == {name: value.__base__.__name__ for name, value in classes.items()}
+    assert len(classes) == 10
