@@ -34,9 +34,9 @@ $(READY): pyproject.toml constraints.txt
 
 demo: $(READY)
 	$(BIN)/stedit invert $(FACES) --output $(DEMO)/codes --overwrite
-	$(BIN)/stedit reconstruct $(DEMO)/codes/*.safetensors --output $(DEMO)/reconstructed --overwrite
-	$(BIN)/stedit edit --attr smile $(DEMO)/codes/*.safetensors --output $(DEMO)/smile --overwrite
-	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes/*.safetensors --output $(DEMO)/glasses --overwrite
+	$(BIN)/stedit reconstruct $(DEMO)/codes --output $(DEMO)/reconstructed --overwrite
+	$(BIN)/stedit edit --attr smile $(DEMO)/codes --output $(DEMO)/smile --overwrite
+	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes --output $(DEMO)/glasses --overwrite
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES)/serious.jpg --output $(DEMO)/sheet.png --sheet --overwrite
 	@$(BIN)/python examples/contact_sheet.py $(DEMO)/overview.png $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses
 	@echo
@@ -44,8 +44,9 @@ demo: $(READY)
 	@echo "One edit, step by step:     $(CURDIR)/$(DEMO)/sheet.png"
 	@echo "Pictures and latent codes:  $(CURDIR)/$(DEMO)/"
 
+# one torch thread for each worker: more would fight over the cores and take three times as long
 test: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check
