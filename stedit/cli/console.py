@@ -1,0 +1,138 @@
+"""What a person or a program sees: results go to stdout, everything else to stderr; errors become sentences here."""
+
+from __future__ import annotations
+
+import json
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from stedit.cli.options import TalkOptions
+from stedit.errors import AttributeNameError, SteditError, UsageError
+
+if TYPE_CHECKING:
+    from rich.console import Console as RichConsole
+
+    from stedit.cli.progress import Progress
+
+DONE, FAILED, USAGE, NOTHING_TO_DO, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes: all done, some inputs failed, wrong request, nothing to do, Ctrl-C."""
+
+
+def exit_code(error: BaseException) -> int:
+    """Return the exit code of a command that `error` ended."""
+    if isinstance(error, KeyboardInterrupt):
+        return INTERRUPTED
+    return USAGE if isinstance(error, UsageError | AttributeNameError) else FAILED
+
+
+def sentence(error: BaseException, about: str = "") -> str:
+    """Say what went wrong; an unforeseen error is put down to `about`, an input, and says how to learn more."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: what is written is whole, so give the same command again to go on"
+    if isinstance(error, SteditError):
+        return str(error)
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    where = f"{about}: " if about else ""
+    return f"{where}unexpected {type(error).__name__}: {first_line} (run again with --debug to see where)"
+
+
+@dataclass
+class Record:
+    """What became of one input."""
+
+    input: str
+    output: str | None = None
+    status: Literal["done", "skipped", "planned", "failed"] = "done"
+    seconds: float = 0.0
+    notes: tuple[str, ...] = ()
+    details: dict[str, Any] = field(default_factory=dict)  # what only some commands tell: attributes, strength
+    text: str = ""  # what a person reads on stdout
+    cause: Exception | None = None  # of a failure
+
+    @classmethod
+    def failed(cls, name: str, cause: Exception) -> Self:
+        """Record that nothing came of the input `name`."""
+        return cls(name, status="failed", cause=cause)
+
+    def to_json(self) -> str:
+        """One line of JSON; `error` and `output` are null where there is none."""
+        return json.dumps(
+            {
+                "input": self.input,
+                "output": self.output,
+                "status": self.status,
+                "error": None if self.cause is None else sentence(self.cause),
+                "seconds": round(self.seconds, 4),
+                "notes": self.notes,
+                **self.details,
+            }
+        )
+
+
+class Console:
+    """The one way out of every command."""
+
+    def __init__(self, talk: TalkOptions) -> None:
+        self.json = talk.json
+        self.verbose = talk.verbose and not talk.quiet
+        self._quiet = talk.quiet
+        self._debug = talk.debug
+
+    def report(self, record: Record) -> None:
+        """Tell what became of one input: the result on stdout, notes and an error on stderr."""
+        for note in record.notes:
+            self.note(f"{record.input}: {note}")
+        if record.cause is not None:
+            self.error(record.cause, record.input)
+        text = record.to_json() if self.json else record.text
+        if text:
+            self.result(text)
+
+    def result(self, text: str) -> None:
+        """Print to stdout, at once, since a program may be waiting at the other end of a pipe."""
+        sys.stdout.write(f"{text}\n")
+        sys.stdout.flush()
+
+    def data(self, values: dict[str, Any]) -> None:
+        """Print one line of JSON to stdout."""
+        self.result(json.dumps(values))
+
+    def note(self, text: str) -> None:
+        """Tell a person something worth knowing."""
+        if not self._quiet:
+            self._stderr.print(text)
+
+    def detail(self, text: str) -> None:
+        """Tell a person who asked for more."""
+        if self.verbose:
+            self._stderr.print(text, style="dim")
+
+    def error(self, error: BaseException, about: str = "") -> None:
+        """Tell what went wrong, in one sentence; with --debug, where as well."""
+        if self._debug:
+            self._stderr.print("".join(traceback.format_exception(error)).rstrip(), style="dim")
+        self._stderr.print("error: ", style="bold red", end="")
+        self._stderr.print(sentence(error, about))
+
+    @contextmanager
+    def progress(self, total: int, verb: str) -> Iterator[Progress | None]:
+        """Show a bar while the block runs; gives None where no person is watching."""
+        if self._quiet or not self._stderr.is_terminal:
+            yield None
+            return
+        from stedit.cli.progress import Progress
+
+        with Progress(self._stderr, total, verb) as progress:
+            yield progress
+
+    @cached_property
+    def _stderr(self) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        # Text is data: file names may hold brackets and colons, and must not be wrapped at 80 columns in a log.
+        return RichConsole(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -1,0 +1,89 @@
+"""What the edit commands do with a batch: edit its codes, and show or keep the result as it was asked for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from stedit.cli.batch import Batch, Codes, Product, draw, side_by_side, to_latent
+from stedit.cli.options import RenderOptions
+from stedit.engine import Engine
+from stedit.imaging.files import Pixels
+from stedit.latents import LatentCode
+
+
+@dataclass(frozen=True)
+class Editor:
+    """Turns a batch into its edits: pictures, strips of several strengths, sheets, or codes."""
+
+    engine: Engine
+    render: RenderOptions
+    reference: Batch | None
+    name: str  # of the edit, as in file names
+    names: Sequence[str]  # of the attributes, as in "no-glasses"
+    attributes: Sequence[str]  # the same in CelebA's words
+    strengths: Sequence[float]
+    latent: bool
+    sheet: bool
+    tell: bool  # somebody wants to know what the classifier makes of it
+
+    def __call__(self, batch: Batch) -> Sequence[Product]:
+        """Edit every code of `batch` at every strength. Raises MissingPartError and AttributeNameError."""
+        edits = [self._edited(batch.codes, strength) for strength in self.strengths]
+        made: Sequence[Pixels | LatentCode]
+        if self.latent:
+            pairs = zip(edits[0], batch.sources, strict=True)
+            made = [to_latent(self.engine, code, source, f"edit {self.name}") for code, source in pairs]
+        else:
+            columns = [*self._columns_before(batch), *self._columns(edits)]
+            made = [side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
+        details = self._details(batch.codes, edits)
+        return [Product(one, detail, _in_words(detail)) for one, detail in zip(made, details, strict=True)]
+
+    def _edited(self, codes: Codes, strength: float) -> Codes:
+        if self.reference is None:
+            return self.engine.edit_by_label(codes, self.names, strength=strength)
+        return self.engine.edit_by_reference(codes, self.reference.codes, self.names, strength=strength)
+
+    def _columns_before(self, batch: Batch) -> Iterator[tuple[str, Sequence[Pixels | None]]]:
+        """What a sheet shows on the left of the edits."""
+        if not self.sheet:
+            return
+        yield "source", batch.shown
+        yield "reconstruction", draw(self.engine, batch.codes, self.render)
+        if self.reference:
+            picture = self.reference.shown[0]
+            if picture is None:  # it is a latent file
+                picture = draw(self.engine, self.reference.codes, self.render)[0]
+            yield "reference", [picture] * len(batch.sources)
+
+    def _columns(self, edits: Sequence[Codes]) -> Iterator[tuple[str, Sequence[Pixels]]]:
+        for strength, codes in zip(self.strengths, edits, strict=True):
+            title = f"{strength:g}" if len(self.strengths) > 1 else " + ".join(self.names)
+            yield title, draw(self.engine, codes, self.render)
+
+    def _details(self, codes: Codes, edits: Sequence[Codes]) -> list[dict[str, Any]]:
+        """For each image, how probable the edited attributes were to the classifier, and are at each strength."""
+        if not (self.tell and self.engine.attributes):
+            return [{} for _ in codes]
+        before = self.engine.classify(codes)  # (B, K)
+        after = [self.engine.classify(edit) for edit in edits]
+        places = {name: self.engine.attributes.index(name) for name in self.attributes}
+        return [
+            {
+                "strength": list(self.strengths),
+                "before": {name: round(float(before[i, k]), 4) for name, k in places.items()},
+                "after": {name: [round(float(edit[i, k]), 4) for edit in after] for name, k in places.items()},
+            }
+            for i in range(len(codes))
+        ]
+
+
+def _in_words(detail: dict[str, Any]) -> str:
+    """`Smiling 0.02 -> 0.97`, or nothing if nobody asked."""
+    changes = [
+        f"{name} {before:.2f} -> {', '.join(f'{after:.2f}' for after in detail['after'][name])}"
+        for name, before in detail.get("before", {}).items()
+    ]
+    return "; ".join(changes)

@@ -1,0 +1,101 @@
+"""`stedit invert`: pictures to latent codes; `stedit reconstruct`: the pictures that their codes stand for."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from stedit.cli.console import Console
+from stedit.cli.options import (
+    FileOptions,
+    Inputs,
+    ModelOptions,
+    PictureFormat,
+    RenderOptions,
+    Sheet,
+    TalkOptions,
+    spread,
+)
+
+if TYPE_CHECKING:
+    from stedit.cli.batch import Batch, Product, Work
+    from stedit.engine import Engine
+
+
+@spread
+def invert(inputs: Inputs, files: FileOptions, model: ModelOptions, talk: TalkOptions) -> int:
+    """Find the latent code of each picture: face.png gives face.latent.safetensors.
+
+    Every other command takes a latent file in place of a picture, and need not look at the picture again.
+
+    [bold]Examples[/]
+    stedit invert face.png
+    stedit invert -r photos -o codes          [dim]# the tree of photos, mirrored in codes[/]
+    stedit invert - -o face.latent.safetensors < face.png
+    """
+    from stedit.bundle import Bundle, find_bundle
+    from stedit.cli.batch import Product, to_latent, write_all
+    from stedit.cli.plan import Target, make_plan
+
+    bundle = Bundle.load(find_bundle(model.model))
+    target = Target.parse(files.output, None, ("latent",))
+    plan = make_plan(inputs, "", target, files, [attribute.name for attribute in bundle.attributes])
+
+    def start(engine: Engine) -> Work:
+        return lambda batch: [
+            Product(to_latent(engine, code, source, "encoder"))
+            for code, source in zip(batch.codes, batch.sources, strict=True)
+        ]
+
+    return write_all(plan, target, start, verb="Inverting", files=files, model=model, console=Console(talk))
+
+
+@spread
+def reconstruct(
+    inputs: Inputs,
+    files: FileOptions,
+    model: ModelOptions,
+    render: RenderOptions,
+    talk: TalkOptions,
+    format_: PictureFormat = None,
+    sheet: Sheet = False,
+) -> int:
+    """Draw each picture again from its latent code: face.png gives face.reconstruct.png.
+
+    It shows what the model sees in a picture, and so what an edit can keep of it.
+
+    [bold]Examples[/]
+    stedit reconstruct face.png --sheet       [dim]# source and reconstruction side by side[/]
+    stedit reconstruct face.latent.safetensors
+    stedit reconstruct - < face.png > again.png
+    """
+    from stedit.bundle import Bundle, find_bundle
+    from stedit.cli.batch import Product, draw, side_by_side, write_all
+    from stedit.cli.plan import Target, make_plan
+
+    bundle = Bundle.load(find_bundle(model.model))
+    target = Target.parse(files.output, format_, ("png", "jpg", "webp"))
+    what = "reconstruct.sheet" if sheet else "reconstruct"
+    plan = make_plan(inputs, what, target, files, [attribute.name for attribute in bundle.attributes])
+
+    def start(engine: Engine) -> Work:
+        def work(batch: Batch) -> Sequence[Product]:
+            pairs = zip(batch.shown, draw(engine, batch.codes, render), strict=True)
+            if sheet:
+                return [
+                    Product(side_by_side([("source", source), ("reconstruction", again)])) for source, again in pairs
+                ]
+            return [Product(again) for _, again in pairs]
+
+        return work
+
+    return write_all(
+        plan,
+        target,
+        start,
+        verb="Reconstructing",
+        files=files,
+        model=model,
+        console=Console(talk),
+        keep_pictures=sheet,
+    )

@@ -1,0 +1,109 @@
+"""The `stedit` command: which commands there are, and how errors end it."""
+
+from __future__ import annotations
+
+import io
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from stedit import __version__
+from stedit.cli import attributes, edit, invert, weights
+from stedit.cli.console import Console, exit_code
+from stedit.cli.options import DEBUG, TalkOptions
+from stedit.errors import UsageError
+
+
+@contextmanager
+def _ending_in_a_sentence(context: Any) -> Iterator[None]:
+    """Turn whatever the block raises into one sentence on stderr and an exit code."""
+    try:
+        yield
+    except (typer.Exit, typer.Abort, BrokenPipeError):
+        raise  # an end that is no error, or of which there is nobody left to tell
+    except (Exception, KeyboardInterrupt) as error:
+        if isinstance(error, typer.TyperException):
+            error = _usage_error(error)
+        if str(error) or not isinstance(error, UsageError):  # it is empty where help was asked for
+            Console(TalkOptions(debug=context.meta.get(DEBUG, False))).error(error)
+        raise typer.Exit(exit_code(error)) from error
+
+
+def _usage_error(error: typer.TyperException) -> UsageError:
+    """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
+    text = error.format_message().strip().rstrip(".")
+    context = getattr(error, "ctx", None)
+    where = f": see {context.command_path} --help" if context and text else ""
+    return UsageError(text[:1].lower() + text[1:] + where)
+
+
+class _Group(TyperGroup):
+    """Typer's group, whose errors, and those of all its commands, end in a sentence."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        with _ending_in_a_sentence(ctx):
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: Any) -> Any:
+        with _ending_in_a_sentence(ctx):
+            return super().invoke(ctx)
+
+
+app = typer.Typer(
+    name="stedit",
+    cls=_Group,
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        typer.echo(f"stedit {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def stedit(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Edit faces: find the latent code of a picture, change it, and draw it again.
+
+    [bold]Examples[/]
+    stedit edit --attr smile face.png                      [dim]# writes face.smile.png[/]
+    stedit edit --attr glasses --ref jane.png face.png     [dim]# Jane's glasses[/]
+    stedit edit --attr smile --sheet -r photos -o smiling  [dim]# a whole tree, before and after[/]
+    stedit attributes face.png                             [dim]# what the model sees[/]
+
+    Results go to standard output, all else to standard error. Exit codes: 0 all done, 1 some inputs failed,
+    2 wrong request, 3 nothing to do, 130 interrupted.
+    """
+
+
+app.command("edit")(edit.edit)
+app.command("label-edit")(edit.label_edit)
+app.command("reference-edit")(edit.reference_edit)
+app.command("invert")(invert.invert)
+app.command("reconstruct")(invert.reconstruct)
+app.command("attributes")(attributes.attributes)
+
+models = typer.Typer(no_args_is_help=True)
+models.command("list")(weights.list_models)
+models.command("info")(weights.info)
+models.command("verify")(weights.verify)
+app.add_typer(models, name="weights", help="See which models there are, and check them.")
+
+
+def main() -> None:
+    """Run the command line of this process."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="surrogateescape")  # print a file's name as it is, even where it is no text
+    app(prog_name="stedit")

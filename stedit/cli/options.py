@@ -1,0 +1,158 @@
+"""The options that commands share, each declared once.
+
+Options that always come together are one dataclass; `spread` lays its fields out on the command line, so that a command
+lists what it takes (`files: FileOptions, model: ModelOptions`) instead of repeating eighteen parameters.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import partial
+from typing import Annotated, Any, Literal, get_type_hints
+
+import typer
+
+DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
+
+
+def spread(command: Callable[..., int]) -> Callable[..., None]:
+    """Make of `command` what Typer can register: groups of options become options, the result becomes the exit code."""
+    groups: dict[str, Any] = {}
+    parameters: list[inspect.Parameter] = []
+    hints = get_type_hints(command, include_extras=True)
+    for name, parameter in inspect.signature(command).parameters.items():
+        if is_dataclass(hints[name]):
+            groups[name] = hints[name]
+            members = get_type_hints(hints[name], include_extras=True)
+            for field in fields(hints[name]):
+                default = parameter.empty if field.default is MISSING else field.default
+                option = inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=default)
+                parameters.append(option.replace(annotation=members[field.name]))
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+
+    def run(**values: Any) -> None:
+        for name, group in groups.items():
+            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+        raise typer.Exit(command(**values))
+
+    run.__doc__ = command.__doc__
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    return run
+
+
+def complete_attribute(incomplete: str) -> list[str]:
+    """Offer the friendly attribute names, and `no-` before them."""
+    from stedit.editing.attributes import ALIASES
+
+    names = sorted({*ALIASES, *(f"no-{name}" for name in ALIASES)})
+    return [name for name in names if name.startswith(incomplete)]
+
+
+def complete_model(incomplete: str) -> list[str]:
+    """Offer the embedded models; the shell itself offers folders."""
+    from stedit.bundle import embedded_bundles
+
+    return [name for name in embedded_bundles() if name.startswith(incomplete)]
+
+
+def _keep_debug(context: typer.Context, value: bool) -> bool:
+    context.meta[DEBUG] = value
+    return value
+
+
+_about_files = partial(typer.Option, rich_help_panel="Files")
+_about_model = partial(typer.Option, rich_help_panel="Model")
+_about_messages = partial(typer.Option, rich_help_panel="Messages")
+
+_INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
+_ATTR = "smile, glasses, beard, …; no-glasses for the other way. Repeat it to edit several attributes at once."
+_STRENGTH = (
+    "1: until the classifier is sure; 0: not at all; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
+)
+_FORMAT = "The kind of file to write; latent writes the edited code, for further edits."
+_OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
+_MODEL = "An embedded model (see stedit weights list), or a folder that holds one."
+_NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
+_AS_OUTPUT_SAYS = "as -o says, or png"
+
+Inputs = Annotated[list[str], typer.Argument(metavar="FILES...", show_default=False, help=_INPUTS)]
+Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Look into the folders of folders as well.")]
+Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
+PictureFormat = Annotated[
+    Literal["png", "jpg", "webp"] | None,
+    _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help="The kind of picture to write."),
+]
+
+
+@dataclass(frozen=True)
+class EditOptions:
+    """What to change, how far, and how to show it."""
+
+    attr: Annotated[
+        list[str],
+        typer.Option("--attr", "-a", metavar="NAME", show_default=False, help=_ATTR, autocompletion=complete_attribute),
+    ]
+    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER…]", help=_STRENGTH)] = "1"
+    sheet: Annotated[
+        bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
+    ] = False
+    format: Annotated[
+        Literal["png", "jpg", "webp", "latent"] | None,
+        _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help=_FORMAT),
+    ] = None
+
+
+@dataclass(frozen=True)
+class FileOptions:
+    """Which files to read and where to write."""
+
+    output: Annotated[
+        str | None,
+        _about_files("--output", "-o", metavar="FILE|FOLDER|-", show_default="beside each input", help=_OUTPUT),
+    ] = None
+    recursive: Recursive = False
+    overwrite: Annotated[
+        bool, _about_files("--overwrite", help="Replace outputs that exist; else they are skipped.")
+    ] = False
+    dry_run: Annotated[bool, _about_files("--dry-run", "-n", help="Say what would be written, and stop.")] = False
+
+
+@dataclass(frozen=True)
+class ModelOptions:
+    """Which model, and how it computes."""
+
+    model: Annotated[
+        str,
+        _about_model(
+            "--model", "-m", metavar="NAME|FOLDER", envvar="STEDIT_MODEL", help=_MODEL, autocompletion=complete_model
+        ),
+    ] = "synthface-128"
+    device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="What computes.")] = "auto"
+    precision: Annotated[
+        Literal["float32", "bfloat16", "float16"],
+        _about_model("--precision", help="Numbers to compute with; the short ones are for GPUs."),
+    ] = "float32"
+    batch_size: Annotated[int, _about_model("--batch-size", "-b", min=1, help="Pictures computed at a time.")] = 8
+
+
+@dataclass(frozen=True)
+class RenderOptions:
+    """How a code becomes a picture."""
+
+    noise: Annotated[Literal["const", "random", "none"], _about_model("--noise", help=_NOISE)] = "const"
+    seed: Annotated[int, _about_model("--seed", min=0, help="What --noise random draws by.")] = 0
+
+
+@dataclass(frozen=True)
+class TalkOptions:
+    """What is said, and in which form."""
+
+    json: Annotated[bool, _about_messages("--json", help="Print one JSON record per input.")] = False
+    quiet: Annotated[bool, _about_messages("--quiet", "-q", help="Say nothing but errors and results.")] = False
+    verbose: Annotated[bool, _about_messages("--verbose", "-v", help="Say more about each input.")] = False
+    debug: Annotated[bool, _about_messages("--debug", callback=_keep_debug, help="Show where an error came from.")] = (
+        False
+    )
