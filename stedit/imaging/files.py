@@ -81,7 +81,7 @@ class Picture:
     alpha: Pixels | None = None
     """uint8 (H, W), 255 where opaque; None if all of it is opaque."""
     notes: tuple[str, ...] = ()
-    """What a person should know about the reading, such as "animated: only the first frame is used"."""
+    """What a person should know about the reading, such as "several frames: only the first is used"."""
 
 
 def read_picture(source: str | Path | BinaryIO, *, name: str | None = None) -> Picture:
@@ -146,7 +146,7 @@ def fit_picture(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     crop_height, crop_width = size[0] * scale, size[1] * scale
     top, left = (height - crop_height) / 2, (width - crop_width) / 2
     box = (left, top, min(left + crop_width, width), min(top + crop_height, height))  # min: float rounding
-    return np.asarray(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS, box=box))
+    return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS, box=box))
 
 
 def _read_file(path: Path, name: str) -> bytes:
@@ -177,7 +177,7 @@ def _decode(data: bytes, name: str) -> Picture:
         try:
             return _normalise(image)
         except Exception as error:  # Pillow's decoders meet damage with nearly every exception there is
-            raise ImageError(f"{name} is damaged or incomplete ({error}): get a whole copy of it") from error
+            raise ImageError(f"{name} is damaged or incomplete ({_cause(error)}): get a whole copy of it") from error
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -188,11 +188,11 @@ def _open(data: bytes, name: str) -> Image.Image:
     except Image.DecompressionBombError:
         raise ImageError(f"{name} is {too_large}") from None
     except UnidentifiedImageError:
-        if data[4:8] == b"ftyp":  # HEIC and MP4 both start so (ISO 14496-12); AVIF does too, but Pillow knows it
+        if data[4:8] == b"ftyp" and data[8:12] != b"avif":  # ISO 14496-12, section 4.3
             raise ImageError(f"{name} is a HEIC photo or a video: convert it to JPEG or PNG first") from None
         raise ImageError(f"{name} is not a picture, or its beginning is damaged: give a PNG, JPEG or WebP") from None
     except Exception as error:  # as in _decode
-        raise ImageError(f"{name} is damaged ({error}): get a whole copy of it") from error
+        raise ImageError(f"{name} is damaged ({_cause(error)}): get a whole copy of it") from error
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{name} has {image.width} x {image.height} pixels, {too_large}")
     # Only PPM puts 16-bit values into 32-bit pixels; the brightness that others mean by theirs is anybody's guess.
@@ -256,6 +256,12 @@ def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         pass
     return image, ["its colour profile cannot be used: colours may be off"]
+
+
+def _cause(error: Exception) -> str:
+    """Pillow's words, which may be none at all, or quote the file at length, control characters included."""
+    text = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:200])
+    return text or type(error).__name__
 
 
 @contextmanager

@@ -388,6 +388,18 @@ def test_truncated(kind: str, kept: float) -> None:
     assert re.search("is damaged|is not a picture", refusal(data[: int(len(data) * kept)]))
 
 
+def test_a_truncated_avif_is_not_taken_for_a_phone_photo(face_image: Pixels) -> None:
+    data = encoded(Image.fromarray(face_image), "AVIF")
+    for kept in (20, 100, len(data) // 2, len(data) - 10):
+        assert re.search("is damaged|is not a picture", refusal(data[:kept]))
+
+
+def test_damage_is_described_without_control_characters() -> None:
+    sentence = refusal(b"P3 1 1 255 \x1b[2J\x1b[2J\x1b[2J\x1b[2J\x1b[2J\x1b[2J ")
+    assert "is damaged" in sentence
+    assert sentence.isprintable()
+
+
 def test_a_flipped_byte_in_a_png() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = bytearray(encoded(Image.fromarray(noise), "PNG"))
