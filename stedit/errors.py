@@ -53,3 +53,13 @@ class DeviceError(SteditError):
 
 class UsageError(SteditError):
     """A request contradicts itself, so nothing was done."""
+
+
+def cause(error: Exception) -> str:
+    """What a library said, fit to stand inside a sentence of ours.
+
+    It may say nothing, or quote a stranger's file at length, with line breaks and codes that rewrite a terminal.
+    """
+    text = " ".join(str(error).split())
+    text = "".join(letter if letter.isprintable() else "?" for letter in text)
+    return (text if len(text) <= 300 else text[:300] + "...") or type(error).__name__

@@ -17,7 +17,7 @@ from safetensors import SafetensorError, safe_open
 
 from stedit import __version__
 from stedit.atomic import write_file
-from stedit.errors import LatentError
+from stedit.errors import LatentError, cause
 from stedit.models.config import MAX_WIDTH
 
 SUFFIX = ".latent.safetensors"
@@ -107,7 +107,8 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
             raise LatentError(f"{path} is not a file: give a file that ends in {SUFFIX}")
         if size > MAX_FILE_BYTES:
             raise LatentError(f"{path} is {size / 1e6:.1f} MB, larger than any latent code: {again}")
-        with safe_open(path, framework="numpy") as file:
+        # Opened here too because safetensors calls every file that it may not open a missing one.
+        with path.open("rb"), safe_open(path, framework="numpy") as file:
             if "w" not in file.keys():  # noqa: SIM118 - it is no dict
                 raise LatentError(f"{path} holds no latent code (no tensor 'w'): give a file made by stedit invert")
             tensor = file.get_slice("w")
@@ -117,7 +118,7 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     except FileNotFoundError:
         raise LatentError(f"{path} does not exist: check the spelling") from None
     except SafetensorError as error:
-        raise LatentError(f"{path} is not a latent code, or is damaged ({error}): {again}") from error
+        raise LatentError(f"{path} is not a latent code, or is damaged ({cause(error)}): {again}") from error
     except OSError as error:
         raise LatentError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
 

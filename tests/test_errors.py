@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from stedit import errors
 
 
@@ -23,3 +25,17 @@ def test_the_drawing_shows_the_classes() -> None:
     classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
     assert drawn_tree() == {name: value.__base__.__name__ for name, value in classes.items()}
     assert len(classes) == 10
+
+
+@pytest.mark.parametrize(
+    ("said", "told"),
+    [
+        ("disk on fire", "disk on fire"),
+        ("two\n  lines", "two lines"),
+        ("\x1b[2Jowned\x07", "?[2Jowned?"),
+        ("", "ValueError"),
+        ("a" * 301, "a" * 300 + "..."),
+    ],
+)
+def test_a_cause_is_fit_for_a_sentence(said: str, told: str) -> None:
+    assert errors.cause(ValueError(said)) == told

@@ -266,7 +266,9 @@ def test_a_code_of_another_size_is_refused(code: LatentCode) -> None:
     )
 
 
-def test_names_in_hostile_files_cannot_reach_the_terminal(code: LatentCode, tmp_path: Path) -> None:
+def test_hostile_text_cannot_reach_the_terminal(code: LatentCode, tmp_path: Path) -> None:
+    (tmp_path / "a").write_bytes(file_of({"w": {**w_of([1, 1]), "dtype": "\x1b[2J"}}, bytes(4)))
+    assert refusal(tmp_path / "a").isprintable()
     replace(code, model="\x1b[2Jowned", fingerprint="\x1b[31m").save(tmp_path / "a")
     with pytest.raises(LatentError) as caught:
         LatentCode.load(tmp_path / "a").require(model="m", fingerprint="f", shape=(8, 16), path="a")

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from stedit.atomic import write_file
-from stedit.errors import ImageError, OutputError
+from stedit.errors import ImageError, OutputError, cause
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -130,7 +130,7 @@ def encode_image(pixels: Pixels, kind: str, *, quality: int = 95) -> bytes:
         Image.fromarray(pixels).save(encoded, WRITABLE_FORMATS[kind.lower()], quality=quality, subsampling=0)
     except (OSError, ValueError) as error:  # such as JPEG's limit of 65,535 px a side
         height, width = pixels.shape[:2]
-        raise OutputError(f"cannot encode {width} x {height} px as {kind} ({error}): try png") from error
+        raise OutputError(f"cannot encode {width} x {height} px as {kind} ({cause(error)}): try png") from error
     return encoded.getvalue()
 
 
@@ -177,7 +177,7 @@ def _decode(data: bytes, name: str) -> Picture:
         try:
             return _normalise(image)
         except Exception as error:  # Pillow's decoders meet damage with nearly every exception there is
-            raise ImageError(f"{name} is damaged or incomplete ({_cause(error)}): get a whole copy of it") from error
+            raise ImageError(f"{name} is damaged or incomplete ({cause(error)}): get a whole copy of it") from error
 
 
 def _open(data: bytes, name: str) -> Image.Image:
@@ -192,7 +192,7 @@ def _open(data: bytes, name: str) -> Image.Image:
             raise ImageError(f"{name} is a HEIC photo or a video: convert it to JPEG or PNG first") from None
         raise ImageError(f"{name} is not a picture, or its beginning is damaged: give a PNG, JPEG or WebP") from None
     except Exception as error:  # as in _decode
-        raise ImageError(f"{name} is damaged ({_cause(error)}): get a whole copy of it") from error
+        raise ImageError(f"{name} is damaged ({cause(error)}): get a whole copy of it") from error
     if image.width * image.height > MAX_PIXELS:
         raise ImageError(f"{name} has {image.width} x {image.height} pixels, {too_large}")
     # Only PPM puts 16-bit values into 32-bit pixels; the brightness that others mean by theirs is anybody's guess.
@@ -256,12 +256,6 @@ def _to_srgb(image: Image.Image, profile: bytes) -> tuple[Image.Image, list[str]
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         pass
     return image, ["its colour profile cannot be used: colours may be off"]
-
-
-def _cause(error: Exception) -> str:
-    """Pillow's words, which may be none at all, or quote the file at length, control characters included."""
-    text = "".join(letter if letter.isprintable() else "?" for letter in str(error)[:200])
-    return text or type(error).__name__
 
 
 @contextmanager
