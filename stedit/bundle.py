@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 from safetensors import SafetensorError, safe_open
 
 from stedit.atomic import write_folder
-from stedit.errors import BundleError, MissingPartError, OutputError
+from stedit.errors import BundleError, MissingPartError, OutputError, cause
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 
 if TYPE_CHECKING:
@@ -119,8 +119,10 @@ class Bundle:
             raise BundleError(f"{path} is a file, but a model is a folder that holds {CONFIG_NAME}: give the folder")
         try:
             return _parse(path, _read_config(path))
-        except (ValueError, SafetensorError, OSError) as error:
-            raise BundleError(f"the model {path} cannot be used: {_brief(error)}; get the model again") from error
+        except ValueError as error:
+            raise BundleError(f"the model {path} cannot be used: {cause(error)}; get the model again") from error
+        except OSError as error:
+            raise BundleError(f"cannot read the model {path} ({error.strerror}): check its permissions") from error
 
     @property
     def fingerprint(self) -> str:
@@ -204,7 +206,7 @@ class Bundle:
             try:
                 bundle = _parse(folder, _read_config(folder))
             except ValueError as error:
-                raise BundleError(f"cannot save the model {path}: {_brief(error)}") from error
+                raise BundleError(f"cannot save the model {path}: {cause(error)}") from error
         return replace(bundle, path=path)
 
 
@@ -251,7 +253,7 @@ def _inside(folder: Path, name: str) -> Path:
 
 
 def _parse(path: Path, values: dict[str, Any]) -> Bundle:
-    """Check every field of `config.json` and the tensor headers. Raises ValueError, SafetensorError or OSError."""
+    """Check every field of `config.json` and the tensor headers. Raises ValueError or OSError."""
     if (version := _get(values, "format", int)) != FORMAT:
         raise ValueError(f"it is of the format version {version}, and this stedit reads {FORMAT}, so upgrade stedit")
     alignment = _get(values, "alignment", str)
@@ -383,9 +385,3 @@ def _matching(values: dict[str, Any], key: str, pattern: re.Pattern[str]) -> str
     if not pattern.fullmatch(text):
         raise ValueError(f"{key!r} in {CONFIG_NAME} is {text!r}, which is not allowed")
     return text
-
-
-def _brief(error: Exception) -> str:
-    """The error as part of a sentence; it may quote a stranger's file at length."""
-    text = " ".join(str(error).split())
-    return text if len(text) <= 300 else text[:300] + "..."

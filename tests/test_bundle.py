@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import shutil
 import struct
@@ -337,6 +338,15 @@ def test_a_file_that_vanishes_after_loading(copy: Path) -> None:
         BundleError, match=r"^cannot read .*encoder\.safetensors \(No such file or directory\): get the model"
     ):
         bundle.verify()
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+@pytest.mark.parametrize("name", [CONFIG_NAME, "encoder.safetensors"])
+def test_an_unreadable_file(copy: Path, name: str) -> None:
+    mode = (copy / name).stat().st_mode
+    (copy / name).chmod(0)
+    assert refusal(copy) == f"cannot read the model {copy} (Permission denied): check its permissions"
+    (copy / name).chmod(mode)
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
