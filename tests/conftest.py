@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 
 import numpy as np
@@ -78,3 +80,23 @@ def face_image() -> Pixels:
     draw.ellipse((92, 64, 112, 84), fill=(40, 160, 40))
     draw.arc((52, 104, 108, 152), 10, 120, fill=(180, 20, 40), width=8)
     return np.array(picture.reduce(4))
+
+
+@pytest.fixture
+def full_device(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A device on which every write finds the disk full, as Linux's /dev/full.
+
+    Root gets a copy of their own: code that went wrong could put a file in the place of the system's.
+    """
+    if os.geteuid() != 0:
+        device = Path("/dev/full")
+    else:
+        device = tmp_path_factory.mktemp("devices") / "full"
+        try:
+            os.mknod(device, stat.S_IFCHR | 0o666, os.makedev(1, 7))
+            device.open("wb").close()
+        except OSError:
+            pytest.skip("this system lets nobody make a device")
+    if not device.is_char_device():
+        pytest.skip("this system has no full device")
+    return device
