@@ -23,17 +23,19 @@ def attributes(
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[FILES]...", help="Pictures, folders of pictures, latent files, or -; none to list what is known."
+            metavar="FILES", help="Pictures, folders of pictures, latent files, or -; none to list what is known."
         ),
     ] = None,
     recursive: Recursive = False,
 ) -> int:
-    """Say how probable each attribute is, the most probable first; without files, list what can be asked for.
+    """Say how probable each attribute of a picture is.
+
+    The most probable come first. Without a file, list the names that --attr takes.
 
     [bold]Examples[/]
-    stedit attributes                         [dim]# the names that --attr takes[/]
+    stedit attributes           [dim]# the names[/]
     stedit attributes face.png
-    stedit attributes --json -r photos | jq 'select(.attributes.Smiling > 0.9).input'
+    stedit attributes --json -r photos > attributes.jsonl
     """
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import Product, run

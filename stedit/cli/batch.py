@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
+from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record, standard_output
 from stedit.cli.options import FileOptions, ModelOptions, RenderOptions
 from stedit.cli.plan import Job, Plan, Source, Target
 from stedit.errors import InputError, OutputError, SteditError, UsageError
@@ -223,8 +223,8 @@ def _compute(engine: Engine, loaded: Sequence[tuple[Job, Loaded]], work: Work, d
 def _write(job: Job, product: Product, target: Target) -> str:
     """Put a picture or a code where it belongs; gives its path, or "" for standard output. Raises OutputError."""
     if job.output is None:
-        sys.stdout.buffer.write(_bytes(product, target.format))
-        sys.stdout.buffer.flush()
+        with standard_output() as stdout:
+            stdout.buffer.write(_bytes(product, target.format))
         return ""
     try:
         job.output.parent.mkdir(parents=True, exist_ok=True)

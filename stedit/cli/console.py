@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from stedit.cli.options import TalkOptions
-from stedit.errors import AttributeNameError, SteditError, UsageError
+from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -39,6 +39,19 @@ def sentence(error: BaseException, about: str = "") -> str:
     first_line = (str(error).strip() or "no message").splitlines()[0]
     where = f"{about}: " if about else ""
     return f"{where}unexpected {type(error).__name__}: {first_line} (run again with --debug to see where)"
+
+
+@contextmanager
+def standard_output() -> Iterator[TextIO]:
+    """Give stdout, and flush it. Raises OutputError if its disk is full, but BrokenPipeError if its reader has gone."""
+    try:
+        yield sys.stdout
+        sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        raise OutputError(f"cannot write to standard output ({reason}): send it somewhere else") from error
 
 
 @dataclass
@@ -94,9 +107,9 @@ class Console:
             self.result(text)
 
     def result(self, text: str) -> None:
-        """Print to stdout, at once, since a program may be waiting at the other end of a pipe."""
-        sys.stdout.write(f"{text}\n")
-        sys.stdout.flush()
+        """Print to stdout, at once, since a program may wait at the other end of a pipe."""
+        with standard_output() as stdout:
+            stdout.write(f"{text}\n")
 
     def data(self, values: dict[str, Any]) -> None:
         """Print one line of JSON to stdout."""
@@ -114,10 +127,11 @@ class Console:
 
     def error(self, error: BaseException, about: str = "") -> None:
         """Tell what went wrong, in one sentence; with --debug, where as well."""
+        from rich.text import Text
+
         if self._debug:
             self._stderr.print("".join(traceback.format_exception(error)).rstrip(), style="dim")
-        self._stderr.print("error: ", style="bold red", end="")
-        self._stderr.print(sentence(error, about))
+        self._stderr.print(Text.assemble(("error: ", "bold red"), sentence(error, about)))
 
     @contextmanager
     def progress(self, total: int, verb: str) -> Iterator[Progress | None]:

@@ -24,15 +24,16 @@ _REF_HELP = "Picture or latent file of the person to take the attributes from."
 def label_edit(
     inputs: Inputs, edit: EditOptions, files: FileOptions, model: ModelOptions, render: RenderOptions, talk: TalkOptions
 ) -> int:
-    """Edit attributes by name: face.png with --attr smile gives face.smile.png.
+    """Edit attributes by name.
 
-    Each picture is edited as far as it takes the classifier to be sure, unless --strength says otherwise.
+    face.png with --attr smile gives face.smile.png. Unless --strength says
+    otherwise, each picture is edited until the classifier is sure.
 
     [bold]Examples[/]
     stedit label-edit --attr smile face.png
     stedit label-edit --attr no-glasses --attr beard --sheet face.png
-    stedit label-edit --attr smile --strength -2,-1,0,1,2 face.png     [dim]# a strip[/]
-    stedit label-edit --attr bangs -r photos -o with-bangs             [dim]# a tree of folders[/]
+    stedit label-edit --attr smile --strength -2,-1,0,1,2 face.png  [dim]# a strip[/]
+    stedit label-edit --attr bangs -r photos -o with-bangs
     """
     return _edit(inputs, None, edit, files, model, render, Console(talk))
 
@@ -47,11 +48,14 @@ def reference_edit(
     render: RenderOptions,
     talk: TalkOptions,
 ) -> int:
-    """Edit attributes after another person: face.png with --ref jane.png --attr smile gives face.smile-from-jane.png.
+    """Edit attributes after another person.
+
+    face.png with --ref jane.png --attr smile gives face.smile-from-jane.png.
 
     [bold]Examples[/]
     stedit reference-edit --ref jane.png --attr smile face.png
-    stedit reference-edit --ref jane.latent.safetensors --attr glasses --sheet -r photos -o with-her-glasses
+    stedit reference-edit --ref jane.png --attr glasses --sheet face.png
+    stedit reference-edit --ref jane.png --attr bangs -r photos -o as-jane
     """
     return _edit(inputs, ref, edit, files, model, render, Console(talk))
 
@@ -68,12 +72,12 @@ def edit(
         Path | None, typer.Option("--ref", metavar="FILE", show_default="edit by name", help=_REF_HELP)
     ] = None,
 ) -> int:
-    """Edit attributes: by name, or with --ref after another person.
+    """Edit attributes, by name or with --ref after another person.
 
     [bold]Examples[/]
-    stedit edit --attr smile face.png                                  [dim]# face.smile.png[/]
-    stedit edit --attr smile --ref jane.png face.png                   [dim]# face.smile-from-jane.png[/]
-    stedit edit --attr smile --format latent face.png                  [dim]# edit the code further, or keep it[/]
+    stedit edit --attr smile face.png                  [dim]# by name[/]
+    stedit edit --attr smile --ref jane.png face.png   [dim]# as Jane smiles[/]
+    stedit edit --attr smile --format latent face.png  [dim]# the edited code[/]
     """
     return _edit(inputs, ref, edit, files, model, render, Console(talk))
 

@@ -24,13 +24,14 @@ if TYPE_CHECKING:
 
 @spread
 def invert(inputs: Inputs, files: FileOptions, model: ModelOptions, talk: TalkOptions) -> int:
-    """Find the latent code of each picture: face.png gives face.latent.safetensors.
+    """Find the latent code of each picture.
 
-    Every other command takes a latent file in place of a picture, and need not look at the picture again.
+    face.png gives face.latent.safetensors. Other commands take such a latent
+    file in place of a picture, and need not look at the picture again.
 
     [bold]Examples[/]
     stedit invert face.png
-    stedit invert -r photos -o codes          [dim]# the tree of photos, mirrored in codes[/]
+    stedit invert -r photos -o codes  [dim]# a tree of folders[/]
     stedit invert - -o face.latent.safetensors < face.png
     """
     from stedit.bundle import Bundle, find_bundle
@@ -60,13 +61,14 @@ def reconstruct(
     format_: PictureFormat = None,
     sheet: Sheet = False,
 ) -> int:
-    """Draw each picture again from its latent code: face.png gives face.reconstruct.png.
+    """Draw each picture again from its latent code.
 
-    It shows what the model sees in a picture, and so what an edit can keep of it.
+    face.png gives face.reconstruct.png. It shows what the model sees in a
+    picture, and so what an edit can keep of it.
 
     [bold]Examples[/]
-    stedit reconstruct face.png --sheet       [dim]# source and reconstruction side by side[/]
     stedit reconstruct face.latent.safetensors
+    stedit reconstruct --sheet face.png  [dim]# with the source beside it[/]
     stedit reconstruct - < face.png > again.png
     """
     from stedit.bundle import Bundle, find_bundle

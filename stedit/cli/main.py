@@ -78,13 +78,13 @@ def stedit(
     """Edit faces: find the latent code of a picture, change it, and draw it again.
 
     [bold]Examples[/]
-    stedit edit --attr smile face.png                      [dim]# writes face.smile.png[/]
-    stedit edit --attr glasses --ref jane.png face.png     [dim]# Jane's glasses[/]
-    stedit edit --attr smile --sheet -r photos -o smiling  [dim]# a whole tree, before and after[/]
-    stedit attributes face.png                             [dim]# what the model sees[/]
+    stedit edit --attr smile face.png                   [dim]# face.smile.png[/]
+    stedit edit --attr glasses --ref jane.png face.png  [dim]# Jane's glasses[/]
+    stedit edit --attr beard -r photos -o bearded       [dim]# a tree of folders[/]
+    stedit attributes face.png                          [dim]# what the model sees[/]
 
-    Results go to standard output, all else to standard error. Exit codes: 0 all done, 1 some inputs failed,
-    2 wrong request, 3 nothing to do, 130 interrupted.
+    Results go to standard output, everything else to standard error.
+    Exit codes: 0 all done, 1 some inputs failed, 2 wrong request, 3 nothing to do, 130 interrupted.
     """
 
 

@@ -78,7 +78,7 @@ _MODEL = "An embedded model (see stedit weights list), or a folder that holds on
 _NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
-Inputs = Annotated[list[str], typer.Argument(metavar="FILES...", show_default=False, help=_INPUTS)]
+Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
 Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Look into the folders of folders as well.")]
 Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
 PictureFormat = Annotated[

@@ -309,7 +309,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
 
 def _refuse_unwritable(jobs: Sequence[Job]) -> None:
     for folder in {job.output.parent for job in jobs if job.output}:
-        existing = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
         if not existing.is_dir():
             raise OutputError(f"cannot write into {folder}: {existing} is a file: choose another folder with -o")
         if not os.access(existing, os.W_OK | os.X_OK):

@@ -30,7 +30,7 @@ def list_models(talk: TalkOptions) -> int:
 
     [bold]Examples[/]
     stedit weights list
-    stedit weights list --json | jq -r .path
+    stedit weights list --json
     """
     from stedit.bundle import Bundle, embedded_bundles
 

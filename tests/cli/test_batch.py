@@ -1,0 +1,230 @@
+"""Many files at once: one that is bad costs itself only, and what is done is never done again."""
+
+from __future__ import annotations
+
+import json
+import os
+import resource
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from typer.testing import Result
+
+from stedit.imaging.files import Pixels, read_image, write_image
+
+Cli = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+
+def write_bad_files(folder: Path) -> dict[str, str]:
+    """One file of each kind of damage; gives what is said about it."""
+    (folder / "empty.png").touch()
+    (folder / "text.jpg").write_text("no picture at all")
+    (folder / "cut.png").write_bytes((folder / "a.png").read_bytes()[:400])
+    (folder / "junk.latent.safetensors").write_bytes(b"junk")
+    return {
+        "empty.png": "is empty",
+        "text.jpg": "is not a picture",
+        "cut.png": "is damaged or incomplete",
+        "junk.latent.safetensors": "is not a latent code",
+    }
+
+
+def test_bad_files_cost_themselves_only(cli: Cli, photos: Path) -> None:
+    sentences = write_bad_files(photos)
+    for batch_size in (1, 2, 8):
+        result = cli("reconstruct", photos, "-o", f"by-{batch_size}", "-b", batch_size)
+        assert result.exit_code == 1
+        assert sorted(Path(line).name for line in result.stdout.splitlines()) == [f"{n}.reconstruct.png" for n in "abc"]
+        for name, sentence in sentences.items():
+            lines = [line for line in result.stderr.splitlines() if name in line]
+            assert len(lines) == 1
+            assert lines[0].startswith(f"error: {photos / name} {sentence}")
+        assert "3 done in " in result.stderr
+        assert result.stderr.splitlines()[-1].endswith(", 4 failed")
+
+
+def test_all_bad_files_end_in_one(cli: Cli) -> None:
+    result = cli("invert", "nowhere.png", "neither.png")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.splitlines() == [
+        "error: nowhere.png does not exist: check the spelling",
+        "error: neither.png does not exist: check the spelling",
+        "2 failed",
+    ]
+
+
+def test_records_tell_of_every_input(cli: Cli, photos: Path) -> None:
+    cli("reconstruct", photos / "b.jpg")
+    (photos / "empty.png").touch()
+    frames = [Image.new("RGB", (8, 8), colour) for colour in ("red", "blue")]
+    frames[0].save(photos / "moving.gif", save_all=True, append_images=frames[1:])
+    result = cli("reconstruct", "--json", photos)
+    assert result.exit_code == 1
+    records = {record["input"]: record for record in map(json.loads, result.stdout.splitlines())}
+    assert {Path(name).name: record["status"] for name, record in records.items()} == {
+        "a.png": "done",
+        "b.jpg": "skipped",
+        "c.webp": "done",
+        "empty.png": "failed",
+        "moving.gif": "done",
+    }
+    failed = records[str(photos / "empty.png")]
+    assert failed["error"] == f"{photos}/empty.png is empty: give a picture"
+    assert failed["output"] is None
+    assert records[str(photos / "b.jpg")]["output"] == f"{photos}/b.reconstruct.png"
+    assert records[str(photos / "moving.gif")]["notes"] == ["several frames: only the first is used"]
+    assert "moving.gif: several frames: only the first is used\n" in result.stderr
+
+
+def test_what_is_done_is_skipped_and_overwrite_does_it_again(cli: Cli, photos: Path) -> None:
+    cli("reconstruct", photos)
+    done = photos / "a.reconstruct.png"
+    done.write_bytes(b"kept")
+    (photos / "b.reconstruct.png").unlink()
+    again = cli("reconstruct", photos)
+    assert (again.exit_code, again.stdout) == (0, f"{photos}/b.reconstruct.png\n")
+    assert "2 skipped because the output exists (--overwrite replaces it)" in again.stderr
+    assert done.read_bytes() == b"kept"
+    assert cli("reconstruct", photos, "--overwrite").exit_code == 0
+    assert read_image(done).shape == (32, 32, 3)
+
+
+def test_nothing_to_do_ends_in_three(cli: Cli, face: Path) -> None:
+    Path("empty").mkdir()
+    result = cli("reconstruct", "empty")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert "empty holds no pictures" in result.stderr
+    cli("reconstruct", face)
+    assert cli("reconstruct", face).exit_code == 3
+
+
+def test_pictures_left_out_are_told(cli: Cli, photos: Path) -> None:
+    cli("edit", "-a", "smile", photos)
+    result = cli("reconstruct", photos)
+    assert len(result.stdout.splitlines()) == 3
+    assert f"3 left out as outputs of earlier runs, such as {photos}/a.smile.png\n" in result.stderr
+
+
+def test_dry_run_tells_and_does_nothing(cli: Cli, photos: Path) -> None:
+    before = sorted(photos.rglob("*"))
+    result = cli("reconstruct", "-r", photos, "-o", "out", "--dry-run")
+    assert result.exit_code == 0
+    assert result.stdout.splitlines() == [
+        f"{photos}/a.png -> out/a.reconstruct.png",
+        f"{photos}/b.jpg -> out/b.reconstruct.png",
+        f"{photos}/c.webp -> out/c.reconstruct.png",
+        f"{photos}/deeper/d.png -> out/deeper/d.reconstruct.png",
+    ]
+    assert sorted(photos.rglob("*")) == before
+    assert not Path("out").exists()
+    record = json.loads(cli("reconstruct", photos / "a.png", "-n", "--json").stdout)
+    assert (record["status"], record["output"]) == ("planned", f"{photos}/a.reconstruct.png")
+
+
+def test_quiet_says_nothing_but_results_and_errors(cli: Cli, photos: Path) -> None:
+    (photos / "empty.png").touch()
+    result = cli("reconstruct", "-q", photos)
+    assert len(result.stdout.splitlines()) == 3
+    assert result.stderr == f"error: {photos}/empty.png is empty: give a picture\n"
+
+
+def test_collision_is_refused_before_any_work(cli: Cli, photos: Path, face_image: Pixels) -> None:
+    write_image(photos / "a.jpg", face_image)
+    result = cli("reconstruct", photos, "-o", "out")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "a.jpg and photos/a.png would both be written to out/a.reconstruct.png" in result.stderr
+    assert not Path("out").exists()
+
+
+def test_records_and_picture_do_not_share_standard_output(cli: Cli, face: Path) -> None:
+    result = cli("reconstruct", face, "-o", "-", "--json")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert "both ask for standard output" in result.stderr
+
+
+def test_folder_that_cannot_be_made_is_told(cli: Cli, face: Path) -> None:
+    Path("file").touch()
+    result = cli("reconstruct", face, "-o", "file/out")
+    assert result.exit_code == 1
+    assert result.stderr == "error: cannot write into file/out: file is a file: choose another folder with -o\n"
+
+
+def test_odd_names_survive(cli: Cli, face: Path) -> None:
+    for name in ("[red]a.png", "ünï cödé.png", "-dash.png"):
+        Path(name).write_bytes(face.read_bytes())
+        assert cli("reconstruct", "--", name).stdout == f"{Path(name).stem}.reconstruct.png\n"
+    assert cli("reconstruct", "[red]no[/].png").stderr == "error: [red]no[/].png does not exist: check the spelling\n"
+
+
+def test_name_that_is_no_text_survives(process: Process, face: Path) -> None:
+    face.rename(os.fsdecode(b"\xff.png"))
+    with process("reconstruct", os.fsdecode(b"\xff.png")) as ran:
+        stdout, stderr = ran.communicate(timeout=120)
+    assert (ran.returncode, stdout, stderr) == (0, b"\xff.reconstruct.png\n", b"")
+
+
+def test_disk_that_takes_no_more_is_told_for_each_output(process: Process, photos: Path) -> None:
+    def allow_small_files_only() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+        signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+
+    with process("reconstruct", photos, "-o", "out", preexec_fn=allow_small_files_only) as ran:
+        stdout, stderr = ran.communicate(timeout=120)
+    assert (ran.returncode, stdout) == (1, b"")
+    sentences = [line for line in stderr.decode().splitlines() if line.startswith("error: cannot write out/")]
+    assert len(sentences) == 3
+    assert list(Path("out").iterdir()) == []
+
+
+def test_interrupted_run_leaves_nothing_half_and_goes_on(process: Process, face: Path) -> None:
+    Path("many").mkdir()
+    for i in range(300):
+        Path(f"many/{i:03}.png").write_bytes(face.read_bytes())
+    with process("reconstruct", "many", "-o", "out", "--batch-size", 1) as ran:
+        assert ran.stdout is not None
+        assert [ran.stdout.readline() for _ in range(3)] == [b"out/%03d.reconstruct.png\n" % i for i in range(3)]
+        ran.send_signal(signal.SIGINT)
+        stdout, stderr = ran.communicate(timeout=120)
+    assert ran.returncode == 130
+    assert stderr == b"error: interrupted: what is written is whole, so give the same command again to go on\n"
+    written = list(Path("out").iterdir())
+    assert 3 <= len(written) < 300
+    assert {read_image(path).shape for path in written} == {(32, 32, 3)}
+    assert len(written) - 3 - len(stdout.splitlines()) in {0, 1}  # one may be written and not yet told
+
+    with process("reconstruct", "many", "-o", "out", "--batch-size", 64) as ran:
+        stdout, stderr = ran.communicate(timeout=120)
+    assert ran.returncode == 0
+    assert len(stdout.splitlines()) == 300 - len(written)
+    assert f"{len(written)} skipped".encode() in stderr
+    assert len(list(Path("out").iterdir())) == 300
+
+
+def test_reader_that_goes_away_is_no_error(process: Process, photos: Path) -> None:
+    with process("reconstruct", "-r", photos, "-b", 1) as ran:
+        assert ran.stdout is not None
+        assert ran.stderr is not None
+        ran.stdout.close()
+        stderr = ran.stderr.read()
+    assert (ran.returncode, stderr) == (1, b"")
+
+
+@pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full on this system")
+def test_full_standard_output_is_an_error(process: Process, face: Path) -> None:
+    for arguments in (("attributes", face), ("reconstruct", face, "-o", "-")):
+        with Path("/dev/full").open("wb") as full, process(*arguments, stdout=full) as ran:
+            _, stderr = ran.communicate(timeout=120)
+        assert ran.returncode == 1
+        assert stderr.startswith(b"error: cannot write to standard output (no space left on device)")
+
+
+def test_pipe_from_picture_to_picture(process: Process, face: Path) -> None:
+    with process("edit", "-a", "smile", "-", "-f", "webp") as ran:
+        stdout, stderr = ran.communicate(face.read_bytes(), timeout=120)
+    assert (ran.returncode, stderr) == (0, b"")
+    assert stdout[:4] == b"RIFF"

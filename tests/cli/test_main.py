@@ -1,0 +1,186 @@
+"""The command as a whole: help, version, wrong requests, terminals, and how soon it answers."""
+
+from __future__ import annotations
+
+import os
+import pty
+import re
+import resource
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from stedit import __version__
+from stedit.cli.console import exit_code, sentence
+from stedit.errors import AttributeNameError, BundleError, ImageError, UsageError
+
+Cli = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+COMMANDS = ("edit", "label-edit", "reference-edit", "invert", "reconstruct", "attributes", "weights")
+LEAVES = (*COMMANDS[:-1], "weights list", "weights info", "weights verify")
+HEAVY = {"torch", "numpy", "PIL", "safetensors"}
+
+
+def test_help_lists_the_commands(cli: Cli) -> None:
+    for arguments in (["--help"], ["-h"], []):
+        result = cli(*arguments)
+        assert all(f" {command} " in result.stdout for command in COMMANDS)
+        assert "stedit edit --attr smile face.png" in result.stdout
+        assert result.stderr == ""
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_every_command_shows_examples(cli: Cli, command: str) -> None:
+    result = cli(*command.split(), "--help")
+    assert result.exit_code == 0
+    assert result.stdout.count(f"stedit {command} ") >= 2  # the usage line and an example
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_examples_name_options_that_exist(cli: Cli, command: str) -> None:
+    text = cli(*command.split(), "--help").stdout
+    examples, options = text.split("Examples")[1].split("╭─", 1)
+    for option in re.findall(r"(?<!\S)(--?[a-z]+)", examples):
+        assert re.search(rf"(?<!\S){option}\b", options)
+
+
+def test_version(cli: Cli) -> None:
+    assert cli("--version").stdout == f"stedit {__version__}\n"
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["edit", "--help"], ["edit", "--no-such-option"]])
+def test_answer_needs_no_heavy_module(arguments: list[str]) -> None:
+    code = (
+        "import sys\n"
+        "from stedit.cli.main import main\n"
+        "try: main()\n"
+        f"finally: print(*sorted({HEAVY} & set(sys.modules)), file=sys.stderr)"
+    )
+    ran = subprocess.run([sys.executable, "-c", code, *arguments], capture_output=True, text=True, check=False)
+    assert ran.stderr.splitlines()[-1] == ""
+
+
+@pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["edit", "--help"]])
+def test_answer_comes_at_once(arguments: list[str]) -> None:
+    def cpu_seconds() -> float:
+        """Not those on the clock, which other processes of a busy machine lengthen."""
+        before = resource.getrusage(resource.RUSAGE_CHILDREN)
+        subprocess.run([sys.executable, "-m", "stedit", *arguments], capture_output=True, check=True)
+        after = resource.getrusage(resource.RUSAGE_CHILDREN)
+        return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+    assert min(cpu_seconds() for _ in range(5)) < 0.4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "reason"),
+    [
+        (["--no-such-option"], "no such option: --no-such-option"),
+        (["no-such-command"], "no such command 'no-such-command': see stedit --help"),
+        (["eddit", "x"], "no such command 'eddit'. Did you mean 'edit'?: see stedit --help"),
+        (["invert"], "missing argument 'FILES': see stedit invert --help"),
+        (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
+        (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b'"),
+        (["edit", "x"], "missing option '--attr' / '-a': see stedit edit --help"),
+        (["edit", "x", "--attr"], "option '--attr' requires an argument"),
+        (["reference-edit", "x", "-a", "smile"], "missing option '--ref': see stedit reference-edit --help"),
+        (["reconstruct", "x", "--noise", "loud"], "invalid value for '--noise'"),
+        (["reconstruct", "x", "--format", "latent"], "invalid value for '--format'"),
+    ],
+)
+def test_wrong_request_is_a_sentence(cli: Cli, arguments: list[str], reason: str) -> None:
+    result = cli(*arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr.startswith(f"error: {reason}")
+    assert result.stderr.count("\n") == 1
+
+
+def test_device_that_is_not_there_is_a_sentence(cli: Cli, face: Path) -> None:
+    result = cli("invert", face, "--device", "abacus")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr.startswith("error: ")
+    assert "'abacus'" in result.stderr
+
+
+def test_errors_have_one_map() -> None:
+    assert [exit_code(error) for error in (UsageError(), AttributeNameError(), ImageError(), BundleError())] == [
+        2,
+        2,
+        1,
+        1,
+    ]
+    assert exit_code(KeyboardInterrupt()) == 130
+    assert exit_code(ZeroDivisionError()) == 1
+    assert sentence(ImageError("a.png is no picture")) == "a.png is no picture"
+    assert sentence(ZeroDivisionError("first\nsecond"), "a.png") == (
+        "a.png: unexpected ZeroDivisionError: first (run again with --debug to see where)"
+    )
+
+
+def test_debug_shows_where(process: Process) -> None:
+    with process("invert", "nowhere.png", "--debug") as ran:
+        _, stderr = ran.communicate(timeout=120)
+    assert ran.returncode == 1
+    assert b"Traceback (most recent call last)" in stderr
+    assert stderr.endswith(b"error: nowhere.png does not exist: check the spelling\n")
+
+
+def test_pipes_get_no_escape_codes(process: Process, photos: Path) -> None:
+    with process("reconstruct", "-r", photos, "nowhere.png", "-o", "out", "-v") as ran:
+        stdout, stderr = ran.communicate(timeout=120)
+    assert ran.returncode == 1
+    assert b"\x1b" not in stdout + stderr
+    assert len(stdout.splitlines()) == 4
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_terminal_sees_a_bar_and_stdout_does_not(process: Process, photos: Path, quiet: bool) -> None:
+    terminal, child_end = pty.openpty()
+    with process("reconstruct", "-r", photos, "-o", "out", *(["-q"] if quiet else []), stderr=child_end) as ran:
+        os.close(child_end)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+        stdout, _ = ran.communicate(timeout=120)
+    os.close(terminal)
+    assert ran.returncode == 0
+    assert len(stdout.splitlines()) == 4
+    assert b"\x1b" not in stdout
+    assert (b"Loading the model" in seen) is not quiet
+    assert (b"4 done in" in seen) is not quiet
+
+
+def test_picture_is_not_printed_on_a_terminal(process: Process, face: Path) -> None:
+    terminal, child_end = pty.openpty()
+    with process("reconstruct", face, "-o", "-", stdout=child_end) as ran:
+        os.close(child_end)
+        _, stderr = ran.communicate(timeout=120)
+    os.close(terminal)
+    assert ran.returncode == 2
+    assert stderr.startswith(b"error: a terminal cannot show the output")
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_shell_learns_to_complete(process: Process, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_STEDIT_COMPLETE", f"source_{shell}")
+    with process() as ran:
+        stdout, _ = ran.communicate(timeout=60)
+    assert ran.returncode == 0
+    assert b"_STEDIT_COMPLETE=complete_" + shell.encode() in stdout
+
+
+def test_attributes_are_completed(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("_STEDIT_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", "stedit edit --attr no-smi")
+    monkeypatch.setenv("COMP_CWORD", "3")
+    with process() as ran:
+        stdout, _ = ran.communicate(timeout=60)
+    assert stdout.split() == [b"no-smile"]
