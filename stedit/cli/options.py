@@ -68,7 +68,7 @@ _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
-_ATTR = "smile, glasses, beard, …; no-glasses for the other way. Repeat it to edit several attributes at once."
+_ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
 _STRENGTH = (
     "1: until the classifier is sure; 0: not at all; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
 )
@@ -95,7 +95,7 @@ class EditOptions:
         list[str],
         typer.Option("--attr", "-a", metavar="NAME", show_default=False, help=_ATTR, autocompletion=complete_attribute),
     ]
-    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER…]", help=_STRENGTH)] = "1"
+    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help=_STRENGTH)] = "1"
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
     ] = False

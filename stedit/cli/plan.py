@@ -24,9 +24,8 @@ SUFFIXES = {"png": (".png",), "jpg": (".jpg", ".jpeg"), "webp": (".webp",), "lat
 
 _FROM = "-from-"
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
-_STEP = re.compile(
-    rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:to{_NUMBER})?)?"
-)  # .reconstruct, .sheet, or what `edit_name` gives
+_STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:to{_NUMBER})?)?")
+"""What one command puts behind a stem: `.reconstruct`, `.sheet`, or a dot and what `edit_name` gives."""
 
 
 @dataclass(frozen=True)
@@ -156,8 +155,10 @@ def make_plan(inputs: Sequence[str], what: str, target: Target, files: FileOptio
         elif job.source.path:  # *.png of a shell names the outputs of the last run as well
             left_out.append(job.source.path)
     _refuse_collisions(jobs)
-    skipped = [job for job in jobs if job.output and job.output.exists() and not files.overwrite]
-    todo = [job for job in jobs if job not in skipped]
+    skipped, todo = [], []
+    for job in jobs:
+        exists = job.output is not None and job.output.exists()
+        (skipped if exists and not files.overwrite else todo).append(job)
     _refuse_unwritable(todo)
     return Plan(tuple(todo), tuple(skipped), replace(gathered, left_out=(*gathered.left_out, *left_out)))
 

@@ -184,3 +184,14 @@ def test_attributes_are_completed(process: Process, monkeypatch: pytest.MonkeyPa
     with process() as ran:
         stdout, _ = ran.communicate(timeout=60)
     assert stdout.split() == [b"no-smile"]
+
+
+@pytest.mark.parametrize("command", LEAVES)
+def test_help_is_plain_ascii_where_the_terminal_knows_no_more(
+    process: Process, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PYTHONIOENCODING", "ascii")
+    with process(*command.split(), "--help") as ran:
+        stdout, stderr = ran.communicate(timeout=60)
+    assert (ran.returncode, stderr) == (0, b"")
+    assert stdout.isascii()
