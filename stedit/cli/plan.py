@@ -155,7 +155,8 @@ def make_plan(inputs: Sequence[str], what: str, target: Target, files: FileOptio
         elif job.source.path:  # *.png of a shell names the outputs of the last run as well
             left_out.append(job.source.path)
     _refuse_collisions(jobs)
-    skipped, todo = [], []
+    skipped: list[Job] = []
+    todo: list[Job] = []
     for job in jobs:
         exists = job.output is not None and job.output.exists()
         (skipped if exists and not files.overwrite else todo).append(job)

@@ -14,6 +14,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.imaging.files import Pixels, read_image, write_image
 
 Cli = Callable[..., Result]
@@ -56,6 +57,30 @@ def test_all_bad_files_end_in_one(cli: Cli) -> None:
         "error: neither.png does not exist: check the spelling",
         "2 failed",
     ]
+
+
+def test_unforeseen_error_costs_each_picture_alone(cli: Cli, photos: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    tiny = Bundle.load(tiny_bundle)
+    parts = {name: (PART_CONFIGS[name].from_dict(tiny.parts[name].config), tiny.read_part(name)) for name in tiny.parts}
+    for tensor in parts["encoder"][1].values():
+        if tensor.is_floating_point():
+            tensor.mul_(1e30)  # codes overflow, which no latent file may hold
+    Bundle.save(
+        tmp_path / "broken",
+        name="broken",
+        domain="",
+        license="",
+        parts=parts,
+        readme="",
+        dtype="float32",
+        attributes=tiny.attributes,
+    )
+    result = cli("invert", photos, "--model", "broken")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert [line.split(": ")[:3] for line in result.stderr.splitlines()[:-1]] == [
+        ["error", f"{photos}/{name}", "unexpected ValueError"] for name in ("a.png", "b.jpg", "c.webp")
+    ]
+    assert result.stderr.splitlines()[-1] == "3 failed"
 
 
 def test_records_tell_of_every_input(cli: Cli, photos: Path) -> None:
