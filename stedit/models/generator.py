@@ -35,6 +35,10 @@ class MappingNetwork(nn.Module):
         w = z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
         for layer in self.layers:
             w = scaled_leaky_relu(layer(w))
+        return self.truncate(w, truncation)
+
+    def truncate(self, w: Tensor, truncation: float) -> Tensor:
+        """Pull codes (…, D) towards the mean: 1 leaves them, 0 gives the mean."""
         return w if truncation == 1 else torch.lerp(self.mean, w, truncation)
 
     @torch.no_grad()
@@ -66,10 +70,10 @@ class ModulatedConv2d(nn.Module):
         x = x * style[:, :, None, None].to(x.dtype)
         if self.up:
             x = F.conv_transpose2d(x, self.weight.transpose(0, 1), stride=2)
-            x = blur(x, pad=(1, 1), gain=4.0)
+            x = blur(x, pad=1, gain=4.0)
         else:
             x = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
-        energy = style.float().square() @ self.weight.square().sum(dim=(2, 3)).T  # (B, outputs)
+        energy = style.to(self.weight.dtype).square() @ self.weight.square().sum(dim=(2, 3)).T  # (B, outputs)
         return x, torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
 
 
@@ -87,12 +91,12 @@ class SynthesisLayer(nn.Module):
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`noise` (1 or B, 1, H, W), or None for no noise."""
-        shift = self.bias[:, None, None]
-        if noise is not None:
-            shift = shift + self.noise_strength * noise
-        # the activation's gain commutes with it: applying it to both terms saves a pass over the features
         x, demodulation = self.conv(x, w)
-        x = torch.addcmul((SQRT2 * shift).to(x.dtype), x, SQRT2 * demodulation)
+        # the activation's gain commutes with it: applying it to the terms saves a pass over the features; and a sum of
+        # bias and noise, made first, would be a third map of their size, in a layout that slows all that follows
+        x = torch.addcmul((SQRT2 * self.bias)[:, None, None].to(x.dtype), x, SQRT2 * demodulation)
+        if noise is not None:
+            x = x + (SQRT2 * self.noise_strength * noise).to(x.dtype)
         return F.leaky_relu(x, 0.2)
 
 
@@ -132,7 +136,7 @@ class Generator(nn.Module):
         widths = (0, *config.channels)
         self.blocks = nn.ModuleList(
             SynthesisBlock(before, after, resolution, config.style_dim)
-            for before, after, resolution in zip(widths, widths[1:], resolutions(config.resolution), strict=False)
+            for before, after, resolution in zip(widths[:-1], widths[1:], resolutions(config.resolution), strict=True)
         )
 
     def forward(
@@ -172,7 +176,7 @@ class Generator(nn.Module):
                 x = layer(x, w[:, layer_index], layer_noise)
                 layer_index += 1
             # the RGB layer reads the code of the next block's first layer, so N = layers + 1 (StyleGAN2, appendix B)
-            rgb = block.to_rgb(x, w[:, layer_index])
+            rgb: Tensor = block.to_rgb(x, w[:, layer_index])
             image = rgb if image is None else upsample(image) + rgb
             if x.shape[-1] == resolution:
                 break
@@ -181,7 +185,8 @@ class Generator(nn.Module):
 
     def mix(self, z: Sequence[Tensor], crossover: int | None = None, *, truncation: float = 1.0) -> Tensor:
         """Style mixing: map one or two z (B, D); the second takes over from style `crossover` on. -> (B, N, D)."""
-        codes = [self.mapping(one, truncation=truncation)[:, None].expand(-1, self.config.style_count, -1) for one in z]
+        ws: list[Tensor] = [self.mapping(one, truncation=truncation) for one in z]
+        codes = [w[:, None].expand(-1, self.config.style_count, -1) for w in ws]
         if len(codes) == 1:
             return codes[0]
         return torch.cat([codes[0][:, :crossover], codes[1][:, crossover:]], dim=1)

@@ -52,22 +52,15 @@ class EqualizedConv2d(nn.Module):
         return F.conv2d(x, self.weight * self.gain, self.bias, stride=self.stride, padding=self.padding)
 
 
-def blur(x: Tensor, *, pad: tuple[int, int], gain: float = 1.0, stride: int = 1) -> Tensor:
-    """Low-pass each channel with the 4x4 FIR [1,3,3,1]; `pad` zeros before and after, both axes. (B, C, H, W).
-
-    Written as two depthwise passes, 8 taps in place of 16.
-    """
-    channels = x.shape[1]
-    taps = torch.tensor(FIR_TAPS, dtype=x.dtype, device=x.device) * (math.sqrt(gain) / sum(FIR_TAPS))
-    column = taps.view(1, 1, 4, 1).expand(channels, 1, 4, 1)
-    row = taps.view(1, 1, 1, 4).expand(channels, 1, 1, 4)
-    x = F.pad(x, (*pad, *pad))
-    x = F.conv2d(x, column, groups=channels, stride=(stride, 1))
-    return F.conv2d(x, row, groups=channels, stride=(1, stride))
+def blur(x: Tensor, *, pad: int, gain: float = 1.0, stride: int = 1) -> Tensor:
+    """Low-pass each channel of (B, C, H, W) with the 4x4 FIR of [1,3,3,1], after `pad` zeros on every side."""
+    taps = torch.tensor(FIR_TAPS, dtype=x.dtype, device=x.device) / sum(FIR_TAPS)
+    kernel = (gain * taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
+    return F.conv2d(x, kernel, stride=stride, padding=pad, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:
-    """Double the size with the FIR [1,3,3,1]: bilinear interpolation of the zero-padded input. (B,C,H,W) -> (B,C,2H,2W)."""
+    """Double the size with the FIR [1,3,3,1], which is bilinear interpolation of the zero-padded (B, C, H, W)."""
     x = F.interpolate(F.pad(x, (1, 1, 1, 1)), scale_factor=2, mode="bilinear", align_corners=False)
     return x[:, :, 2:-2, 2:-2]
 
@@ -76,7 +69,7 @@ class Attention(nn.Module):
     """Multi-head attention with the parameter names of `nn.MultiheadAttention`.
 
     `doubly_normalised` takes the softmax over the queries first, then renormalises over the keys (Style Transformer,
-    section 3.3), so that a query which wins no key takes little from the reference.
+    section 3.3): the queries compete for each key, and one that wins none sees little but the mean of the values.
     """
 
     def __init__(self, width: int, heads: int, *, doubly_normalised: bool = False) -> None:
@@ -107,15 +100,19 @@ class Attention(nn.Module):
         width = query.shape[-1]
         q = F.linear(query, self.in_proj_weight[:width], self.in_proj_bias[:width])
         k, v = F.linear(memory, self.in_proj_weight[width:], self.in_proj_bias[width:]).chunk(2, dim=-1)
-        split = (self.heads, width // self.heads)
-        return tuple(x.unflatten(-1, split).transpose(1, 2) for x in (q, k, v))  # type: ignore[return-value]  # (B, heads, ·, D/heads)
+
+        def split(x: Tensor) -> Tensor:
+            return x.view(*x.shape[:2], self.heads, -1).transpose(1, 2)  # (B, heads, Q or K, D/heads)
+
+        return split(q), split(k), split(v)
 
     def _weights(self, q: Tensor, k: Tensor) -> Tensor:
         scores = q @ k.transpose(-2, -1) / math.sqrt(q.shape[-1])  # (B, heads, Q, K)
         if not self.doubly_normalised:
             return scores.softmax(dim=-1)
-        shares = scores.softmax(dim=-2)
-        return shares / shares.sum(dim=-1, keepdim=True).clamp_min(1e-12)
+        # softmax over the queries, then division by the sum over the keys; as logarithms, so that no share underflows
+        shares = scores.log_softmax(dim=-2)
+        return shares.softmax(dim=-1)
 
 
 class TransformerLayer(nn.Module):
