@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from stedit.allocator import keep_big_blocks
 from stedit.bundle import PART_CONFIGS, Bundle, find_bundle
 from stedit.editing.attributes import related, resolve_attribute
 from stedit.editing.label import edit_by_label
@@ -73,6 +74,8 @@ class Engine:
         chosen = _choose_device(device)
         if precision == "float16" and chosen.type == "cpu":
             raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
+        if chosen.type == "cpu":
+            keep_big_blocks()
         networks = {name: _load_network(bundle, name).to(chosen) for name in bundle.parts}
         return cls(bundle, networks, chosen, precision)
 
@@ -200,13 +203,13 @@ class Engine:
             attribute, _ = resolve_attribute(name, [item.name for item in self.bundle.attributes])
             index = [item.name for item in self.bundle.attributes].index(attribute)
             condition = torch.full((w.shape[0],), index, device=self.device) if editor.config.attributes else None
-            with torch.inference_mode(), self._autocast():
+            with torch.no_grad(), self._autocast():
                 target = editor(w, reference.expand_as(w), condition).float()
             w = torch.lerp(w, target, strength)
         return _like(w, codes)
 
     def _encode(self, images: Tensor) -> Tensor:
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             codes: Tensor = self._network("encoder")(images.to(self.device))
         return codes.float()
 
@@ -216,12 +219,12 @@ class Engine:
         if noise == "random":
             source = torch.Generator().manual_seed(seed)
             maps = [torch.randn(size, generator=source).to(self.device) for size in _noise_sizes(generator)]
-        with torch.inference_mode(), self._autocast():
+        with torch.no_grad(), self._autocast():
             images: Tensor = generator(w, noise=maps)
         return images.float()
 
     def _logits(self, w: Tensor) -> Tensor:
-        with torch.inference_mode():
+        with torch.no_grad():
             logits: Tensor = self._network("classifier")(w)
         return logits
 
