@@ -1,0 +1,41 @@
+"""The Style Transformer's latent classifier LCNet; its logits are in CelebA's order of attributes."""
+
+from __future__ import annotations
+
+import torch
+
+from stedit.checkpoints.state_dicts import Checkpoint, Part, adopt, count, size, take
+from stedit.models.config import ClassifierConfig
+from stedit.models.latent_classifier import LatentClassifier
+
+STYLE_DIM = 512  # the flattened code's length does not tell
+
+# ours -> theirs, one small tensor for each attribute, which ours stacks
+STACKED = {
+    "embedding_weight": "indep_fcs.{}.weight",
+    "embedding_bias": "indep_fcs.{}.bias",
+    "logit_weight": "output_fcs.{}.weight",
+    "logit_bias": "output_fcs.{}.bias",
+}
+
+
+def build(checkpoint: Checkpoint) -> dict[str, Part]:
+    """A classifier of flattened W+ codes."""
+    tensors = checkpoint.tensors
+    layers = count(tensors, "fcs.{}.weight")
+    code_length = size(tensors, "fcs.0.weight", 1)
+    if code_length % STYLE_DIM:
+        raise ValueError(f"its input of {code_length} values is no whole number of styles of size {STYLE_DIM}")
+    config = ClassifierConfig(
+        style_count=code_length // STYLE_DIM,
+        style_dim=STYLE_DIM,
+        attributes=count(tensors, "output_fcs.{}.weight"),
+        hidden=tuple(size(tensors, f"fcs.{layer}.weight", 0) for layer in range(layers)),
+        embedding=size(tensors, "indep_fcs.0.weight", 0),
+    )
+    stacked = {
+        ours: torch.stack([take(tensors, theirs.format(index)) for index in range(config.attributes)])
+        for ours, theirs in STACKED.items()
+    }
+    state = adopt(lambda: LatentClassifier(config), lambda name: name.replace("trunk.", "fcs."), {**tensors, **stacked})
+    return {"classifier": (config, state)}

@@ -1,0 +1,95 @@
+"""What the formats share: unwrap a checkpoint, cut a network out of it, give its tensors our names and shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stedit.models.config import NetworkConfig
+
+Tensors = Mapping[str, Tensor]
+Part = tuple[NetworkConfig, dict[str, Tensor]]
+
+WRAPPERS = ("g_ema", "state_dict")  # of rosinality's checkpoints, of everybody else's
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A foreign checkpoint without its wrapping."""
+
+    tensors: Tensors
+    latent_avg: Tensor | None
+    """The generator's mean w, (D,), (1, D) or (N, D), where the file holds it."""
+
+
+def canonicalise(checkpoint: Mapping[str, Any]) -> Checkpoint:
+    """Unwrap the tensors and drop the `module.` that DataParallel puts into their names."""
+    inner = next((checkpoint[key] for key in WRAPPERS if key in checkpoint), checkpoint)
+    tensors = {
+        ".".join(part for part in key.split(".") if part != "module"): value
+        for key, value in inner.items()
+        if isinstance(value, Tensor)
+    }
+    mean = checkpoint.get("latent_avg")
+    return Checkpoint(tensors, mean if isinstance(mean, Tensor) else None)
+
+
+def subtree(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
+    """The tensors whose names start with `prefix`, without it."""
+    return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
+
+
+def take(tensors: Tensors, key: str) -> Tensor:
+    """The tensor of this name. Raises ValueError if there is none."""
+    if key not in tensors:
+        raise ValueError(f"the tensor {key} is missing")
+    return tensors[key]
+
+
+def size(tensors: Tensors, key: str, axis: int) -> int:
+    """Length of an axis of a tensor. Raises ValueError if there is no such tensor or axis."""
+    shape = take(tensors, key).shape
+    if len(shape) <= axis:
+        raise ValueError(f"the tensor {key} has the shape {tuple(shape)}, too few axes")
+    return shape[axis]
+
+
+def count(tensors: Tensors, pattern: str, first: int = 0) -> int:
+    """How many tensors follow each other: `pattern.format(first)`, `pattern.format(first + 1)` and so on."""
+    found = 0
+    while pattern.format(first + found) in tensors:
+        found += 1
+    return found
+
+
+def adopt(build: Callable[[], nn.Module], rename: Callable[[str], str | None], tensors: Tensors) -> dict[str, Tensor]:
+    """Give foreign tensors our names.
+
+    Args:
+        build: constructs the network that the tensors are for; it is built without memory, for its shapes only.
+        rename: our name -> theirs, or None for a tensor that the checkpoint does not hold.
+        tensors: of the checkpoint.
+
+    Returns:
+        Float32 tensors (counters stay integers) in the network's shapes, which differ from theirs by unit axes at most.
+
+    Raises:
+        ValueError: a tensor is missing, or its shape does not fit.
+    """
+    with torch.device("meta"):
+        shapes = {name: tensor.shape for name, tensor in build().state_dict().items()}
+    names = {ours: rename(ours) for ours in shapes}
+    return {ours: _fit(tensors, theirs, shapes[ours]) for ours, theirs in names.items() if theirs is not None}
+
+
+def _fit(tensors: Tensors, key: str, shape: torch.Size) -> Tensor:
+    if key.endswith("num_batches_tracked") and key not in tensors:
+        return torch.zeros(shape, dtype=torch.int64)  # absent before PyTorch 0.4.1; unused in evaluation
+    tensor = take(tensors, key)
+    if [n for n in tensor.shape if n != 1] != [n for n in shape if n != 1]:
+        raise ValueError(f"the tensor {key} has the shape {tuple(tensor.shape)} in place of {tuple(shape)}")
+    return (tensor.float() if tensor.is_floating_point() else tensor).reshape(shape)
