@@ -56,8 +56,18 @@ class LatentCode:
             raise ValueError("w holds numbers that are not finite")
 
     def save(self, path: str | Path) -> None:
-        """Write the code whole or not at all; the same code gives the same bytes. Raises OutputError."""
-        write_file(Path(path), self._encode())
+        """Write `encode()` to `path`, whole or not at all. Raises OutputError."""
+        write_file(Path(path), self.encode())
+
+    def encode(self) -> bytes:
+        """The bytes of the file; the same code gives the same bytes."""
+        # not by the safetensors library, which would put the metadata in a random order
+        texts = {field.name: _unicode(getattr(self, field.name)) for field in fields(self) if field.name != "w"}
+        payload = self.w.astype("<f4").tobytes()
+        tensor = {"dtype": "F32", "shape": self.w.shape, "data_offsets": (0, len(payload))}
+        header = json.dumps({"__metadata__": {"format": FORMAT, **texts}, "w": tensor}).encode()
+        header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
+        return struct.pack("<Q", len(header)) + header + payload
 
     @classmethod
     def load(cls, path: str | Path) -> LatentCode:
@@ -87,15 +97,6 @@ class LatentCode:
                 f"{path} holds a code of {self.w.shape[0]} x {self.w.shape[1]} numbers, but {model!r} takes "
                 f"{shape[0]} x {shape[1]}: invert the picture again"
             )
-
-    def _encode(self) -> bytes:
-        """The bytes of the file. The safetensors library would put the metadata in a random order."""
-        texts = {field.name: _unicode(getattr(self, field.name)) for field in fields(self) if field.name != "w"}
-        payload = self.w.astype("<f4").tobytes()
-        tensor = {"dtype": "F32", "shape": self.w.shape, "data_offsets": (0, len(payload))}
-        header = json.dumps({"__metadata__": {"format": FORMAT, **texts}, "w": tensor}).encode()
-        header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
-        return struct.pack("<Q", len(header)) + header + payload
 
 
 def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:

@@ -72,6 +72,7 @@ def test_a_saved_code_comes_back(code: LatentCode, tmp_path: Path) -> None:
     assert replace(loaded, w=code.w).__dict__ == code.__dict__
     assert (loaded.method, loaded.source, loaded.stedit_version) == ("encoder", "Zoë.jpg", __version__)
     assert [item.name for item in tmp_path.iterdir()] == ["face.latent.safetensors"]
+    assert path.read_bytes() == code.encode()
 
 
 def test_the_safetensors_library_reads_it(code: LatentCode, tmp_path: Path) -> None:

@@ -11,8 +11,6 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -241,12 +239,7 @@ def _write(job: Job, product: Product, target: Target) -> str:
 
 def _bytes(product: Product, format_: str) -> bytes:
     assert product.made is not None
-    if not isinstance(product.made, LatentCode):
-        return encode_image(product.made, format_)
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "code.latent.safetensors"
-        product.made.save(path)
-        return path.read_bytes()
+    return product.made.encode() if isinstance(product.made, LatentCode) else encode_image(product.made, format_)
 
 
 def _tell(plan: Plan, console: Console) -> int:
