@@ -154,7 +154,7 @@ def encode(engine: Engine, loaded: Sequence[Loaded]) -> Batch:
 
 def draw(engine: Engine, codes: Codes, options: RenderOptions) -> Sequence[Pixels]:
     """The pictures (R, R, 3) of codes (B, N, D)."""
-    return list(np.asarray(engine.synthesise(codes, noise=options.noise, seed=options.seed), np.uint8))
+    return list(engine.synthesise(codes, noise=options.noise, seed=options.seed))
 
 
 def to_latent(engine: Engine, code: Codes, source: Source, method: str) -> LatentCode:
