@@ -13,6 +13,7 @@ from torch import Tensor
 from stedit.models.latent_classifier import LatentClassifier
 
 STEPS = 8
+CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the last one
 
 
 def edit_by_label(
@@ -38,7 +39,7 @@ def edit_by_label(
     goal = torch.stack([goals[index] for index in wanted], dim=1)  # (B, W)
     keep = keep.clone()
     keep[wanted] = False
-    for remaining in range(STEPS, 0, -1):
+    for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
         step = (goal - logits[:, wanted]) / remaining
         w = w + _preserving_step(classifier, gradients[:, wanted], gradients[:, keep], step, ridge).view_as(w)

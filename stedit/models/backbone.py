@@ -1,4 +1,4 @@
-"""IR-SE residual network: the encoder's backbone and, with its head, the ArcFace identity network (Deng et al. 2019)."""
+"""IR-SE residual network: the encoder's backbone and, with a head, the identity network ArcFace (Deng et al. 2019)."""
 
 from __future__ import annotations
 

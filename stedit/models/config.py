@@ -16,7 +16,7 @@ MAX_DEPTH = 128
 
 
 def stylegan2_channels(resolution: int, multiplier: int = 2) -> tuple[int, ...]:
-    """Feature maps at 4, 8, … `resolution` px in StyleGAN2 config-f (Karras et al. 2020): 512 up to 32 px, then halving."""
+    """Feature maps at 4, 8, … `resolution` px in StyleGAN2 config F (Karras 2020): 512 to 32 px, then halving."""
     return tuple(min(512, 512 * 32 * multiplier // size) for size in resolutions(resolution))
 
 
@@ -119,6 +119,7 @@ class EncoderConfig(BackboneConfig):
     heads: int = 4
     feedforward: int = 1024
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
+    summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -128,6 +129,7 @@ class EncoderConfig(BackboneConfig):
             if size % 16:
                 raise ValueError(f"{name} is {size}, not a multiple of 16")
         _check_int("style_count", self.style_count, 1, 64)
+        _check_int("summary_rank", self.summary_rank, 0, MAX_WIDTH)
         _check_attention(self.style_dim, self.heads, self.feedforward)
 
 
@@ -140,10 +142,12 @@ class ClassifierConfig(NetworkConfig):
     attributes: int = 40
     hidden: tuple[int, ...] = (2048, 512)
     embedding: int = 32
+    covariance_rank: int = 0  # of the codes' covariance, which keeps edits plausible; 0 where it is unknown
 
     def __post_init__(self) -> None:
         _check_int("style_count", self.style_count, 1, 64)
         _check_int("attributes", self.attributes, 1, 1024)
+        _check_int("covariance_rank", self.covariance_rank, 0, MAX_WIDTH)
         _check_int("hidden layers", len(self.hidden), 1, 8)
         for width in (self.style_dim, *self.hidden, self.embedding):
             _check_int("width", width, 1, MAX_WIDTH)
@@ -151,7 +155,7 @@ class ClassifierConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class EditorConfig(NetworkConfig):
-    """The edit transformer: source code as queries, reference code as keys and values. Defaults: the published layer."""
+    """The edit transformer: source code as queries, reference code as keys and values."""
 
     style_count: int = 18
     style_dim: int = 512

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -12,18 +14,34 @@ from stedit.models.config import ClassifierConfig
 class LatentClassifier(nn.Module):
     """MLP on the flattened code; each attribute has its own embedding and its own logit."""
 
+    covariance_factor: Tensor  # U: (rank, N*D)
+    covariance_rest: Tensor
+
     def __init__(self, config: ClassifierConfig) -> None:
         super().__init__()
         self.config = config
         sizes = (config.style_count * config.style_dim, *config.hidden)
-        self.trunk = nn.ModuleList(nn.Linear(before, after) for before, after in zip(sizes, sizes[1:], strict=False))
+        self.trunk = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
         # the K attributes' small layers, stacked so that one batched product serves them all
         self.embedding_weight = nn.Parameter(torch.empty(config.attributes, config.embedding, sizes[-1]))
         self.embedding_bias = nn.Parameter(torch.zeros(config.attributes, config.embedding))
         self.logit_weight = nn.Parameter(torch.empty(config.attributes, config.embedding))
         self.logit_bias = nn.Parameter(torch.zeros(config.attributes))
+        if config.covariance_rank:
+            factor_shape = (config.covariance_rank, config.style_count * config.style_dim)
+            self.register_buffer("covariance_factor", torch.zeros(factor_shape))
+            self.register_buffer("covariance_rest", torch.ones(()))
         nn.init.normal_(self.embedding_weight, std=sizes[-1] ** -0.5)
         nn.init.normal_(self.logit_weight, std=config.embedding**-0.5)
+
+    def spread(self, gradients: Tensor) -> Tensor:
+        """Multiply (…, N*D) by the covariance of codes, kept as U'U + rest * I; by the identity if it is unknown.
+
+        It turns a gradient, which may point anywhere off the codes, into a direction in which codes do vary.
+        """
+        if not self.config.covariance_rank:
+            return gradients
+        return gradients @ self.covariance_factor.T @ self.covariance_factor + self.covariance_rest * gradients
 
     def embed(self, w: Tensor) -> Tensor:
         """(B, N, D) -> (B, K, E): what the code says of each attribute, and of its kind."""
@@ -34,7 +52,9 @@ class LatentClassifier(nn.Module):
 
     def logits(self, embeddings: Tensor) -> Tensor:
         """(B, K, E) -> (B, K)."""
-        return (embeddings * self.logit_weight).sum(dim=-1) + self.logit_bias
+        # a product for each attribute, not one for all: it rounds as the published classifier does, to the last bit
+        heads = zip(embeddings.unbind(1), self.logit_weight, self.logit_bias, strict=True)
+        return torch.cat([F.linear(e, weight[None], bias[None]) for e, weight, bias in heads], dim=1)
 
     def forward(self, w: Tensor) -> Tensor:
         """(B, N, D) -> logits (B, K), in the order of the bundle's attributes."""

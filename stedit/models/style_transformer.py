@@ -10,11 +10,15 @@ from stedit.models.backbone import Backbone
 from stedit.models.config import EncoderConfig
 from stedit.models.layers import TransformerLayer
 
+SUMMARY_WIDTH = 64  # channels kept of the coarse features in a summary of the image
+
 
 class StyleTransformer(nn.Module):
     """N style queries read the image's feature pyramid from coarse to fine.
 
     The queries are `mapping(z)` of learned z in training; for a trained encoder they are constants, kept as such.
+    With `summary_rank` they start from the image instead: attention alone is slow to learn where things are, while a
+    linear map of the coarse features knows it from the first step.
     """
 
     mean: Tensor
@@ -22,9 +26,7 @@ class StyleTransformer(nn.Module):
     def __init__(self, config: EncoderConfig) -> None:
         super().__init__()
         if config.widths[-1] != config.style_dim:
-            raise ValueError(
-                f"the last stage is {config.widths[-1]} wide, the styles {config.style_dim}: must be equal"
-            )
+            raise ValueError(f"the last stage is {config.widths[-1]} wide, not style_dim {config.style_dim}")
         self.config = config
         width = config.style_dim
         self.backbone = Backbone(config)
@@ -39,6 +41,15 @@ class StyleTransformer(nn.Module):
             height, wide = config.input_height, config.input_width
             self.rows = nn.ParameterList(nn.Parameter(torch.randn(width, height // s, 1) * 0.1) for s in (16, 8, 4))
             self.columns = nn.ParameterList(nn.Parameter(torch.randn(width, 1, wide // s) * 0.1) for s in (16, 8, 4))
+        if config.summary_rank:
+            positions = (config.input_height // 16) * (config.input_width // 16)
+            self.summary = nn.Sequential(
+                nn.Conv2d(width, SUMMARY_WIDTH, 1),
+                nn.Flatten(),
+                nn.Linear(SUMMARY_WIDTH * positions, config.summary_rank),
+                nn.Linear(config.summary_rank, config.style_count * width),
+                nn.Unflatten(1, (config.style_count, width)),
+            )
 
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the input: coarse, medium, fine."""
@@ -49,10 +60,11 @@ class StyleTransformer(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1], of the config's input size -> W+ codes (B, N, D)."""
-        query = self.queries[None]  # (1, N, D): the coarse self-attention is the same for every image
-        for level, (stage, features) in enumerate(
-            zip((self.coarse, self.medium, self.fine), self.pyramid(x), strict=True)
-        ):
+        query = self.queries[None]  # (1, N, D): constant, so its self-attention is the same for every image
+        pyramid = self.pyramid(x)
+        if self.config.summary_rank:
+            query = query + self.summary(pyramid[0])
+        for level, (stage, features) in enumerate(zip((self.coarse, self.medium, self.fine), pyramid, strict=True)):
             if self.config.position_embedding:
                 features = features + self.rows[level] + self.columns[level]
             query = stage(query, features.flatten(2).transpose(1, 2))  # memory (B, H*W, D)

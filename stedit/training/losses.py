@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.models.backbone import Backbone
+from stedit.models.attribute_network import AttributeNetwork
 
 
 def multiscale_l1(image: Tensor, target: Tensor, scales: int = 4) -> Tensor:
@@ -24,15 +24,15 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 
 
 class FeatureLoss(nn.Module):
-    """LPIPS-like distance in a frozen backbone: unit-normalised features of every stage (Zhang et al. 2018)."""
+    """LPIPS-like distance in a frozen network: unit-normalised features of every level (Zhang et al. 2018)."""
 
-    def __init__(self, backbone: Backbone) -> None:
+    def __init__(self, network: AttributeNetwork) -> None:
         super().__init__()
-        self.backbone = backbone.eval().requires_grad_(False)
+        self.network = network.eval().requires_grad_(False)
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
         with torch.no_grad():
-            wanted = [F.normalize(f.float(), dim=1) for f in self.backbone(target)]
-        seen = [F.normalize(f.float(), dim=1) for f in self.backbone(image)]
+            wanted = [F.normalize(f.float(), dim=1) for f in self.network.features(target)]
+        seen = [F.normalize(f.float(), dim=1) for f in self.network.features(image)]
         return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in zip(seen, wanted, strict=True)]).mean()

@@ -1,0 +1,48 @@
+"""A small network that sees attributes in pictures: the judge of edits, and the eye of a perceptual loss."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+
+class ResidualStage(nn.Module):
+    """Halve the size, then one residual convolution."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.down = nn.Sequential(nn.Conv2d(inputs, outputs, 3, 2, 1, bias=False), nn.BatchNorm2d(outputs), nn.ReLU())
+        self.residual = nn.Sequential(nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
+        x = self.down(x)
+        return F.relu(x + self.residual(x))
+
+
+class AttributeNetwork(nn.Module):
+    """Pictures -> one number for each target: logits of attributes, or standardised parameters."""
+
+    def __init__(self, targets: int, widths: tuple[int, ...] = (32, 64, 128, 192)) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(nn.Conv2d(3, widths[0], 5, 2, 2, bias=False), nn.BatchNorm2d(widths[0]), nn.ReLU())
+        self.stages = nn.ModuleList(ResidualStage(before, after) for before, after in pairwise(widths))
+        self.head = nn.Linear(widths[-1] * 16, targets)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> features at 1/2, 1/4, 1/8, 1/16 of the size."""
+        x = self.stem(x.contiguous(memory_format=torch.channels_last))
+        levels = [x]
+        for stage in self.stages:
+            x = stage(x)
+            levels.append(x)
+        return levels
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, targets)."""
+        last = F.adaptive_avg_pool2d(self.features(x)[-1], 4)
+        return cast(Tensor, self.head(F.dropout(last.flatten(1), 0.3, self.training)))

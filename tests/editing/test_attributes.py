@@ -1,0 +1,64 @@
+"""Names of attributes."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from stedit.editing.attributes import ALIASES, friendly_name, related, resolve_attribute
+from stedit.errors import AttributeNameError
+
+KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Blond_Hair", "Young", "5_o_Clock_Shadow")
+
+
+@pytest.mark.parametrize(
+    ("typed", "meaning"),
+    [
+        ("smile", ("Smiling", 1)),
+        ("Smiling", ("Smiling", 1)),
+        ("no-smile", ("Smiling", -1)),
+        ("beard", ("No_Beard", -1)),
+        ("no-beard", ("No_Beard", 1)),
+        ("No_Beard", ("No_Beard", 1)),
+        ("no-no-beard", ("No_Beard", -1)),
+        ("BLOND_HAIR", ("Blond_Hair", 1)),
+        ("blond hair", ("Blond_Hair", 1)),
+        ("old", ("Young", -1)),
+        ("no-young", ("Young", -1)),
+        ("5-o-clock-shadow", ("5_o_Clock_Shadow", 1)),
+    ],
+)
+def test_what_people_type(typed: str, meaning: tuple[str, int]) -> None:
+    assert resolve_attribute(typed, KNOWN) == meaning
+
+
+def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
+    with pytest.raises(AttributeNameError, match=r"did you mean glasses.*The model knows 5_o_Clock_Shadow"):
+        resolve_attribute("glases", KNOWN)
+    with pytest.raises(AttributeNameError, match="unknown attribute 'hat'"):
+        resolve_attribute("hat", KNOWN)
+    with pytest.raises(AttributeNameError, match="knows no attributes"):
+        resolve_attribute("smile", ())
+
+
+@given(st.text(max_size=40))
+def test_any_text_is_an_attribute_or_an_error(text: str) -> None:
+    try:
+        name, sign = resolve_attribute(text, KNOWN)
+    except AttributeNameError:
+        return
+    assert name in KNOWN
+    assert sign in (-1, 1)
+
+
+@pytest.mark.parametrize("attribute", [*KNOWN, *{name for name, _ in ALIASES.values()}])
+@pytest.mark.parametrize("sign", [-1, 1])
+def test_friendly_names_read_back(attribute: str, sign: int) -> None:
+    assert resolve_attribute(friendly_name(attribute, sign), [attribute]) == (attribute, sign)
+
+
+def test_related_attributes_are_mutual() -> None:
+    assert "Black_Hair" in related("Blond_Hair")
+    assert "Blond_Hair" in related("Black_Hair")
+    assert related("Eyeglasses") == {"Eyeglasses"}

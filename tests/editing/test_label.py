@@ -1,0 +1,58 @@
+"""The attribute-preserving step against its closed form, and the gradients against autograd's own."""
+
+from __future__ import annotations
+
+import torch
+
+from stedit.editing.label import _preserving_step, edit_by_label, logits_and_gradients
+from stedit.models.config import ClassifierConfig
+from stedit.models.latent_classifier import LatentClassifier
+
+
+def small_classifier(rank: int = 0) -> LatentClassifier:
+    classifier = LatentClassifier(
+        ClassifierConfig(style_count=3, style_dim=4, attributes=5, hidden=(16, 8), embedding=4, covariance_rank=rank)
+    ).double()
+    if rank:
+        classifier.covariance_factor.normal_()
+        classifier.covariance_rest.fill_(0.3)
+    return classifier.requires_grad_(False)
+
+
+def test_gradients_are_those_of_each_logit() -> None:
+    classifier = small_classifier()
+    w = torch.randn(2, 3, 4, dtype=torch.float64)
+    _, gradients = logits_and_gradients(classifier, w)
+    for k in range(5):
+        given = w.clone().requires_grad_()
+        (expected,) = torch.autograd.grad(classifier(given)[:, k].sum(), given)
+        torch.testing.assert_close(gradients[:, k], expected.flatten(1))
+
+
+def test_the_step_is_the_closed_form() -> None:
+    """d is proportional to (sum_j g_j g_j' + ridge * S^-1)^-1 g_k, and moves logit k by what was asked (DESIGN 2)."""
+    classifier = small_classifier(rank=6)
+    gradients = torch.randn(5, 12, dtype=torch.float64)
+    factor = classifier.covariance_factor
+    covariance = factor.T @ factor + 0.3 * torch.eye(12, dtype=torch.float64)
+    kept = gradients[1:]
+    matrix = kept.T @ kept + 0.1 * torch.linalg.inv(covariance)
+    direction = torch.linalg.solve(matrix, gradients[0])
+    expected = 2.5 * direction / (gradients[0] @ direction)
+    step = _preserving_step(
+        classifier, gradients[None, :1], gradients[None, 1:], torch.tensor([[2.5]], dtype=torch.float64), 0.1
+    )
+    torch.testing.assert_close(step[0], expected)
+
+
+def test_two_goals_are_reached_and_a_small_ridge_holds_the_rest() -> None:
+    classifier = small_classifier(rank=6)
+    w = torch.randn(4, 3, 4, dtype=torch.float64)
+    before = classifier(w)
+    goals = {0: before[:, 0] + 0.2, 3: before[:, 3] - 0.2}
+    after = classifier(edit_by_label(classifier, w, goals, keep=torch.ones(5, dtype=torch.bool), ridge=1e-6))
+    torch.testing.assert_close(after[:, 0], goals[0], atol=0.01, rtol=0)
+    torch.testing.assert_close(after[:, 3], goals[3], atol=0.01, rtol=0)
+    torch.testing.assert_close(after[:, [1, 2, 4]], before[:, [1, 2, 4]], atol=0.03, rtol=0)
+    loose = edit_by_label(classifier, w, goals, keep=torch.zeros(5, dtype=torch.bool), ridge=1e-6)
+    assert (classifier(loose) - before)[:, [1, 2, 4]].abs().max() > 0.03
