@@ -56,10 +56,12 @@ class UsageError(SteditError):
 
 
 def cause(error: Exception) -> str:
-    """What a library said, fit to stand inside a sentence of ours.
+    """What a library or the system said, fit to stand inside a sentence of ours.
 
-    It may say nothing, or quote a stranger's file at length, with line breaks and codes that rewrite a terminal.
+    A library may say nothing, or quote a stranger's file at length, with line breaks and codes that rewrite a terminal;
+    the system says a number, a reason, and a file that the sentence names already.
     """
-    text = " ".join(str(error).split())
+    reason = error.strerror.lower() if isinstance(error, OSError) and error.strerror else str(error)
+    text = " ".join(reason.split())
     text = "".join(letter if letter.isprintable() else "?" for letter in text)
     return (text if len(text) <= 300 else text[:300] + "...") or type(error).__name__

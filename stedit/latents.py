@@ -121,7 +121,7 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     except SafetensorError as error:
         raise LatentError(f"{path} is not a latent code, or is damaged ({cause(error)}): {again}") from error
     except OSError as error:
-        raise LatentError(f"cannot read {path}: {(error.strerror or str(error)).lower()}") from error
+        raise LatentError(f"cannot read {path}: {cause(error)}") from error
 
 
 def _unicode(text: str) -> str:

@@ -12,7 +12,7 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
 
 from stedit.cli.options import TalkOptions
-from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError
+from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, cause
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -50,8 +50,7 @@ def standard_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot write to standard output ({reason}): send it somewhere else") from error
+        raise OutputError(f"cannot write to standard output ({cause(error)}): send it somewhere else") from error
 
 
 @dataclass

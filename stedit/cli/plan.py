@@ -14,13 +14,14 @@ from typing import Literal
 
 from stedit.cli.options import FileOptions
 from stedit.editing.attributes import ALIASES, resolve_attribute
-from stedit.errors import AttributeNameError, InputError, OutputError, UsageError
+from stedit.errors import AttributeNameError, InputError, OutputError, UsageError, cause
 from stedit.imaging.files import IMAGE_SUFFIXES
 from stedit.latents import SUFFIX as LATENT_SUFFIX
 from stedit.latents import is_latent_path
 
 SUFFIXES = {"png": (".png",), "jpg": (".jpg", ".jpeg"), "webp": (".webp",), "latent": (LATENT_SUFFIX,)}
 """What each `--format` may be called on disk, the usual name first."""
+PICTURE_FORMATS = ("png", "jpg", "webp")
 
 _FROM = "-from-"
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
@@ -250,8 +251,7 @@ def _walk(
     """Give each folder with its files, sorted; hidden ones and symbolic links to folders are passed over."""
 
     def cannot_list(error: OSError) -> None:
-        reason = (error.strerror or str(error)).lower()
-        unreadable.append((str(error.filename), InputError(f"{error.filename} cannot be listed: {reason}")))
+        unreadable.append((str(error.filename), InputError(f"cannot list the folder {error.filename}: {cause(error)}")))
 
     for name, folders, files in os.walk(top, onerror=cannot_list):
         folder = Path(name)

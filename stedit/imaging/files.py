@@ -158,14 +158,14 @@ def _read_file(path: Path, name: str) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist: check the spelling") from None
     except OSError as error:
-        raise ImageError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from error
+        raise ImageError(f"cannot read {name}: {cause(error)}") from error
 
 
 def _read_stream(stream: BinaryIO, name: str) -> bytes:
     try:
         data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ImageError(f"cannot read {name}: {(error.strerror or str(error)).lower()}") from error
+        raise ImageError(f"cannot read {name}: {cause(error)}") from error
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB: give a smaller picture")
     return data
