@@ -38,7 +38,7 @@ demo: $(READY)
 	$(BIN)/stedit edit --attr smile $(DEMO)/codes --output $(DEMO)/smile --overwrite
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes --output $(DEMO)/glasses --overwrite
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES)/serious.jpg --output $(DEMO)/sheet.png --sheet --overwrite
-	@$(BIN)/python examples/contact_sheet.py $(DEMO)/overview.png $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses
+	$(BIN)/stedit sheet $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses --output $(DEMO)/overview.png --overwrite
 	@echo
 	@echo "All of it at a glance:      $(CURDIR)/$(DEMO)/overview.png"
 	@echo "One edit, step by step:     $(CURDIR)/$(DEMO)/sheet.png"

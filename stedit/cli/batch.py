@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,7 +20,7 @@ import numpy.typing as npt
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record, standard_output
 from stedit.cli.options import FileOptions, ModelOptions, RenderOptions
 from stedit.cli.plan import Job, Plan, Source, Target
-from stedit.errors import InputError, OutputError, SteditError, UsageError
+from stedit.errors import InputError, OutputError, SteditError, UsageError, cause
 from stedit.imaging.files import Pixels, encode_image, fit_picture, read_picture, write_image
 from stedit.imaging.sheets import sheet
 from stedit.latents import LatentCode, is_latent_path
@@ -75,19 +76,17 @@ def write_all(
     keep_pictures: bool = False,
 ) -> int:
     """Do `plan`, writing every product to its place, or with --dry-run only tell it; returns the exit code."""
-    if any(job.output is None for job in plan.jobs):
-        if console.json:
-            raise UsageError("--json and the output both ask for standard output: name an output file with -o")
-        if sys.stdout.isatty() and not files.dry_run:
-            raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
     if files.dry_run:
         return _tell(plan, console)
+    if any(job.output is None for job in plan.jobs):
+        require_free_stdout(console)
 
     def deliver(job: Job, product: Product) -> str:
-        path = _write(job, product, target)
+        assert product.made is not None
+        write(product.made, job.output, target.format)
         if product.text:
             console.detail(f"{job.source.name}: {product.text}")
-        return path
+        return str(job.output or "")
 
     return run(plan, start, deliver, verb, model, console, keep_pictures=keep_pictures)
 
@@ -171,6 +170,30 @@ def side_by_side(columns: Sequence[tuple[str, Pixels | None]]) -> Pixels:
     return sheet([[picture for _, picture in shown]], titles=[title for title, _ in shown])
 
 
+def require_free_stdout(console: Console) -> None:
+    """Raise UsageError if standard output cannot take a picture or a code."""
+    if console.json:
+        raise UsageError("--json and the output both ask for standard output: name an output file with -o")
+    if sys.stdout.isatty():
+        raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
+
+
+def write(made: Pixels | LatentCode, path: Path | None, kind: str) -> None:
+    """Put a picture or a code at `path`, making its folder, or as `kind` on standard output. Raises OutputError."""
+    if path is None:
+        with standard_output() as stdout:
+            stdout.buffer.write(made.encode() if isinstance(made, LatentCode) else encode_image(made, kind))
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent} ({cause(error)}): choose another one") from error
+    if isinstance(made, LatentCode):
+        made.save(path)
+    else:
+        write_image(path, made)
+
+
 def _records(
     engine: Engine, jobs: Sequence[Job], work: Work, deliver: Deliver, batch_size: int, keep_pictures: bool
 ) -> Iterator[Record]:
@@ -216,30 +239,6 @@ def _compute(engine: Engine, loaded: Sequence[tuple[Job, Loaded]], work: Work, d
                 details=product.details,
                 text=text,
             )
-
-
-def _write(job: Job, product: Product, target: Target) -> str:
-    """Put a picture or a code where it belongs; gives its path, or "" for standard output. Raises OutputError."""
-    if job.output is None:
-        with standard_output() as stdout:
-            stdout.buffer.write(_bytes(product, target.format))
-        return ""
-    try:
-        job.output.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        reason = (error.strerror or str(error)).lower()
-        raise OutputError(f"cannot make the folder {job.output.parent} ({reason}): choose another one") from error
-    assert product.made is not None
-    if isinstance(product.made, LatentCode):
-        product.made.save(job.output)
-    else:
-        write_image(job.output, product.made)
-    return str(job.output)
-
-
-def _bytes(product: Product, format_: str) -> bytes:
-    assert product.made is not None
-    return product.made.encode() if isinstance(product.made, LatentCode) else encode_image(product.made, format_)
 
 
 def _tell(plan: Plan, console: Console) -> int:

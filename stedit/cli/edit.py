@@ -93,7 +93,7 @@ def _edit(
 ) -> int:
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import encode, load, write_all
-    from stedit.cli.plan import Source, Target, edit_name, make_plan
+    from stedit.cli.plan import PICTURE_FORMATS, Source, Target, edit_name, make_plan
     from stedit.editing.attributes import friendly_name, resolve_attribute
 
     bundle = Bundle.load(find_bundle(model.model))
@@ -101,7 +101,7 @@ def _edit(
     attributes = list(dict.fromkeys(resolve_attribute(name, known) for name in options.attr))
     names = [friendly_name(attribute, sign) for attribute, sign in attributes]
     strengths = _parse_strengths(options.strength)
-    target = Target.parse(files.output, options.format, ("png", "jpg", "webp", "latent"))
+    target = Target.parse(files.output, options.format, (*PICTURE_FORMATS, "latent"))
     if target.format == "latent" and (options.sheet or len(strengths) > 1):
         raise UsageError("a latent file holds one code: leave out --sheet, and give one --strength")
     name = edit_name(names, strengths, ref)

@@ -73,10 +73,10 @@ def reconstruct(
     """
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import Product, draw, side_by_side, write_all
-    from stedit.cli.plan import Target, make_plan
+    from stedit.cli.plan import PICTURE_FORMATS, Target, make_plan
 
     bundle = Bundle.load(find_bundle(model.model))
-    target = Target.parse(files.output, format_, ("png", "jpg", "webp"))
+    target = Target.parse(files.output, format_, PICTURE_FORMATS)
     what = "reconstruct.sheet" if sheet else "reconstruct"
     plan = make_plan(inputs, what, target, files, [attribute.name for attribute in bundle.attributes])
 

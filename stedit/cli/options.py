@@ -80,6 +80,7 @@ _AS_OUTPUT_SAYS = "as -o says, or png"
 
 Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
 Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Look into the folders of folders as well.")]
+Overwrite = Annotated[bool, _about_files("--overwrite", help="Replace outputs that exist; else they are skipped.")]
 Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
 PictureFormat = Annotated[
     Literal["png", "jpg", "webp"] | None,
@@ -114,9 +115,7 @@ class FileOptions:
         _about_files("--output", "-o", metavar="FILE|FOLDER|-", show_default="beside each input", help=_OUTPUT),
     ] = None
     recursive: Recursive = False
-    overwrite: Annotated[
-        bool, _about_files("--overwrite", help="Replace outputs that exist; else they are skipped.")
-    ] = False
+    overwrite: Overwrite = False
     dry_run: Annotated[bool, _about_files("--dry-run", "-n", help="Say what would be written, and stop.")] = False
 
 
@@ -135,7 +134,9 @@ class ModelOptions:
         Literal["float32", "bfloat16", "float16"],
         _about_model("--precision", help="Numbers to compute with; the short ones are for GPUs."),
     ] = "float32"
-    batch_size: Annotated[int, _about_model("--batch-size", "-b", min=1, help="Pictures computed at a time.")] = 8
+    batch_size: Annotated[
+        int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Pictures computed at a time.")
+    ] = 8
 
 
 @dataclass(frozen=True)
@@ -143,14 +144,14 @@ class RenderOptions:
     """How a code becomes a picture."""
 
     noise: Annotated[Literal["const", "random", "none"], _about_model("--noise", help=_NOISE)] = "const"
-    seed: Annotated[int, _about_model("--seed", min=0, help="What --noise random draws by.")] = 0
+    seed: Annotated[int, _about_model("--seed", metavar="NUMBER", min=0, help="What --noise random draws by.")] = 0
 
 
 @dataclass(frozen=True)
 class TalkOptions:
     """What is said, and in which form."""
 
-    json: Annotated[bool, _about_messages("--json", help="Print one JSON record per input.")] = False
+    json: Annotated[bool, _about_messages("--json", help="Print JSON records, one per line.")] = False
     quiet: Annotated[bool, _about_messages("--quiet", "-q", help="Say nothing but errors and results.")] = False
     verbose: Annotated[bool, _about_messages("--verbose", "-v", help="Say more about each input.")] = False
     debug: Annotated[bool, _about_messages("--debug", callback=_keep_debug, help="Show where an error came from.")] = (
