@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import io
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, edit, invert, weights
+from stedit.cli import attributes, edit, invert, sheet, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -37,12 +38,32 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
     text = error.format_message().strip().rstrip(".")
     context = getattr(error, "ctx", None)
-    where = f": see {context.command_path} --help" if context and text else ""
-    return UsageError(text[:1].lower() + text[1:] + where)
+    advice = f": see {context.command_path} --help" if context and text else ""
+    if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
+        text, advice = text[: near.start()], f": did you mean {near[1] or near[2]}?"
+    return UsageError(text[:1].lower() + text[1:] + advice)
+
+
+def _without_types_of_flags(options: list[Any]) -> list[Any]:
+    """Let the help say `--sheet`, not `--sheet <bool>`, which seems to ask for a value."""
+    for option in options:
+        if getattr(option, "is_flag", False):
+            option.metavar = ""
+    return options
+
+
+class _Command(TyperCommand):
+    """Typer's command, with a plainer help."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
 
 
 class _Group(TyperGroup):
-    """Typer's group, whose errors, and those of all its commands, end in a sentence."""
+    """Typer's group, with a plainer help; its errors, and those of all its commands, end in a sentence."""
+
+    def get_params(self, ctx: Any) -> list[Any]:
+        return _without_types_of_flags(super().get_params(ctx))
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         with _ending_in_a_sentence(ctx):
@@ -88,17 +109,18 @@ def stedit(
     """
 
 
-app.command("edit")(edit.edit)
-app.command("label-edit")(edit.label_edit)
-app.command("reference-edit")(edit.reference_edit)
-app.command("invert")(invert.invert)
-app.command("reconstruct")(invert.reconstruct)
-app.command("attributes")(attributes.attributes)
+app.command("edit", cls=_Command)(edit.edit)
+app.command("label-edit", cls=_Command)(edit.label_edit)
+app.command("reference-edit", cls=_Command)(edit.reference_edit)
+app.command("invert", cls=_Command)(invert.invert)
+app.command("reconstruct", cls=_Command)(invert.reconstruct)
+app.command("attributes", cls=_Command)(attributes.attributes)
+app.command("sheet", cls=_Command)(sheet.sheet)
 
-models = typer.Typer(no_args_is_help=True)
-models.command("list")(weights.list_models)
-models.command("info")(weights.info)
-models.command("verify")(weights.verify)
+models = typer.Typer(cls=_Group, no_args_is_help=True)
+models.command("list", cls=_Command)(weights.list_models)
+models.command("info", cls=_Command)(weights.info)
+models.command("verify", cls=_Command)(weights.verify)
 app.add_typer(models, name="weights", help="See which models there are, and check them.")
 
 

@@ -21,7 +21,7 @@ from stedit.errors import AttributeNameError, BundleError, ImageError, UsageErro
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ("edit", "label-edit", "reference-edit", "invert", "reconstruct", "attributes", "weights")
+COMMANDS = ("edit", "label-edit", "reference-edit", "invert", "reconstruct", "attributes", "sheet", "weights")
 LEAVES = (*COMMANDS[:-1], "weights list", "weights info", "weights verify")
 HEAVY = {"torch", "numpy", "PIL", "safetensors"}
 
@@ -39,6 +39,7 @@ def test_every_command_shows_examples(cli: Cli, command: str) -> None:
     result = cli(*command.split(), "--help")
     assert result.exit_code == 0
     assert result.stdout.count(f"stedit {command} ") >= 2  # the usage line and an example
+    assert "<bool>" not in result.stdout  # a flag takes no value
 
 
 @pytest.mark.parametrize("command", LEAVES)
@@ -82,7 +83,8 @@ def test_answer_comes_at_once(arguments: list[str]) -> None:
     [
         (["--no-such-option"], "no such option: --no-such-option"),
         (["no-such-command"], "no such command 'no-such-command': see stedit --help"),
-        (["eddit", "x"], "no such command 'eddit'. Did you mean 'edit'?: see stedit --help"),
+        (["eddit", "x"], "no such command 'eddit': did you mean 'edit'?\n"),
+        (["edit", "x", "--stregth", "1"], "no such option: --stregth: did you mean --strength?\n"),
         (["invert"], "missing argument 'FILES': see stedit invert --help"),
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b'"),
