@@ -17,20 +17,22 @@ CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the
 
 
 def edit_by_label(
-    classifier: LatentClassifier, w: Tensor, goals: Mapping[int, Tensor], *, keep: Tensor, ridge: float = 0.1
+    classifier: LatentClassifier, w: Tensor, goals: Mapping[int, Tensor], *, keep: Tensor, ridge: float = 0.02
 ) -> Tensor:
     """Bring the logits of some attributes to given values, changing little else.
 
     Each step solves for the change d of the code that moves the wanted logits by their share of the way and minimises
-    sum_j (g_j . d)^2 + ridge * d' S^-1 d over the attributes j to keep, with g their gradients and S the covariance of
-    codes. For one attribute k, d is (sum_j g_j g_j' + ridge * S^-1)^-1 g_k: the attribute-preserving direction.
+    sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the attributes j to keep, with g their gradients, r what they have
+    drifted so far, and S the covariance of codes. For one attribute k and no drift, d is along
+    (sum_j g_j g_j' + lambda * S^-1)^-1 g_k: the attribute-preserving direction.
 
     Args:
         classifier: gives the gradients and S.
         w: (B, N, D) codes.
         goals: attribute index -> (B,) logit to reach.
         keep: (K,) bool, the attributes to hold where they are.
-        ridge: weight of plausibility, the Mahalanobis length of the change, against side effects.
+        ridge: weight of plausibility, the Mahalanobis length of the change, against side effects; in units of the
+            wanted logits' variance, so that it means the same for every classifier.
 
     Returns:
         (B, N, D) edited codes.
@@ -39,10 +41,19 @@ def edit_by_label(
     goal = torch.stack([goals[index] for index in wanted], dim=1)  # (B, W)
     keep = keep.clone()
     keep[wanted] = False
+    start = classifier(w)[:, keep]
     for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
-        step = (goal - logits[:, wanted]) / remaining
-        w = w + _preserving_step(classifier, gradients[:, wanted], gradients[:, keep], step, ridge).view_as(w)
+        logit_variance = (gradients[:, wanted] * classifier.spread(gradients[:, wanted])).sum(dim=2).mean(dim=1)
+        change = _preserving_step(
+            classifier,
+            wanted=gradients[:, wanted],
+            kept=gradients[:, keep],
+            step=(goal - logits[:, wanted]) / remaining,
+            drift=logits[:, keep] - start,
+            weight=ridge * logit_variance,
+        )
+        w = w + change.view_as(w)
     return w
 
 
@@ -52,21 +63,32 @@ def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tenso
         w = w.detach().requires_grad_()
         logits = classifier(w)
         count = logits.shape[1]
-        one_hot = torch.eye(count, device=w.device)[:, None].expand(-1, w.shape[0], -1)  # (K, B, K)
+        one_hot = torch.eye(count, dtype=w.dtype, device=w.device)[:, None].expand(-1, w.shape[0], -1)  # (K, B, K)
         (gradients,) = torch.autograd.grad(logits, w, one_hot, is_grads_batched=True)
     return logits.detach(), gradients.flatten(2).transpose(0, 1)
 
 
-def _preserving_step(classifier: LatentClassifier, wanted: Tensor, kept: Tensor, step: Tensor, ridge: float) -> Tensor:
-    """Gradients (B, W, N*D) and (B, J, N*D), wanted logit changes (B, W) -> the change of the code (B, N*D)."""
-    spread_wanted = classifier.spread(wanted) / ridge  # S g / ridge, (B, W, N*D)
-    spread_kept = classifier.spread(kept) / ridge
-    # Woodbury: invert in the J kept directions instead of the N*D dimensions of the code
-    inner = torch.eye(kept.shape[1], device=kept.device) + kept @ spread_kept.transpose(1, 2)
-    directions = spread_wanted - (
-        torch.linalg.solve(inner, kept @ spread_wanted.transpose(1, 2)).transpose(1, 2) @ spread_kept
-    )  # (B, W, N*D): one direction for each wanted attribute
-    response = wanted @ directions.transpose(1, 2)  # (B, W, W): how each direction moves each wanted logit
-    weights = torch.linalg.solve(response, step[:, :, None])
-    change: Tensor = (weights * directions).sum(dim=1)
+def _preserving_step(
+    classifier: LatentClassifier, *, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor, weight: Tensor
+) -> Tensor:
+    """Find the change of the code (B, N*D).
+
+    From gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W), drifts (B, J) and lambda (B,).
+    """
+    weight = weight[:, None, None]
+    spread_kept = classifier.spread(kept) / weight  # S g / lambda
+    inner = torch.eye(kept.shape[1], dtype=kept.dtype, device=kept.device) + kept @ spread_kept.mT  # (B, J, J)
+
+    def solve(vectors: Tensor) -> Tensor:
+        """(sum_j g_j g_j' + lambda * S^-1)^-1 v by Woodbury's identity: J unknowns in place of the code's N*D."""
+        spread = classifier.spread(vectors) / weight
+        solution: Tensor = spread - torch.linalg.solve(inner, kept @ spread.mT).mT @ spread_kept
+        return solution
+
+    directions = solve(wanted)  # (B, W, N*D)
+    restore = -solve(drift[:, None] @ kept)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the wanted
+    response = wanted @ directions.mT  # (B, W, W): how each direction moves each wanted logit
+    missing = step - (wanted @ restore[:, :, None])[:, :, 0]
+    amounts = torch.linalg.solve(response, missing[:, :, None])  # (B, W, 1)
+    change: Tensor = restore + (amounts * directions).sum(dim=1)
     return change

@@ -1,12 +1,8 @@
 """Joint training of encoder and generator as an autoencoder: image -> W+ -> image, for those without a GPU.
 
-Beside reconstruction, three things shape the latent space while it forms:
-
-- noise on the codes, so that it has no holes, and labels and parameters predicted from the noisy codes, so that they
-  can be read off it;
-- some codes are replaced by the mean of their styles, so that one w for all layers (the space W) is meaningful too;
-- where true edits are known, an edit transformer's answers are rendered and compared with them, so that editing a
-  code changes the picture as it should.
+Beside reconstruction, two things shape the latent space while it forms: noise on the codes, so that it has no holes,
+with labels and parameters predicted from the noisy codes, so that they can be read off it; and some codes are replaced
+by the mean of their styles, so that one w for all layers (the space W) is meaningful too.
 """
 
 from __future__ import annotations
@@ -19,11 +15,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.training.data import LabelledPictures
-from stedit.training.editor import Counterfactuals
 from stedit.training.losses import FeatureLoss, multiscale_l1
 
 
@@ -40,20 +34,16 @@ class AutoencoderOptions:
     collapse: float = 0.2  # share of codes replaced by the mean of their styles
     supervision: float = 0.15  # weight of labels and parameters predicted from the codes
     features: float = 1.0  # weight of the perceptual loss, if there is a network for it
-    edits: float = 1.0  # weight of the distance to the codes of true edits
     seed: int = 0
 
 
 class Autoencoder(nn.Module):
-    """All that is trained together: encoder, generator, editor, and linear readings of labels and parameters."""
+    """All that is trained together: encoder, generator, and linear readings of labels and parameters from codes."""
 
-    def __init__(
-        self, encoder: StyleTransformer, generator: Generator, editor: EditTransformer, labels: int, parameters: int
-    ) -> None:
+    def __init__(self, encoder: StyleTransformer, generator: Generator, *, labels: int, parameters: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.generator = generator
-        self.editor = editor
         self.label_reading = nn.Linear(encoder.config.style_count * encoder.config.style_dim, labels)
         self.parameter_reading = nn.Linear(encoder.config.style_dim, parameters)
 
@@ -70,7 +60,6 @@ def train_autoencoder(
     data: LabelledPictures,
     options: AutoencoderOptions,
     *,
-    edits: Counterfactuals | None = None,
     features: FeatureLoss | None = None,
     report: Callable[[int, dict[str, float]], None] | None = None,
 ) -> None:
@@ -81,8 +70,6 @@ def train_autoencoder(
         average: moving average of it (Karras et al. 2018), updated in place; this is what ships.
         data: pictures, labels, parameters.
         options: of this phase.
-        edits: true edits among the pictures. A batch then holds sources, references and edited pictures in equal
-            parts; all are encoded, the sources and the edited pictures rendered, and the edits as well.
         features: perceptual loss.
         report: called with the step and its losses.
 
@@ -94,14 +81,14 @@ def train_autoencoder(
         layer.noise_strength.requires_grad_(False)  # an autoencoder has no use for noise
     optimizer = _optimizer(model, options.learning_rate)
     base = [group["lr"] for group in optimizer.param_groups]
-    batches = _batches(data, options.batch_size, edits)
+    batches = _batches(len(data.pixels), options.batch_size)
     for step in range(options.steps):
         factor = min(1.0, (step + 1) / 100)
         if options.decay:
             factor *= 0.5 * (1 + torch.cos(torch.tensor(torch.pi * step / options.steps)).item())
         for group, rate in zip(optimizer.param_groups, base, strict=True):
             group["lr"] = rate * factor
-        losses = _losses(model, data, next(batches), options, edits, features)
+        losses = _losses(model, data, next(batches), options, features)
         total = losses["total"]
         if not torch.isfinite(total):
             raise FloatingPointError(f"the loss is {total.item()} at step {step}: lower the learning rate")
@@ -120,44 +107,36 @@ def moving_average_of(model: Autoencoder) -> Autoencoder:
 
 
 def _optimizer(model: Autoencoder, learning_rate: float) -> torch.optim.Optimizer:
-    """Equalised layers take twice the rate, attention half of it."""
+    """Equalised layers hold weights of about 1 and take ten times the rate; attention and readings take half of it."""
+    encoder = model.encoder
     attention = nn.ModuleList(
-        [model.encoder.coarse, model.encoder.medium, model.encoder.fine, model.editor, model.label_reading]
+        [encoder.coarse, encoder.medium, encoder.fine, model.label_reading, model.parameter_reading]
     )
-    slow = {id(parameter) for parameter in (*attention.parameters(), *model.parameter_reading.parameters())}
+    slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
-    groups: dict[float, list[nn.Parameter]] = {2.0: [], 1.0: [], 0.5: []}
+    groups: dict[float, list[nn.Parameter]] = {10.0: [], 1.0: [], 0.5: []}
     for parameter in model.parameters():
-        groups[0.5 if id(parameter) in slow else 2.0 if id(parameter) in fast else 1.0].append(parameter)
+        groups[0.5 if id(parameter) in slow else 10.0 if id(parameter) in fast else 1.0].append(parameter)
     return torch.optim.Adam(
         [{"params": group, "lr": learning_rate * scale} for scale, group in groups.items()], betas=(0.9, 0.99)
     )
 
 
-def _batches(data: LabelledPictures, size: int, edits: Counterfactuals | None) -> Iterator[tuple[Tensor, Tensor]]:
-    """Endless (picture indices, edit indices); with edits the pictures are their sources, references and results."""
+def _batches(count: int, size: int) -> Iterator[Tensor]:
+    """Endless batches of picture indices, each epoch in a new order."""
     while True:
-        if edits is None:
-            for index in torch.split(torch.randperm(len(data.pixels)), size):
-                yield index, index[:0]
-        else:
-            pick = torch.randint(len(edits.source), (size // 3,))
-            yield torch.cat([edits.source[pick], edits.reference[pick], edits.edited[pick]]), pick
+        yield from torch.split(torch.randperm(count), size)
 
 
 def _losses(
     model: Autoencoder,
     data: LabelledPictures,
-    batch: tuple[Tensor, Tensor],
+    index: Tensor,
     options: AutoencoderOptions,
-    edits: Counterfactuals | None,
     features: FeatureLoss | None,
 ) -> dict[str, Tensor]:
-    index, pick = batch
-    count, third = len(index), len(pick)
+    count = len(index)
     flip = torch.rand(count) < 0.5
-    if third:
-        flip[2 * third :] = flip[:third]  # an edit faces the same way as its source
     images = data.images(index)
     images = torch.where(flip[:, None, None, None], images.flip(-1), images)
     labels = torch.from_numpy(data.labels[index.numpy()]).float()
@@ -171,14 +150,8 @@ def _losses(
         losses["parameters"] = (missed * ~flip).mean()  # they describe the picture as it was
         collapsed = torch.rand(count, 1, 1) < options.collapse
         rendered = torch.where(collapsed, noisy.mean(dim=1, keepdim=True), noisy)
-        target = images
-        if edits is not None:
-            answer = model.editor(codes[:third], codes[third : 2 * third], edits.attribute[pick]).float()
-            losses["edits"] = F.mse_loss(answer, codes[2 * third :])
-            rendered = torch.cat([rendered[:third], answer, rendered[2 * third :]])
-            target = torch.cat([images[:third], images[2 * third :], images[2 * third :]])
         output = model.generator(rendered, noise="none", resolution=options.resolution).float()
-        target = F.adaptive_avg_pool2d(target, options.resolution)
+        target = F.adaptive_avg_pool2d(images, options.resolution)
         losses["image"] = multiscale_l1(output, target)
         if features is not None:
             losses["features"] = features(output, target)
@@ -186,7 +159,6 @@ def _losses(
         "image": 1.0,
         "labels": options.supervision,
         "parameters": options.supervision,
-        "edits": options.edits,
         "features": options.features,
     }
     losses["total"] = torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()

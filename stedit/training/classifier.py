@@ -61,12 +61,13 @@ def accuracy(classifier: LatentClassifier, codes: Tensor, labels: Tensor) -> Ten
 
 
 def _fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
-    """Leading principal axes, scaled by their deviation, and the mean variance of the rest."""
+    """Leading principal axes and the mean variance of the rest (Tipping and Bishop 1999, probabilistic PCA)."""
     flat = codes.flatten(1)
     centred = flat - flat.mean(dim=0)
     rank = classifier.config.covariance_rank
     covariance = centred.T @ centred / len(flat)
     values, axes = torch.linalg.eigh(covariance)  # ascending
-    leading = axes[:, -rank:] * values[-rank:].clamp_min(0).sqrt()
+    rest = values[:-rank].mean()
+    leading = axes[:, -rank:] * (values[-rank:] - rest).clamp_min(0).sqrt()
     classifier.covariance_factor.copy_(leading.T)
-    classifier.covariance_rest.fill_(values[:-rank].mean())
+    classifier.covariance_rest.copy_(rest)

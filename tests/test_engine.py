@@ -1,0 +1,210 @@
+"""The engine on a small random model: arrays, tensors, batches, edits, and what it refuses."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from stedit.bundle import CONFIG_NAME, Bundle
+from stedit.engine import Engine
+from stedit.errors import AttributeNameError, BundleError, DeviceError, MissingPartError, UsageError
+from stedit.imaging.files import Pixels
+from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
+
+from .conftest import TINY_ATTRIBUTES
+
+
+@pytest.fixture(scope="module")
+def engine(tiny_bundle: Path) -> Engine:
+    return Engine.from_pretrained(tiny_bundle, device="cpu")
+
+
+@pytest.fixture
+def codes(engine: Engine) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal((3, *engine.code_shape)).astype(np.float32)
+
+
+def logits(engine: Engine, codes: np.ndarray) -> np.ndarray:
+    probabilities = engine.classify(codes).astype(np.float64)
+    return np.log(probabilities / (1 - probabilities))
+
+
+def test_arrays_in_arrays_out(engine: Engine, face_image: Pixels) -> None:
+    codes = engine.invert(np.stack([face_image, face_image[:, ::-1]]))
+    assert codes.shape == (2, 8, 16)
+    assert codes.dtype == np.float32
+    pictures = engine.synthesise(codes)
+    assert pictures.shape == (2, 32, 32, 3)
+    assert pictures.dtype == np.uint8
+    assert np.array_equal(engine.reconstruct(np.stack([face_image, face_image[:, ::-1]])), pictures)
+    assert not np.array_equal(codes[0], codes[1])
+
+
+def test_tensors_in_tensors_out_with_the_same_values(engine: Engine, face_image: Pixels) -> None:
+    square = face_image[4:36, 4:36]
+    images = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
+    codes = engine.invert(images)
+    np.testing.assert_array_equal(codes.numpy(), engine.invert(square))
+    rendered = engine.synthesise(codes)
+    assert rendered.shape == (1, 3, 32, 32)
+    expected = ((rendered.clamp(-1, 1) + 1) * 127.5).round().permute(0, 2, 3, 1).numpy()
+    np.testing.assert_array_equal(engine.synthesise(codes.numpy()), expected)
+
+
+def test_tensor_codes_can_be_edited_as_they_come(engine: Engine) -> None:
+    codes = engine.invert(torch.rand(1, 3, 32, 32))
+    assert engine.edit_by_label(codes, "smile").shape == codes.shape
+
+
+def test_one_picture_or_code_is_a_batch_of_one(engine: Engine, face_image: Pixels, codes: np.ndarray) -> None:
+    assert engine.invert(face_image).shape == (1, 8, 16)
+    np.testing.assert_array_equal(engine.synthesise(codes[0]), engine.synthesise(codes[:1]))
+
+
+def test_the_same_call_gives_the_same_bytes(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
+    again = Engine.from_pretrained(tiny_bundle, device="cpu")
+    np.testing.assert_array_equal(engine.synthesise(codes), again.synthesise(codes))
+    np.testing.assert_array_equal(engine.edit_by_label(codes, "smile"), again.edit_by_label(codes, "smile"))
+
+
+def test_random_noise_depends_on_the_seed_and_not_on_the_batch(tiny_bundle: Path, codes: np.ndarray) -> None:
+    engine = Engine.from_pretrained(tiny_bundle, device="cpu")
+    for name, parameter in engine.networks["generator"].named_parameters():
+        if name.endswith("noise_strength"):
+            parameter.fill_(0.5)
+    one = engine.synthesise(codes, noise="random", seed=1)
+    np.testing.assert_array_equal(one, engine.synthesise(codes, noise="random", seed=1))
+    np.testing.assert_allclose(one[1:2], engine.synthesise(codes[1:2], noise="random", seed=1), atol=1)
+    assert not np.array_equal(one, engine.synthesise(codes, noise="random", seed=2))
+    assert not np.array_equal(one, engine.synthesise(codes, noise="const"))
+
+
+@pytest.mark.parametrize("name", ["smile", "no-smile", "Eyeglasses"])
+def test_strength_1_goes_to_where_the_classifier_is_sure(engine: Engine, codes: np.ndarray, name: str) -> None:
+    index = TINY_ATTRIBUTES.index("Eyeglasses" if name == "Eyeglasses" else "Smiling")
+    sign = -1 if name.startswith("no-") else 1
+    before = logits(engine, codes)[:, index] * sign
+    after = logits(engine, engine.edit_by_label(codes, name))[:, index] * sign
+    assert np.all(before < 3.0)
+    np.testing.assert_allclose(after, 3.0, atol=0.05)
+
+
+def test_strength_is_a_share_of_the_way_and_its_sign_the_direction(engine: Engine, codes: np.ndarray) -> None:
+    before = logits(engine, codes)[:, 0]
+    half = logits(engine, engine.edit_by_label(codes, "smile", strength=0.5))[:, 0]
+    np.testing.assert_allclose(half, (before + 3.0) / 2, atol=0.05)
+    back = logits(engine, engine.edit_by_label(codes, "smile", strength=-1))[:, 0]
+    np.testing.assert_allclose(back, -3.0, atol=0.05)
+    np.testing.assert_allclose(engine.edit_by_label(codes, "smile", strength=0), codes, atol=1e-5)
+
+
+def test_a_sure_code_stays_as_it_is(engine: Engine, codes: np.ndarray) -> None:
+    sure = engine.edit_by_label(codes, "smile", strength=1.2)
+    np.testing.assert_allclose(engine.edit_by_label(sure, "smile"), sure, atol=1e-5)
+
+
+def test_several_attributes_reach_their_goals_together(engine: Engine, codes: np.ndarray) -> None:
+    after = logits(engine, engine.edit_by_label(codes, ["smile", "no-bangs"]))
+    np.testing.assert_allclose(after[:, TINY_ATTRIBUTES.index("Smiling")], 3.0, atol=0.05)
+    np.testing.assert_allclose(after[:, TINY_ATTRIBUTES.index("Bangs")], -3.0, atol=0.05)
+
+
+def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, codes: np.ndarray) -> None:
+    """What the attribute-preserving direction is for; Smiling shares no group with these."""
+    others = [TINY_ATTRIBUTES.index(name) for name in ("Eyeglasses", "Blond_Hair", "No_Beard")]
+    before = logits(engine, codes)
+    edited = engine.edit_by_label(codes, "smile")
+    plain = torch.from_numpy(codes).requires_grad_()
+    gradient = torch.autograd.grad(engine.networks["classifier"](plain)[:, 0].sum(), plain)[0].numpy()
+    step = (3.0 - before[:, 0]) / (gradient**2).sum(axis=(1, 2))
+    along = codes + step[:, None, None].astype(np.float32) * gradient
+    moved = np.abs(logits(engine, edited) - before)[:, others].mean()
+    assert moved < 0.3 * np.abs(logits(engine, along) - before)[:, others].mean()
+
+
+def test_reference_edit_scales_with_strength(engine: Engine, codes: np.ndarray) -> None:
+    with torch.no_grad():
+        engine.networks["editor"].output.weight.normal_(std=0.1)  # type: ignore[union-attr, operator]
+    full = engine.edit_by_reference(codes, codes[:1], "glasses")
+    assert not np.allclose(full, codes)
+    half = engine.edit_by_reference(codes, codes[:1], "glasses", strength=0.5)
+    np.testing.assert_allclose(half, (codes + full) / 2, atol=1e-5)
+    np.testing.assert_array_equal(engine.edit_by_reference(codes, codes[:1], "glasses", strength=0), codes)
+    assert not np.allclose(engine.edit_by_reference(codes, codes[:1], "bangs"), full)
+
+
+def test_bfloat16_is_near_float32(tiny_bundle: Path, codes: np.ndarray, engine: Engine) -> None:
+    fast = Engine.from_pretrained(tiny_bundle, device="cpu", precision="bfloat16")
+    difference = fast.synthesise(codes).astype(int) - engine.synthesise(codes).astype(int)
+    assert 0 < np.abs(difference).mean() < 3
+
+
+def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
+    with pytest.raises(AttributeNameError, match="did you mean smile"):
+        engine.edit_by_label(codes, "smyle")
+    with pytest.raises(UsageError, match="both ways"):
+        engine.edit_by_label(codes, ["smile", "no-smile"])
+    with pytest.raises(UsageError, match=r"\(8, 16\)"):
+        engine.synthesise(codes[:, :4])
+    with pytest.raises(DeviceError, match="choose --device cpu"):
+        Engine.from_pretrained(tiny_bundle, device="abacus")
+    with pytest.raises(DeviceError, match="float16"):
+        Engine.from_pretrained(tiny_bundle, device="cpu", precision="float16")
+
+
+def test_a_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.ndarray) -> None:
+    whole = Bundle.load(tiny_bundle)
+    parts = {"generator": (GeneratorConfig.from_dict(whole.parts["generator"].config), whole.read_part("generator"))}
+    Bundle.save(tmp_path / "small", name="small", domain="noise", license="MIT", parts=parts, readme="")
+    engine = Engine.from_pretrained(tmp_path / "small", device="cpu")
+    assert engine.attributes == ()
+    assert engine.synthesise(codes).shape == (3, 32, 32, 3)
+    for call, part in (
+        (lambda: engine.invert(np.zeros((32, 32, 3), np.uint8)), "encoder"),
+        (lambda: engine.edit_by_label(codes, "smile"), "classifier"),
+        (lambda: engine.edit_by_reference(codes, codes, "smile"), "editor"),
+    ):
+        with pytest.raises(MissingPartError, match=f"has no {part}"):
+            call()
+
+
+def test_tensors_that_do_not_fit_the_sizes_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    """A config that lies about the sizes, its checksums right."""
+    whole = Bundle.load(tiny_bundle)
+    config = dataclasses.replace(ClassifierConfig.from_dict(whole.parts["classifier"].config), hidden=(32, 24))
+    encoder = EncoderConfig.from_dict(whole.parts["encoder"].config)
+    generator = GeneratorConfig.from_dict(whole.parts["generator"].config)
+    bundle = Bundle.save(
+        tmp_path / "liar",
+        name="liar",
+        domain="noise",
+        license="MIT",
+        attributes=whole.attributes,
+        parts={
+            "generator": (generator, whole.read_part("generator")),
+            "encoder": (encoder, whole.read_part("encoder")),
+            "classifier": (config, whole.read_part("classifier")),
+        },
+        readme="",
+    )
+    with pytest.raises(BundleError, match=r"classifier .* does not fit its sizes"):
+        Engine.from_pretrained(bundle.path, device="cpu")
+
+
+def test_damage_inside_a_file_is_found_before_it_is_used(tiny_bundle: Path, tmp_path: Path) -> None:
+    folder = tmp_path / "damaged"
+    folder.mkdir()
+    for file in tiny_bundle.iterdir():
+        (folder / file.name).write_bytes(file.read_bytes())
+    tensors = load_file(folder / "encoder.safetensors")
+    tensors["queries"] += 1
+    save_file(tensors, folder / "encoder.safetensors")
+    assert json.loads((folder / CONFIG_NAME).read_text())["parts"]["encoder"]
+    with pytest.raises(BundleError, match=r"encoder\.safetensors"):
+        Engine.from_pretrained(folder, device="cpu")

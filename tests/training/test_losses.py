@@ -1,0 +1,50 @@
+"""Losses on images and on codes."""
+
+from __future__ import annotations
+
+import torch
+
+from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.config import ClassifierConfig
+from stedit.models.latent_classifier import LatentClassifier
+from stedit.training.editor import reference_edit_loss
+from stedit.training.losses import FeatureLoss, multiscale_l1
+
+
+def test_multiscale_l1_of_a_constant_offset_is_the_offset() -> None:
+    image = torch.rand(2, 3, 32, 32)
+    torch.testing.assert_close(multiscale_l1(image + 0.25, image), torch.tensor(0.25))
+
+
+def test_multiscale_l1_sees_fine_errors_as_well_as_coarse_ones() -> None:
+    """A checkerboard vanishes in the halved pictures, so its share is that of the full size, and its gradients."""
+    zero = torch.zeros(1, 3, 32, 32)
+    checkers = ((torch.arange(32)[:, None] + torch.arange(32)) % 2 * 2.0 - 1).expand(1, 3, 32, 32)
+    torch.testing.assert_close(multiscale_l1(checkers, zero), torch.tensor(0.25 + 2 + 2))
+
+
+def test_feature_loss_is_zero_for_equal_pictures_and_trains_only_the_picture() -> None:
+    loss = FeatureLoss(AttributeNetwork(3, widths=(4, 8)))
+    image = torch.rand(2, 3, 32, 32, requires_grad=True)
+    assert loss(image, image.detach()).item() < 1e-10
+    distance = loss(image, torch.rand(2, 3, 32, 32))
+    distance.backward()
+    assert distance.item() > 0.01
+    assert image.grad is not None
+    assert image.grad.abs().max() > 0
+    assert all(parameter.grad is None for parameter in loss.parameters())
+
+
+def test_reference_edit_loss_takes_the_wanted_attribute_and_keeps_the_others() -> None:
+    classifier = LatentClassifier(ClassifierConfig(style_count=2, style_dim=4, attributes=3, hidden=(8,), embedding=2))
+    source, reference = torch.randn(2, 5, 2, 4)
+    taken = torch.tensor([[True, False, False]]).expand(5, 3)
+    unchanged = reference_edit_loss(classifier, source, source, reference, taken)
+    assert unchanged.code.item() == 0
+    assert unchanged.source.item() == 0
+    expected = (classifier.embed(source)[:, 0] - classifier.embed(reference)[:, 0]).square().mean()
+    torch.testing.assert_close(unchanged.reference, expected)
+    copied = reference_edit_loss(classifier, reference, source, reference, taken)
+    assert copied.reference.item() == 0
+    weighted = reference_edit_loss(classifier, reference, source, reference, taken, weights=(0.5, 2.0, 3.0))
+    torch.testing.assert_close(weighted.total, 0.5 * copied.code + 3 * copied.source)
