@@ -70,7 +70,10 @@ def sheet(
 
 
 def _pictures(folder: Path) -> dict[str, Path]:
-    """The pictures right in `folder`, by what stands before the first dot of their names. Raises InputError."""
+    """The pictures right in `folder`, by what stands before the first dot of their names.
+
+    A picture goes before what was made of it: face.png before face.smile.png. Raises InputError if two are equal.
+    """
     from stedit.imaging.files import IMAGE_SUFFIXES
 
     try:
@@ -78,10 +81,10 @@ def _pictures(folder: Path) -> dict[str, Path]:
     except OSError as error:
         raise InputError(f"cannot list the folder {folder}: {cause(error)}") from error
     pictures: dict[str, Path] = {}
-    for file in files:
+    for file in sorted(files, key=lambda file: "." in file.stem):  # face.png first, before face.smile.png beside it
         if file.suffix.lower() in IMAGE_SUFFIXES:
             other = pictures.setdefault(file.name.partition(".")[0], file)
-            if other is not file:
+            if other is not file and ("." in other.stem) == ("." in file.stem):
                 raise InputError(f"{other} and {file} would share a row: give folders with one picture of each name")
     return pictures
 

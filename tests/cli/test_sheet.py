@@ -42,6 +42,14 @@ def test_folders_are_columns_and_shared_names_rows(cli: Cli) -> None:
         assert (sheet[top : top + 40, left : left + 40] == shade).all()
 
 
+def test_picture_goes_before_what_was_made_of_it(cli: Cli) -> None:
+    cli("sheet", "before", "-o", "sheet.png")
+    for name in ("before/a.2.png", "before/b.smile.png"):
+        write_image(name, plain(255))
+    cli("sheet", "before", "-o", "same.png")
+    assert Path("same.png").read_bytes() == Path("sheet.png").read_bytes()
+
+
 def test_titles_are_the_folders_names(cli: Cli, monkeypatch: pytest.MonkeyPatch) -> None:
     cli("sheet", "before", "after", "-o", "sheet.png")
     monkeypatch.chdir("after")
