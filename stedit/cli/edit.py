@@ -14,7 +14,6 @@ from stedit.cli.options import EditOptions, FileOptions, Inputs, ModelOptions, R
 from stedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from stedit.cli.editor import Editor
     from stedit.engine import Engine
 
 _REF_HELP = "Picture or latent file of the person to take the attributes from."
@@ -93,6 +92,7 @@ def _edit(
 ) -> int:
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import encode, load, write_all
+    from stedit.cli.editor import Editor
     from stedit.cli.plan import PICTURE_FORMATS, Source, Target, edit_name, make_plan
     from stedit.editing.attributes import friendly_name, resolve_attribute
 
@@ -108,8 +108,6 @@ def _edit(
     plan = make_plan(inputs, f"{name}.sheet" if options.sheet else name, target, files, known)
 
     def start(engine: Engine) -> Editor:
-        from stedit.cli.editor import Editor  # not earlier: it imports torch, which a wrong request should not wait for
-
         return Editor(
             engine,
             render,

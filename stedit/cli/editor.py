@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from stedit.cli.batch import Batch, Codes, Product, draw, side_by_side, to_latent
 from stedit.cli.options import RenderOptions
-from stedit.engine import Engine
 from stedit.imaging.files import Pixels
 from stedit.latents import LatentCode
+
+if TYPE_CHECKING:
+    from stedit.engine import Engine
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
 
+DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
 
 
@@ -128,7 +129,7 @@ class ModelOptions:
         _about_model(
             "--model", "-m", metavar="NAME|FOLDER", envvar="STEDIT_MODEL", help=_MODEL, autocompletion=complete_model
         ),
-    ] = "synthface-128"
+    ] = DEFAULT_MODEL
     device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="What computes.")] = "auto"
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
