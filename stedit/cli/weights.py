@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import TalkOptions, complete_model, spread
+from stedit.cli.options import DEFAULT_MODEL, TalkOptions, complete_model, spread
 from stedit.errors import BundleError
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def list_models(talk: TalkOptions) -> int:
 
 
 @spread
-def info(talk: TalkOptions, model: Model = "synthface-128") -> int:
+def info(talk: TalkOptions, model: Model = DEFAULT_MODEL) -> int:
     """Tell what a model is and what it holds.
 
     [bold]Examples[/]
@@ -77,7 +77,7 @@ def info(talk: TalkOptions, model: Model = "synthface-128") -> int:
 
 
 @spread
-def verify(talk: TalkOptions, model: Model = "synthface-128") -> int:
+def verify(talk: TalkOptions, model: Model = DEFAULT_MODEL) -> int:
     """Compare every file of a model with its checksum.
 
     [bold]Examples[/]
@@ -123,5 +123,7 @@ def _lines(facts: dict[str, Any]) -> str:
     for name, part in facts["parts"].items():
         lines.append(f"{name:12} {part['parameters'] / 1e6:.2f} M parameters, {part['bytes'] / 1e6:.1f} MB")
     lines.append(f"{'attributes':12} {', '.join(facts['attributes']) or 'none'}")
-    lines += [f"{'training':12} {key}: {value}" for key, value in facts["training"].items()]
+    for key, value in facts["training"].items():
+        told = f"{key}: {value}"  # in a stranger's words, which may hold codes that rewrite a terminal
+        lines.append(f"{'training':12} " + "".join(letter if letter.isprintable() else "?" for letter in told))
     return "\n".join(lines)

@@ -45,6 +45,14 @@ def test_info_tells_what_a_model_holds(cli: Cli, tiny_bundle: Path) -> None:
     assert bundle.fingerprint in text
 
 
+def test_info_passes_no_control_character_on(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
+    config = json.loads((tiny_bundle / "config.json").read_text())
+    config["training"] = {"data": "\x1b[2Jfaces\n\x9b", "steps": 3}
+    (damaged / "config.json").write_text(json.dumps(config))
+    lines = cli("weights", "info", damaged).stdout.splitlines()
+    assert lines[-2:] == ["training     data: ?[2Jfaces??", "training     steps: 3"]
+
+
 def test_verify_finds_damage_that_loading_does_not(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
     assert cli("weights", "verify", tiny_bundle).stdout == "tiny-32: all 4 files match their checksums\n"
     assert cli("weights", "info", damaged).exit_code == 0
