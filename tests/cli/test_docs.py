@@ -1,0 +1,93 @@
+"""What the pages in docs/ show is so: names of outputs, what commands print, records, and fields of files."""
+
+from __future__ import annotations
+
+import json
+import re
+import shlex
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+from typing import Any
+
+import pytest
+from safetensors import safe_open
+from typer.testing import Result
+
+from stedit.bundle import PART_CONFIGS
+from stedit.imaging.files import Pixels, write_image
+
+Cli = Callable[..., Result]
+
+DOCS = Path(__file__).resolve().parents[2] / "docs"
+COMMAND_LINE, FORMATS = ((DOCS / name).read_text(encoding="utf-8") for name in ("command-line.md", "formats.md"))
+NAMES = re.findall(r"^\| `stedit (.*)` \| `(.*)` \|$", COMMAND_LINE, flags=re.MULTILINE)
+CONSOLE = re.findall(r"^```console\n(.*?)^```", COMMAND_LINE, flags=re.MULTILINE | re.DOTALL)
+
+
+@pytest.fixture(autouse=True)
+def _files(face_image: Pixels) -> None:
+    """The pictures that the pages speak of."""
+    for name in ("face.jpg", "jane.jpg", "photos/grey.jpg", "photos/serious.jpg", "photos/more/hat.jpg"):
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        write_image(name, face_image)
+
+
+def example(page: str) -> Any:
+    """The one JSON example of a page."""
+    (text,) = re.findall(r"^```json\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    return json.loads(text)
+
+
+def first_cells(page: str) -> set[str]:
+    """What the first and second columns of its tables name in `code`."""
+    rows = re.findall(r"^\| (.*?) \|(?: (.*?) \|)?", page, flags=re.MULTILINE)
+    return {name for row in rows for cell in row for name in re.findall(r"`([^`]*)`", cell)}
+
+
+def shape(value: Any) -> Any:
+    """What keys an object has, all the way down; lists are alike if their first items are."""
+    if isinstance(value, dict):
+        return {key: shape(item) for key, item in value.items()}
+    return [shape(item) for item in value[:1]] if isinstance(value, list) else type(value)
+
+
+@pytest.mark.parametrize(("command", "output"), NAMES)
+def test_outputs_are_called_as_the_table_says(cli: Cli, command: str, output: str) -> None:
+    assert len(NAMES) == 11
+    result = cli(*shlex.split(command), "--dry-run")
+    assert result.stdout.split(" -> ")[1] == f"{output}\n"
+
+
+def test_commands_print_what_the_page_shows(cli: Cli) -> None:
+    for block in CONSOLE:
+        for command, *shown in (part.splitlines() for part in block.split("$ stedit ")[1:]):
+            result = cli(*shlex.split(command))
+            printed = (result.stdout + result.stderr).splitlines()
+            assert [re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in printed] == [
+                re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in shown
+            ]
+
+
+def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> None:
+    record = json.loads(cli("edit", "-a", "smile", "face.jpg", "--json").stdout)
+    assert shape(record) == shape(example(COMMAND_LINE))
+    assert record["after"]["Smiling"] == example(COMMAND_LINE)["after"]["Smiling"]  # where the classifier is sure
+    named = first_cells(COMMAND_LINE)
+    assert set(record) <= named
+    assert set(json.loads(cli("attributes", "face.jpg", "--json").stdout)) <= named
+    assert set(json.loads(cli("sheet", "photos", "-o", "sheet.png", "--json").stdout)) <= named
+
+
+def test_every_field_of_a_bundle_is_in_the_example_and_in_the_tables(tiny_bundle: Path) -> None:
+    config = json.loads((tiny_bundle / "config.json").read_text())
+    assert shape(example(FORMATS)) == shape(config)
+    named = first_cells(FORMATS)
+    assert set(config) <= named
+    assert {field.name for part in PART_CONFIGS.values() for field in fields(part)} <= named
+
+
+def test_every_key_of_a_latent_file_is_in_the_table(cli: Cli) -> None:
+    cli("invert", "face.jpg")
+    with safe_open("face.latent.safetensors", framework="numpy") as file:
+        assert set(file.metadata()) <= first_cells(FORMATS)
