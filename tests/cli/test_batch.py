@@ -210,7 +210,12 @@ def test_interrupted_run_leaves_nothing_half_and_goes_on(process: Process, face:
     Path("many").mkdir()
     for i in range(300):
         Path(f"many/{i:03}.png").write_bytes(face.read_bytes())
-    with process("reconstruct", "many", "-o", "out", "--batch-size", 1) as ran:
+
+    # A shell has its background jobs, such as these tests may be, ignore Ctrl-C, and what they start inherits that.
+    def listen_to_ctrl_c() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    with process("reconstruct", "many", "-o", "out", "--batch-size", 1, preexec_fn=listen_to_ctrl_c) as ran:
         assert ran.stdout is not None
         assert [ran.stdout.readline() for _ in range(3)] == [b"out/%03d.reconstruct.png\n" % i for i in range(3)]
         ran.send_signal(signal.SIGINT)
