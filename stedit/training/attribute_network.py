@@ -20,7 +20,7 @@ def train_attribute_network(
     """
     torch.manual_seed(seed)
     labels, parameters = data.labels.shape[1], data.parameters.shape[1]
-    network = AttributeNetwork(labels + parameters).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    network = AttributeNetwork(labels + parameters)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, learning_rate, total_steps=steps, pct_start=0.1)
     for _ in range(steps):

@@ -20,6 +20,7 @@ from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, 
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator, MappingNetwork
 from stedit.models.style_transformer import StyleTransformer
+from stedit.training.attribute_network import train_attribute_network
 from stedit.training.autoencoder import Autoencoder, AutoencoderOptions, moving_average_of, train_autoencoder
 from stedit.training.classifier import accuracy, train_classifier
 from stedit.training.data import LabelledPictures, load_labelled
@@ -189,3 +190,13 @@ def test_damaged_sets_are_refused(tmp_path: Path) -> None:
     records.write_bytes(records.read_bytes()[:-9])
     with pytest.raises(InputError, match=r"set\.jsonl\.gz"):
         load_labelled(records, [archive])
+
+
+def test_attribute_network_sees_labels_and_parameters() -> None:
+    data = coloured_squares(200)
+    network = train_attribute_network(data, steps=60, batch_size=32, learning_rate=1e-2)
+    seen = network(data.images(torch.arange(200)))
+    assert seen.shape == (200, 5)
+    assert ((seen[:, :2] > 0).numpy() == (data.labels > 0)).mean() > 0.85
+    error = (seen[:, 2:].numpy() - data.parameters) ** 2
+    assert error.mean() < 0.5 * data.parameters.var()

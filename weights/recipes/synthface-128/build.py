@@ -38,7 +38,7 @@ from stedit.training.mapping import fit_mapping
 
 STYLE_DIM = 256
 GENERATOR = GeneratorConfig(
-    resolution=128, style_dim=STYLE_DIM, mapping_layers=8, channels=(256, 256, 256, 192, 96, 32)
+    resolution=128, style_dim=STYLE_DIM, mapping_layers=4, channels=(256, 256, 256, 192, 96, 32)
 )
 ENCODER = EncoderConfig(
     stem_width=32,
@@ -120,11 +120,18 @@ def assemble(
         attributes=len(data.attributes),
         hidden=(256, 256),
         embedding=32,
-        covariance_rank=256,
+        covariance_rank=64,
     )
     classifier = train_classifier(classifier_config, codes[held_out:], labels[held_out:]).requires_grad_(False)
     shares = accuracy(classifier, codes[:held_out], labels[:held_out])
     print("classifier, held out of training:", _table(data.attributes, shares))
+    model.generator.mapping.requires_grad_(True)
+    explained = fit_mapping(model.generator.mapping, _sampler(codes, data, names), steps=2000)
+    print(f"mapping network: {explained:.2f} of the variance of w explained")
+    eye = AttributeNetwork(len(data.attributes) + data.parameters.shape[1])
+    eye.load_state_dict(torch.load(work / "attribute_network.pt", weights_only=True))
+    sure = calibrate(classifier, model.generator, eye.eval(), codes[:: len(codes) // 64], data.attributes)
+    print("sure:", _table(data.attributes, sure))
     editor_config = EditorConfig(
         style_count=GENERATOR.style_count,
         style_dim=STYLE_DIM,
@@ -135,14 +142,8 @@ def assemble(
         doubly_normalised=False,
     )
     editor = train_editor(
-        EditTransformer(editor_config), classifier, codes, data.attributes, truth, steps=3000, learning_rate=1e-3
+        EditTransformer(editor_config), classifier, codes, data.attributes, truth, steps=2000, learning_rate=1e-3
     )
-    explained = fit_mapping(model.generator.mapping, _sampler(codes, data, names), steps=2000)
-    print(f"mapping network: {explained:.2f} of the variance of w explained")
-    eye = AttributeNetwork(len(data.attributes) + data.parameters.shape[1])
-    eye.load_state_dict(torch.load(work / "attribute_network.pt", weights_only=True))
-    sure = calibrate(classifier, model.generator, eye.eval(), codes[:: len(codes) // 64], data.attributes)
-    print("sure:", _table(data.attributes, sure))
     Bundle.save(
         output,
         name="synthface-128",
@@ -187,7 +188,7 @@ def calibrate(
 
     Where it never shows in so many, the largest logit tried.
     """
-    candidates = (3.0, 5.0, 8.0)
+    candidates = (10.0, 15.0, 20.0, 26.0, 33.0, 40.0)
     sure = torch.full((len(attributes),), candidates[-1])
     for index, name in enumerate(attributes):
         before = classifier(codes)[:, index]
