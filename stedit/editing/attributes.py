@@ -14,7 +14,6 @@ ALIASES: dict[str, tuple[str, int]] = {
     "open-mouth": ("Mouth_Slightly_Open", 1),
     "glasses": ("Eyeglasses", 1),
     "beard": ("No_Beard", -1),
-    "shaved": ("No_Beard", 1),
     "stubble": ("5_o_Clock_Shadow", 1),
     "moustache": ("Mustache", 1),
     "blond": ("Blond_Hair", 1),

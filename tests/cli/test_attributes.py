@@ -55,7 +55,6 @@ def test_without_a_file_the_names_are_listed(cli: Cli) -> None:
         ["glasses", "Eyeglasses"],
         ["bangs", "Bangs"],
         ["blond", "Blond_Hair"],
-        ["shaved", "No_Beard"],
     ]
     assert json.loads(cli("attributes", "--json").stdout)["attributes"]["Eyeglasses"] == "glasses"
 
