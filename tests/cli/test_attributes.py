@@ -55,6 +55,7 @@ def test_without_a_file_the_names_are_listed(cli: Cli) -> None:
         ["glasses", "Eyeglasses"],
         ["bangs", "Bangs"],
         ["blond", "Blond_Hair"],
+        ["no-beard", "No_Beard"],
     ]
     assert json.loads(cli("attributes", "--json").stdout)["attributes"]["Eyeglasses"] == "glasses"
 
