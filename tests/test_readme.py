@@ -22,10 +22,6 @@ CONSOLE = [
 ]
 EXAMPLES = [lines for lines in CONSOLE if lines]
 
-pytestmark = pytest.mark.skipif(
-    not (ROOT / "weights/synthface-128/config.json").is_file(), reason="the embedded model is not there yet"
-)
-
 
 @pytest.fixture
 def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -18,7 +18,6 @@ import stedit
 
 ROOT = Path(__file__).resolve().parent.parent
 MODEL = ROOT / "weights/synthface-128"
-needs_model = pytest.mark.skipif(not (MODEL / "config.json").is_file(), reason="the embedded model is not there yet")
 
 
 def run(*command: str | Path, cwd: Path) -> str:
@@ -60,7 +59,6 @@ def test_the_wheel_holds_the_package_and_nothing_of_the_workshop(wheel: Path) ->
     assert any(name.endswith("licenses/LICENSE") for name in names)
 
 
-@needs_model
 def test_the_wheel_holds_every_file_of_the_embedded_model(wheel: Path) -> None:
     inside = {name: size for name, size in sizes(wheel).items() if name.startswith("stedit/_weights/")}
     assert inside == {f"stedit/_weights/{MODEL.name}/{file.name}": file.stat().st_size for file in MODEL.iterdir()}
@@ -72,7 +70,6 @@ def test_the_installed_command_knows_its_version(installed: Path, tmp_path: Path
     assert Path(home.strip()).is_relative_to(installed.parent)
 
 
-@needs_model
 def test_the_installed_command_reconstructs_a_face(installed: Path, tmp_path: Path) -> None:
     shutil.copy(ROOT / "tests/data/faces/beard.jpg", tmp_path / "face.jpg")
     run(installed / "stedit", "reconstruct", "face.jpg", "--output", "again.png", cwd=tmp_path)

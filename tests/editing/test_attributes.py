@@ -52,7 +52,7 @@ def test_any_text_is_an_attribute_or_an_error(text: str) -> None:
     assert sign in (-1, 1)
 
 
-@pytest.mark.parametrize("attribute", [*KNOWN, *{name for name, _ in ALIASES.values()}])
+@pytest.mark.parametrize("attribute", sorted({*KNOWN, *(name for name, _ in ALIASES.values())}))
 @pytest.mark.parametrize("sign", [-1, 1])
 def test_friendly_names_read_back(attribute: str, sign: int) -> None:
     assert resolve_attribute(friendly_name(attribute, sign), [attribute]) == (attribute, sign)
