@@ -194,7 +194,7 @@ def test_damaged_sets_are_refused(tmp_path: Path) -> None:
 
 def test_attribute_network_sees_labels_and_parameters() -> None:
     data = coloured_squares(200)
-    network = train_attribute_network(data, steps=60, batch_size=32, learning_rate=1e-2)
+    network = train_attribute_network(data, steps=150, batch_size=32, learning_rate=1e-2)
     seen = network(data.images(torch.arange(200)))
     assert seen.shape == (200, 5)
     assert ((seen[:, :2] > 0).numpy() == (data.labels > 0)).mean() > 0.85
