@@ -17,6 +17,7 @@ from typing import TextIO
 
 import torch
 from counterfactuals import ATTRIBUTES_OF
+from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from stedit.bundle import AttributeSpec, Bundle
@@ -80,7 +81,7 @@ def load(data: Path, edits: Path) -> tuple[LabelledPictures, Counterfactuals]:
 def train(data: LabelledPictures, work: Path) -> None:
     """Train the attribute network and the autoencoder; keep their states in `work`."""
     eye = train_attribute_network(data)
-    torch.save(eye.state_dict(), work / "attribute_network.pt")
+    save_file(eye.state_dict(), work / "attribute_network.safetensors")
     model = Autoencoder(
         StyleTransformer(ENCODER),
         Generator(GENERATOR),
@@ -129,7 +130,7 @@ def assemble(
     explained = fit_mapping(model.generator.mapping, _sampler(codes, data, names), steps=2000)
     print(f"mapping network: {explained:.2f} of the variance of w explained")
     eye = AttributeNetwork(len(data.attributes) + data.parameters.shape[1])
-    eye.load_state_dict(torch.load(work / "attribute_network.pt", weights_only=True))
+    eye.load_state_dict(load_file(work / "attribute_network.safetensors"))
     sure = calibrate(classifier, model.generator, eye.eval(), codes[:: len(codes) // 32], data.attributes)
     print("sure:", _table(data.attributes, sure))
     editor_config = EditorConfig(

@@ -1,9 +1,9 @@
 """Measure a bundle on the test split: reconstruction and edits by label and reference, as a network sees them.
 
-    python evaluate.py --data DATA --work WORK [--model weights/synthface-128] [--count 200]
+    python evaluate.py --data DATA [--model weights/synthface-128] [--count 200] [--judge FILE]
 
-The network is the one that served as the perceptual loss (WORK/attribute_network.pt): it was trained on the training
-split's pictures alone, but it is no independent judge.
+The network is the one that served as the perceptual loss (attribute_network.safetensors, kept here): it was trained on
+the training split's pictures alone, but it is no independent judge.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file
 
 from stedit import Engine
 from stedit.editing.attributes import related
@@ -40,7 +41,7 @@ class Judge:
     """Attributes of pictures, as the image-space network sees them."""
 
     def __init__(self, weights: Path, attributes: int) -> None:
-        state = torch.load(weights, weights_only=True)
+        state = load_file(weights)
         self.attributes = attributes
         self.network = AttributeNetwork(len(state["head.bias"])).eval()
         self.network.load_state_dict(state)
@@ -58,13 +59,13 @@ def main() -> None:
     """Read the arguments, print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--judge", type=Path, default=Path(__file__).with_name("attribute_network.safetensors"))
     parser.add_argument("--model", default="weights/synthface-128")
     parser.add_argument("--count", type=int, default=200)
     arguments = parser.parse_args()
     engine = Engine.from_pretrained(arguments.model)
     test = load_labelled(arguments.data / "test.jsonl.gz", sorted(arguments.data.glob("test-*.zip")))
-    judge = Judge(arguments.work / "attribute_network.pt", len(test.attributes))
+    judge = Judge(arguments.judge, len(test.attributes))
     pixels = test.pixels[: arguments.count]
     codes = np.concatenate([engine.invert(part) for part in np.array_split(pixels, max(1, len(pixels) // 50))])
     rendered = engine.synthesise(codes)
