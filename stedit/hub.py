@@ -17,6 +17,7 @@ import io
 import logging
 import re
 import shutil
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
@@ -472,10 +473,7 @@ def _is_offline() -> bool:
 
 @contextmanager
 def _quiet_library() -> Iterator[None]:
-    """Keep the library from telling of its retries, and of progress to somebody who wants to hear nothing.
-
-    Its progress bars show on a terminal only.
-    """
+    """Keep the library from telling of its retries, and of progress where nobody watches or wants to hear of it."""
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
     from huggingface_hub.utils import logging as library_log
@@ -483,7 +481,8 @@ def _quiet_library() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(library_log.set_verbosity, library_log.get_verbosity())
         library_log.set_verbosity(logging.ERROR)
-        if not _log.isEnabledFor(logging.WARNING) and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:
+        watched = sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING)
+        if not watched and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # which goes before whatever is asked here
             stack.enter_context(disable_progress_bars())
         yield
 

@@ -37,7 +37,7 @@ def _torch_seed() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _hub_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
-    """The only Hub that tests can reach, and an empty cache; huggingface_hub reads once, at its import, where they are."""
+    """The only Hub that tests can reach, and an empty cache; huggingface_hub reads where they are at its import."""
     assert "huggingface_hub" not in sys.modules
     with HubServer() as server, pytest.MonkeyPatch.context() as environment:
         for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "STEDIT_"))]:

@@ -54,7 +54,7 @@ class Request:
 
     method: str
     path: str
-    headers: dict[str, str]
+    headers: dict[str, str]  # names in small letters
     at_cdn: bool
 
 
@@ -153,7 +153,8 @@ class _Handler(BaseHTTPRequestHandler):
         url = urlsplit(self.path)
         path = unquote(url.path)
         self.body = self._read_body()
-        self.hub.requests.append(Request(self.command, path, dict(self.headers), self.server.at_cdn))
+        headers = {name.lower(): value for name, value in self.headers.items()}
+        self.hub.requests.append(Request(self.command, path, headers, self.server.at_cdn))
         if self.hub.status:
             self._send_error(self.hub.status, "")
             return
