@@ -189,16 +189,17 @@ def pull(model: HubModel) -> Bundle:
     """
     offer = inspect(model)
     folder = _repository_folder(model.repository) / "snapshots" / offer.commit
-    wanted = {part.file: part.sha256 for part in offer.bundle.parts.values()}
-    missing = [file for file in offer.files.values() if not _is_whole(folder / file.name, wanted.get(file.name))]
+    parts = {part.file: part.sha256 for part in offer.bundle.parts.values()}
+    checksums = parts | {CONFIG_NAME: hashlib.sha256(offer.config).hexdigest()}
+    missing = [file for file in offer.files.values() if not _is_whole(folder / file.name, checksums.get(file.name))]
     _tell_licence(model.repository, offer.bundle.license)
     if missing:
         size = sum(file.size for file in missing)
         _log.warning("fetching %s at %s from the Hub (%.1f MB)", model.repository, offer.commit[:12], size / 1e6)
     with _in_words(model):
         for file in missing:
-            if sha256 := wanted.get(file.name):
-                _fetch_part(model, offer.commit, file, sha256)
+            if file.name in parts:
+                _fetch_part(model, offer.commit, file, parts[file.name])
             else:
                 known = offer.config if file.name == CONFIG_NAME else _fetch_small(model, offer.commit, file)
                 write_file(_make_parent(_blob(model, file)), known)
@@ -222,7 +223,7 @@ def push(folder: Path, model: HubModel, *, private: bool = False, message: str |
     Raises:
         BundleError: the folder holds no model, or a damaged one.
         HubError: the Hub cannot be reached, or does not let this token write there.
-        UsageError: `model` has a revision, or is to be private and is public already.
+        UsageError: `model` has a revision, or is to be private and is public already, or its card is too long.
     """
     if model.revision:
         raise UsageError(f"a push goes to the branch main: leave @{model.revision} out")
@@ -231,6 +232,8 @@ def push(folder: Path, model: HubModel, *, private: bool = False, message: str |
     names = [CONFIG_NAME, *dict.fromkeys(part.file for part in bundle.parts.values())]
     if (folder / CARD_NAME).is_file():
         names.append(CARD_NAME)
+        if (folder / CARD_NAME).stat().st_size > _MAX_CARD_BYTES:
+            raise UsageError(f"{folder / CARD_NAME} is larger than {_MAX_CARD_BYTES // 2**20} MB: shorten it")
     with _in_words(model, writing=True), _quiet_library():
         from huggingface_hub import CommitOperationAdd, get_token
 
@@ -360,7 +363,7 @@ def _download(model: HubModel, commit: str, file: _HubFile, to: BinaryIO) -> Non
     from huggingface_hub.file_download import http_get
     from huggingface_hub.utils import build_hf_headers  # type: ignore[attr-defined]
 
-    with _quiet_library():
+    with _quiet_library(bars=file.size > _MAX_CARD_BYTES):
         http_get(
             hf_hub_url(model.repository, file.name, revision=commit),
             cast(BinaryIO, _Capped(to, file.size)),
@@ -472,7 +475,7 @@ def _is_offline() -> bool:
 
 
 @contextmanager
-def _quiet_library() -> Iterator[None]:
+def _quiet_library(*, bars: bool = True) -> Iterator[None]:
     """Keep the library from telling of its retries, and of progress where nobody watches or wants to hear of it."""
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
@@ -481,7 +484,7 @@ def _quiet_library() -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(library_log.set_verbosity, library_log.get_verbosity())
         library_log.set_verbosity(logging.ERROR)
-        watched = sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING)
+        watched = bars and sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING)
         if not watched and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # which goes before whatever is asked here
             stack.enter_context(disable_progress_bars())
         yield

@@ -19,6 +19,7 @@ from hub_server import READER, WRITER, HubServer, sha256
 import stedit
 from stedit import hub as hub_module
 from stedit.bundle import Bundle, find_bundle
+from stedit.cli.options import complete_model
 from stedit.errors import BundleError, HubError, UsageError
 from stedit.hub import HubModel, cached_models, find, find_cached, is_non_commercial, pull, push, remove
 
@@ -467,6 +468,9 @@ def test_what_cannot_be_pushed(
     damaged.mkdir()
     for file in tiny_bundle.iterdir():
         (damaged / file.name).write_bytes(file.read_bytes())
+    (damaged / "README.md").write_bytes(b" " * (2**20 + 1))
+    with pytest.raises(UsageError, match=r"README.md is larger than 1 MB"):
+        push(damaged, MODEL)
     data = (damaged / "editor.safetensors").read_bytes()
     (damaged / "editor.safetensors").write_bytes(data[:-1] + bytes([data[-1] ^ 1]))
     with pytest.raises(BundleError, match=r"editor.safetensors is damaged"):
@@ -512,6 +516,35 @@ def test_a_model_that_another_program_fetched_in_part_is_completed(
     assert find(MODEL).name == published
     Bundle.load(find(MODEL)).verify()
     assert LICENCE in said()
+
+
+@pytest.mark.usefixtures("published")
+def test_a_damaged_config_is_fetched_again() -> None:
+    path = pull(MODEL).path
+    (path / "config.json").resolve().write_text("{}")
+    assert find_cached(MODEL) is not None
+    assert find(MODEL) == path
+    Bundle.load(path).verify()
+
+
+@pytest.mark.usefixtures("published")
+def test_a_file_may_lie_where_the_cache_keeps_what_repositories_share() -> None:
+    path = pull(MODEL).path
+    blob = (path / "editor.safetensors").resolve()
+    shared = cache() / "blobs" / "ab" / ("ab" * 32)
+    shared.parent.mkdir(parents=True)
+    blob.rename(shared)
+    blob.symlink_to(shared)
+    assert find(MODEL) == path
+    Bundle.load(path).verify()
+
+
+@pytest.mark.usefixtures("published")
+def test_pulled_models_are_offered_by_the_shell() -> None:
+    assert complete_model("jane") == []
+    pull(MODEL)
+    assert complete_model("jane") == [NAME]
+    assert "synthface-128" in complete_model("synth")
 
 
 @pytest.mark.usefixtures("published")

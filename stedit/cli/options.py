@@ -57,10 +57,12 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Offer the embedded models; the shell itself offers folders."""
+    """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
     from stedit.bundle import embedded_bundles
+    from stedit.hub import cached_models
 
-    return [name for name in embedded_bundles() if name.startswith(incomplete)]
+    names = [*embedded_bundles(), *(model.name for model in cached_models())]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _keep_debug(context: typer.Context, value: bool) -> bool:

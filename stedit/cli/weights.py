@@ -25,7 +25,13 @@ Model = Annotated[
     ),
 ]
 OnHub = Annotated[
-    str, typer.Argument(metavar="OWNER/NAME[@REV]", show_default=False, help="A model on the Hugging Face Hub.")
+    str,
+    typer.Argument(
+        metavar="OWNER/NAME[@REV]",
+        show_default=False,
+        help="A model on the Hugging Face Hub.",
+        autocompletion=lambda incomplete: [name for name in complete_model(incomplete) if "/" in name],
+    ),
 ]
 
 
