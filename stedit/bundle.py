@@ -124,6 +124,11 @@ class Bundle:
         except OSError as error:
             raise BundleError(f"cannot read the model {path} ({error.strerror}): check its permissions") from error
 
+    @classmethod
+    def parse(cls, config: bytes) -> Bundle:
+        """Read and check a `config.json` whose files are elsewhere: its parts have size 0. Raises ValueError."""
+        return _parse(Path(), _decode_config(config), with_files=False)
+
     @property
     def fingerprint(self) -> str:
         """16 hex digits that differ between any two generators: a code fits every model of the same fingerprint."""
@@ -218,19 +223,33 @@ def embedded_bundles() -> dict[str, Path]:
 
 
 def find_bundle(name_or_path: str | Path) -> Path:
-    """The folder of an embedded model, or the folder given. Raises BundleError, listing the embedded models."""
+    """The folder of an embedded model, the folder given, or that of a model on the Hub, fetched if it is not here.
+
+    Raises BundleError, listing the embedded models, and HubError if a model cannot be fetched.
+    """
     embedded = embedded_bundles()
     if str(name_or_path) in embedded:
         return embedded[str(name_or_path)]
     if (path := Path(name_or_path)).is_dir():
         return path
+    if isinstance(name_or_path, str) and not path.exists():
+        from stedit import hub
+
+        if model := hub.HubModel.parse(name_or_path):
+            return hub.find(model)
     names = ", ".join(embedded) or "none"
-    raise BundleError(f"there is no model {str(name_or_path)!r}: give a model folder or an embedded model ({names})")
+    raise BundleError(
+        f"there is no model {str(name_or_path)!r}: give a model folder, a model on the Hub as OWNER/NAME, or an "
+        f"embedded model ({names})"
+    )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
     with _inside(path, CONFIG_NAME).open("rb") as file:
-        text = file.read(MAX_CONFIG_BYTES + 1)
+        return _decode_config(file.read(MAX_CONFIG_BYTES + 1))
+
+
+def _decode_config(text: bytes) -> dict[str, Any]:
     if len(text) > MAX_CONFIG_BYTES:
         raise ValueError(f"{CONFIG_NAME} is larger than {MAX_CONFIG_BYTES // 2**20} MB")
     try:
@@ -247,12 +266,24 @@ def _inside(folder: Path, name: str) -> Path:
     file = folder / name
     if not file.is_file():
         raise ValueError(f"{name} is missing")
-    if file.resolve().parent != folder.resolve():
+    if file.resolve().parent not in _homes(folder.resolve(), file.resolve()):
         raise ValueError(f"{name} is a link that leads out of the folder")
     return file
 
 
-def _parse(path: Path, values: dict[str, Any]) -> Bundle:
+def _homes(folder: Path, file: Path) -> set[Path]:
+    """The folders where a file of `folder` may lie: itself, and those to which the Hub's cache links.
+
+    The cache is `CACHE/models--OWNER--NAME/snapshots/COMMIT/config.json -> ../../blobs/HASH`, and that may be a link
+    on to `CACHE/blobs/HA/HASH`.
+    """
+    if folder.parent.name != "snapshots":
+        return {folder}
+    repository = folder.parent.parent
+    return {folder, repository / "blobs", repository.parent / "blobs" / file.name[:2]}
+
+
+def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bundle:
     """Check every field of `config.json` and the tensor headers. Raises ValueError or OSError."""
     if (version := _get(values, "format", int)) != FORMAT:
         raise ValueError(f"it is of the format version {version}, and this stedit reads {FORMAT}, so upgrade stedit")
@@ -268,7 +299,7 @@ def _parse(path: Path, values: dict[str, Any]) -> Bundle:
         alignment=cast("Alignment", alignment),
         training=_get(values, "training", dict),
         attributes=tuple(_parse_attribute(item) for item in _get(values, "attributes", list)),
-        parts={name: _parse_part(path, name, part) for name, part in _get(values, "parts", dict).items()},
+        parts={name: _parse_part(path, name, part, with_files) for name, part in _get(values, "parts", dict).items()},
     )
     _require_agreement(bundle)
     return bundle
@@ -283,7 +314,7 @@ def _parse_attribute(values: object) -> AttributeSpec:
     return AttributeSpec(_matching(values, "name", _NAME), float(sure))
 
 
-def _parse_part(path: Path, name: str, values: object) -> Part:
+def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:
     if name not in PART_CONFIGS:
         raise ValueError(f"{name!r} is none of the parts {', '.join(PART_CONFIGS)}")
     if not isinstance(values, dict):
@@ -293,14 +324,15 @@ def _parse_part(path: Path, name: str, values: object) -> Part:
         PART_CONFIGS[name].from_dict(config)
     except ValueError as error:
         raise ValueError(f"the sizes of the {name} are wrong ({error})") from error
-    file = _inside(path, _matching(values, "file", _FILE))
+    file = _matching(values, "file", _FILE)
+    found = _inside(path, file) if with_files else None
     return Part(
         name=name,
-        file=file.name,
+        file=file,
         sha256=_matching(values, "sha256", _SHA256),
         config=config,
-        size=file.stat().st_size,
-        parameters=_count_parameters(file),
+        size=found.stat().st_size if found else 0,
+        parameters=_count_parameters(found) if found else 0,
     )
 
 

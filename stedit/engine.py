@@ -59,15 +59,16 @@ class Engine:
         device: str | torch.device = "auto",
         precision: Precision = "float32",
     ) -> Engine:
-        """Load an embedded model by name, or a bundle from a folder.
+        """Load an embedded model by name, a bundle from a folder, or one from the Hub.
 
         Args:
-            name_or_path: "synthface-128", or a folder.
+            name_or_path: "synthface-128", a folder, or "OWNER/NAME" or "OWNER/NAME@REVISION", pulled if it is not here.
             device: "auto" (CUDA, then MPS, then CPU), or what torch calls it.
             precision: of convolutions and products; codes and pictures stay float32.
 
         Raises:
             BundleError: the model is missing, damaged, or its tensors do not fit its sizes.
+            HubError: the model is not here and cannot be fetched.
             DeviceError: the device or precision is not available here.
         """
         bundle = Bundle.load(find_bundle(name_or_path))

@@ -6,7 +6,8 @@ SteditError                  one sentence for a person: what is wrong and what t
 │   └── LatentError          not a latent file, damaged, or made with another model
 ├── OutputError              an output cannot be written: no permission, disk full, unknown format
 ├── BundleError              a model folder is missing, damaged or of an unknown format version
-│   └── MissingPartError     the model has no such part: a classifier, an editor
+│   ├── MissingPartError     the model has no such part: a classifier, an editor
+│   └── HubError             a model cannot be fetched from the Hub, kept in its cache, or shared there
 ├── AttributeNameError       an attribute that the model does not know
 ├── DeviceError              a device or precision that this machine does not offer
 └── UsageError               a request that contradicts itself, such as two inputs for one output
@@ -41,6 +42,10 @@ class BundleError(SteditError):
 
 class MissingPartError(BundleError):
     """A model is sound but has no such part."""
+
+
+class HubError(BundleError):
+    """A model cannot be fetched from the Hub, kept in its cache, or shared there."""
 
 
 class AttributeNameError(SteditError):

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from hub_server import HubServer
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
@@ -29,6 +33,30 @@ settings.load_profile("stedit")
 @pytest.fixture(autouse=True)
 def _torch_seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _hub_for_all(tmp_path_factory: pytest.TempPathFactory) -> Iterator[HubServer]:
+    """The only Hub that tests can reach, and an empty cache; huggingface_hub reads where they are at its import."""
+    assert "huggingface_hub" not in sys.modules
+    with HubServer() as server, pytest.MonkeyPatch.context() as environment:
+        for name in [name for name in os.environ if name.startswith(("HF_", "HUGGING", "STEDIT_"))]:
+            environment.delenv(name)
+        environment.setenv("HF_ENDPOINT", server.url)
+        environment.setenv("HF_HOME", str(tmp_path_factory.mktemp("hub")))
+        environment.setenv("HF_HUB_DISABLE_XET", "1")  # its server is another one, with a protocol of its own
+        environment.setenv("NO_PROXY", "127.0.0.1")
+        yield server
+
+
+@pytest.fixture
+def hub(_hub_for_all: HubServer) -> HubServer:
+    """The Hub, with nothing on it and nothing cached."""
+    _hub_for_all.reset()
+    home = Path(os.environ["HF_HOME"])
+    shutil.rmtree(home)
+    home.mkdir()
+    return _hub_for_all
 
 
 @pytest.fixture(scope="session")

@@ -259,7 +259,8 @@ def test_embedded_models_are_found_by_name(tmp_path: Path, monkeypatch: pytest.M
     with pytest.raises(BundleError) as caught:
         find_bundle("from-sauce")
     assert str(caught.value) == (
-        "there is no model 'from-sauce': give a model folder or an embedded model (from-wheel, from-source)"
+        "there is no model 'from-sauce': give a model folder, a model on the Hub as OWNER/NAME, or an embedded model "
+        "(from-wheel, from-source)"
     )
 
 

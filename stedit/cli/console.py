@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import sys
 import traceback
 from collections.abc import Iterator
@@ -86,6 +87,17 @@ class Record:
         )
 
 
+class _Notes(logging.Handler):
+    """Passes what the library logs on as notes."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.note(record.getMessage())
+
+
 class Console:
     """The one way out of every command."""
 
@@ -94,6 +106,12 @@ class Console:
         self.verbose = talk.verbose and not talk.quiet
         self._quiet = talk.quiet
         self._debug = talk.debug
+
+    def listen(self) -> None:
+        """Tell a person what the library logs, such as a download, or nothing with --quiet."""
+        library = logging.getLogger("stedit")
+        library.handlers = [_Notes(self)]
+        library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
 
     def report(self, record: Record) -> None:
         """Tell what became of one input: the result on stdout, notes and an error on stderr."""

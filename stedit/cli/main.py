@@ -121,7 +121,10 @@ models = typer.Typer(cls=_Group, no_args_is_help=True)
 models.command("list", cls=_Command)(weights.list_models)
 models.command("info", cls=_Command)(weights.info)
 models.command("verify", cls=_Command)(weights.verify)
-app.add_typer(models, name="weights", help="See which models there are, and check them.")
+models.command("pull", cls=_Command)(weights.pull)
+models.command("push", cls=_Command)(weights.push)
+models.command("remove", cls=_Command)(weights.remove)
+app.add_typer(models, name="weights", help="See, check, fetch and share models.")
 
 
 def main() -> None:

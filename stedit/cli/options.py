@@ -37,6 +37,10 @@ def spread(command: Callable[..., int]) -> Callable[..., None]:
     def run(**values: Any) -> None:
         for name, group in groups.items():
             values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
+            if isinstance(values[name], TalkOptions):
+                from stedit.cli.console import Console
+
+                Console(values[name]).listen()
         raise typer.Exit(command(**values))
 
     run.__doc__ = command.__doc__
@@ -53,10 +57,12 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 
 def complete_model(incomplete: str) -> list[str]:
-    """Offer the embedded models; the shell itself offers folders."""
+    """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
     from stedit.bundle import embedded_bundles
+    from stedit.hub import cached_models
 
-    return [name for name in embedded_bundles() if name.startswith(incomplete)]
+    names = [*embedded_bundles(), *(model.name for model in cached_models())]
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def _keep_debug(context: typer.Context, value: bool) -> bool:
@@ -75,7 +81,7 @@ _STRENGTH = (
 )
 _FORMAT = "The kind of file to write; latent writes the edited code, for further edits."
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
-_MODEL = "An embedded model (see stedit weights list), or a folder that holds one."
+_MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
 _NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
@@ -127,7 +133,12 @@ class ModelOptions:
     model: Annotated[
         str,
         _about_model(
-            "--model", "-m", metavar="NAME|FOLDER", envvar="STEDIT_MODEL", help=_MODEL, autocompletion=complete_model
+            "--model",
+            "-m",
+            metavar="NAME|FOLDER|OWNER/NAME[@REV]",
+            envvar="STEDIT_MODEL",
+            help=_MODEL,
+            autocompletion=complete_model,
         ),
     ] = DEFAULT_MODEL
     device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="What computes.")] = "auto"

@@ -27,6 +27,7 @@ def damaged(tiny_bundle: Path, tmp_path: Path) -> Path:
     return folder
 
 
+@pytest.mark.usefixtures("hub")
 def test_list_names_every_embedded_model(cli: Cli) -> None:
     names = [json.loads(line)["name"] for line in cli("weights", "list", "--json").stdout.splitlines()]
     assert names == list(embedded_bundles())
