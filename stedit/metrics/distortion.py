@@ -72,5 +72,5 @@ def ms_ssim(pictures: Pixels, others: Pixels) -> Numbers:
 
 
 def _to_tensor(pictures: Pixels) -> Tensor:
-    """uint8 (B, H, W, 3) -> float64 (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).double() / 255
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255

@@ -87,14 +87,13 @@ def evaluate(
         )
     run = _Evaluation(engine, settings, archives, labels or {}, advance, failed)
     methods = [_Method(run, name, inception, lpips) for name in settings.methods]
-    sources = _FrechetSums(inception) if settings.frechet else None
+    sources = _FrechetSums(inception)
     references = _References.draw(run, methods, entries) if settings.references and settings.attributes else None
     probes = _fit_probes(run, others) if references else {}
     for batch in run.read(entries):
         look = run.look(batch.shown)
         run.compare_with_labels(batch, look)
-        if sources:
-            sources.add(batch.shown, look)
+        sources.add(batch.shown, look)
         for method in methods:
             method.measure(batch, look, references, probes)
         run.out.pictures += len(batch.entries)
@@ -379,7 +378,7 @@ class _Method:
                     samples.append(PairSample(attribute, bool(wanted[i]), batch.shown[i], again[i], edits[i], truth))
             tally.add(engine, reconstructions=again, edits=edits, best=again[swapped], truth=batch.shown[swapped])
 
-    def finish(self, sources: _FrechetSums | None) -> None:
+    def finish(self, sources: _FrechetSums) -> None:
         """Put means and shares among the results."""
         out = self.run.out
         if self._pictures:
@@ -397,8 +396,8 @@ class _Method:
                     identity=means.get("identity"),
                     judge_agreement=means.get("judge_agreement"),
                     label_agreement=self._sums["labels_confirmed"] / known if known else None,
-                    fid=_distance(sources.inception, self._moments.inception) if sources else None,
-                    judge_frechet=_distance(sources.judge, self._moments.judge) if sources else None,
+                    fid=_distance(sources.inception, self._moments.inception),
+                    judge_frechet=_distance(sources.judge, self._moments.judge),
                     seconds=means["seconds"],
                 )
             )
@@ -428,8 +427,7 @@ class _Method:
             values, known = self.run.labels_of(batch)
             self._sums["labels_confirmed"] += int((known & (again.look.seen == values)).sum())
             self._sums["labels_known"] += int(known.sum())
-        if self.run.settings.frechet:
-            self._moments.add(again.pictures, again.look)
+        self._moments.add(again.pictures, again.look)
 
     def _add_edit(
         self, tally: EditTally, again: _Rendered, edited: CodeArray, wanted: NDArray[np.bool_], seconds: float

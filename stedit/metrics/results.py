@@ -22,8 +22,6 @@ class Settings:
     strengths: tuple[float, ...] = (1.0,)
     references: bool = False
     """Whether to edit by reference as well."""
-    frechet: bool = False
-    """Whether to measure Fréchet distances."""
     seed: int = 0
     """Draws the references."""
     batch_size: int = 8
