@@ -19,6 +19,9 @@ from torch import Tensor
 from stedit.errors import InputError, UsageError, cause
 from stedit.imaging.files import Pixels
 
+INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
+"""As torch-fidelity releases them."""
+
 Matrix = NDArray[np.float64]
 
 
@@ -66,7 +69,7 @@ class Inception:
     """Inception-v3 as the FID takes it: torch-fidelity's network with the weights of TensorFlow's, 2048 features."""
 
     def __init__(self, weights: Path, device: torch.device) -> None:
-        """Load weights-inception-2015-12-05-6726825d.pth. Raises UsageError, InputError."""
+        """Load a file of INCEPTION_WEIGHTS. Raises UsageError, InputError."""
         if importlib.util.find_spec("torch_fidelity") is None:
             raise UsageError("the FID needs torch-fidelity: pip install 'stedit[metrics]'")
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
@@ -82,7 +85,7 @@ class Inception:
                 )
         except Exception as error:  # whatever a damaged file makes torch raise
             raise InputError(
-                f"cannot read Inception's weights {weights} ({cause(error)}): give weights-inception-2015-12-05-6726825d.pth"
+                f"cannot read Inception's weights {weights} ({cause(error)}): give {INCEPTION_WEIGHTS}"
             ) from error
         self._network.to(device).eval()
         self._device = device

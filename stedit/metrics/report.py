@@ -20,12 +20,12 @@ _STYLE = """
 * { box-sizing: border-box; }
 body { margin: 0; background: var(--paper); color: var(--ink); font: 16px/1.55 system-ui, "Segoe UI", Roboto,
   "Helvetica Neue", "Noto Sans", "Liberation Sans", sans-serif; }
-main { max-width: 78rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
+main { max-width: 82rem; margin: 0 auto; padding: 3rem 1.5rem 5rem; }
 h1, h2 { font-family: Charter, "Bitstream Charter", "Iowan Old Style", Georgia, "Noto Serif", "Liberation Serif", serif;
   font-weight: 600; line-height: 1.2; letter-spacing: -0.01em; }
 h1 { font-size: 2.4rem; margin: 0 0 .4rem; }
 h2 { font-size: 1.45rem; margin: 3.2rem 0 .4rem; }
-p { max-width: 46rem; margin: 0 0 1rem; color: var(--soft); }
+p { max-width: 52rem; margin: 0 0 1rem; color: var(--soft); }
 header p { font-size: 1.1rem; }
 dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(15rem, 1fr)); gap: .9rem 2rem; margin: 1.8rem 0 0;
   padding: 1.2rem 0; border: solid var(--line); border-width: 1px 0; }
@@ -38,17 +38,19 @@ a:hover { text-decoration: underline; }
 table { border-collapse: collapse; width: 100%; font-size: .92rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .5rem .9rem; text-align: right; white-space: nowrap; }
 th:first-child, td:first-child { text-align: left; }
-thead th { background: var(--head); font-weight: 600; font-size: .82rem; color: var(--soft); vertical-align: bottom; }
+thead th { background: var(--head); font-weight: 600; font-size: .82rem; color: var(--soft); vertical-align: bottom;
+  white-space: normal; line-height: 1.3; }
 tbody th { font-weight: 500; }
 tbody tr + tr > *, tfoot tr > * { border-top: 1px solid var(--line); }
 tfoot { font-weight: 650; }
-.share { background: linear-gradient(to right, var(--bar) var(--part), transparent 0) left .9rem bottom 4px / 4.2rem 3px
-  no-repeat; --bar: var(--good); min-width: 6rem; }
+.share { background: linear-gradient(to right, var(--bar) var(--part), var(--line) 0) right .9rem bottom 4px / 4rem 3px
+  no-repeat; --bar: var(--good); min-width: 6rem; padding-bottom: .7rem; }
 .share.bad { --bar: var(--bad); }
 .faces { width: auto; }
-.faces th, .faces td { padding: .35rem; text-align: center; border: 0 !important; }
-.faces thead th { padding: .6rem .35rem; white-space: normal; line-height: 1.25; width: 6.2rem; }
-.faces img { display: block; width: 96px; height: 96px; object-fit: cover; border-radius: 6px; }
+.faces th, .faces td { padding: .3rem .25rem; text-align: center; vertical-align: top; border: 0 !important; }
+.faces tbody th { padding: .8rem; text-align: left; vertical-align: middle; }
+.faces thead th { padding: .6rem .25rem; font-size: .76rem; vertical-align: bottom; }
+.faces img { display: block; margin: 0 auto; width: 82px; height: 82px; object-fit: cover; border-radius: 6px; }
 .faces .missed img { outline: 2px solid var(--bad); outline-offset: 1px; }
 .faces small { display: block; margin-top: .15rem; color: var(--soft); font-size: .74rem; line-height: 1.2; }
 .faces .missed small { color: var(--bad); }
@@ -71,7 +73,8 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
     """
     sections = [(table.title, _explained(table) + _table(table)) for table in tables_of(results)]
     for gallery, samples in results.samples.items():
-        sections.append((f"Pictures: {setting(*gallery)}", _GALLERY_TEXT + _gallery(samples)))
+        text = _BY_REFERENCE_TEXT if samples[0].reference is not None else _BY_LABEL_TEXT
+        sections.append((f"Pictures: {setting(*gallery)}", text + _gallery(samples)))
     for gallery, pairs in results.pair_samples.items():
         sections.append((f"Pictures of true pairs: {setting(*gallery)}", _PAIRS_TEXT + _pair_gallery(pairs)))
     if results.judge:
@@ -81,19 +84,25 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
         f'<section id="s{i}"><h2>{escape(name)}</h2>{text}</section>' for i, (name, text) in enumerate(sections)
     )
     told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src 'unsafe-inline'\">"
+        f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n<body><main>'
-        f"<header><h1>{escape(title)}</h1><p>{escape(note)}</p><dl>{told}</dl><nav>{contents}</nav></header>\n{body}\n"
-        "<footer>Made by stedit evaluate. docs/evaluation.md says what each number means.</footer></main></body></html>\n"
+        f"<header><h1>{escape(title)}</h1><p>{escape(note)}</p><dl>{told}</dl><nav>{contents}</nav></header>\n"
+        f"{body}\n<footer>Made by stedit evaluate; its page in the documentation says what each number means.</footer>"
+        "</main></body></html>\n"
     )
 
 
-_GALLERY_TEXT = (
-    "<p>The first pictures, each edited towards what it lacks. Under an edit stands what was asked for; "
-    "a frame marks those in which the judge does not see it.</p>"
+_BY_LABEL_TEXT = (
+    "<p>The first pictures, each edited towards the opposite of what it shows. Under an edit stands what was asked "
+    "for; a frame marks those in which the judge does not see it.</p>"
+)
+_BY_REFERENCE_TEXT = (
+    "<p>The first pictures, each taking one attribute after the other from its reference. Under an edit stands what "
+    "the reference has; a frame marks those in which the judge does not see it.</p>"
 )
 _PAIRS_TEXT = (
     "<p>Of each attribute the first pair, both ways: the picture, its reconstruction, the edit, and the true picture "
@@ -144,14 +153,14 @@ def _edit(name: str, edit: SampleEdit, number: int) -> str:
 
 
 def _pair_gallery(samples: Sequence[PairSample]) -> str:
+    columns = ["asked for", "source", "reconstruction", "edit", "truth"]
     rows = []
     for sample in samples:
         asked = f"{_plain(sample.attribute)}: {'with' if sample.added else 'without'}"
         cells = [f'<th scope="row">{escape(asked)}</th>']
-        for name in ("source", "reconstruction", "edit", "truth"):
-            cells.append(_face(getattr(sample, name), f"{asked}, {name}"))
+        cells += [_face(getattr(sample, name), f"{asked}, {name}") for name in columns[1:]]
         rows.append(cells)
-    return _faces(["asked for", "source", "reconstruction", "edit", "truth"], rows)
+    return _faces(columns, rows)
 
 
 def _faces(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
@@ -177,7 +186,8 @@ def _judge(results: Results) -> str:
     )
     text = (
         f"What the judge sees in the {results.judge.pictures} labelled pictures themselves agrees with "
-        f"{percent(results.judge.label_agreement).text} of their labels. Where it agrees little, it says little of edits."
+        f"{percent(results.judge.label_agreement).text} of their labels. Where it agrees little, it says little of "
+        "edits."
     )
     return f'<p>{escape(text)}</p><div class="wide"><ul class="known">{items}</ul></div>'
 

@@ -105,12 +105,13 @@ def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
 
 def _edits(results: Results) -> Iterator[Table]:
     label = (
-        "Each picture is edited towards the opposite of what the judge sees in its reconstruction. Added, removed: share "
-        "of pictures in which the judge then sees the change; side effects: share of unrelated attributes that change."
+        "Each picture is edited towards the opposite of what the judge sees in its reconstruction. Added, removed: "
+        "share of pictures in which the judge then sees the change; side effects: share of unrelated attributes that "
+        "change."
     )
     reference = (
-        "Each picture takes the attribute from another one, drawn by the seed. Success: the judge sees the attribute as "
-        "in the reference; added and removed count only the pictures that differ from their reference."
+        "Each picture takes the attribute from another one, drawn by the seed. Success: the judge sees the attribute "
+        "as in the reference; added and removed count only the pictures that differ from their reference."
     )
     for by, title, text in (("label", "Label edits", label), ("reference", "Edits by reference", reference)):
         for key, group in _grouped([edit for edit in results.edits if edit.by == by]):
@@ -160,8 +161,8 @@ def _mean_cells(edits: Sequence[EditResult]) -> list[Cell]:
 def _kinds(kinds: Sequence[KindResult]) -> Iterator[Table]:
     text = (
         "Whether edits by reference carry the kind, where source and reference differ in it, as a linear probe on the "
-        "judge's features reads it: share of pictures of the reference's kind of glasses or beard, or distance from its "
-        "hair colour in sRGB. The last column is read off the references themselves: no edit can do better."
+        "judge's features reads it: share of pictures of the reference's kind of glasses or beard, or distance from "
+        "its hair colour in sRGB. The last column is read off the references themselves: no edit can do better."
     )
     rows = []
     for row in kinds:
