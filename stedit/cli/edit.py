@@ -100,7 +100,7 @@ def _edit(
     known = [attribute.name for attribute in bundle.attributes]
     attributes = list(dict.fromkeys(resolve_attribute(name, known) for name in options.attr))
     names = [friendly_name(attribute, sign) for attribute, sign in attributes]
-    strengths = _parse_strengths(options.strength)
+    strengths = parse_strengths(options.strength)
     target = Target.parse(files.output, options.format, (*PICTURE_FORMATS, "latent"))
     if target.format == "latent" and (options.sheet or len(strengths) > 1):
         raise UsageError("a latent file holds one code: leave out --sheet, and give one --strength")
@@ -126,7 +126,7 @@ def _edit(
     )
 
 
-def _parse_strengths(text: str) -> tuple[float, ...]:
+def parse_strengths(text: str) -> tuple[float, ...]:
     """Read `1`, `-1` or `-2,-1,0,1,2`. Raises UsageError."""
     try:
         strengths = tuple(float(part) for part in text.split(","))

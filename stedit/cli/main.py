@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, edit, invert, sheet, weights
+from stedit.cli import attributes, edit, evaluate, invert, sheet, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -116,6 +116,7 @@ app.command("invert", cls=_Command)(invert.invert)
 app.command("reconstruct", cls=_Command)(invert.reconstruct)
 app.command("attributes", cls=_Command)(attributes.attributes)
 app.command("sheet", cls=_Command)(sheet.sheet)
+app.command("evaluate", cls=_Command)(evaluate.evaluate)
 
 models = typer.Typer(cls=_Group, no_args_is_help=True)
 models.command("list", cls=_Command)(weights.list_models)

@@ -1,0 +1,76 @@
+"""How far a reconstruction is from its picture, pixel by pixel and window by window.
+
+Pictures are uint8 (B, H, W, 3); every function gives one number for each, computed on values in [0, 1].
+"""
+
+from __future__ import annotations
+
+import importlib.util
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from stedit.imaging.files import Pixels
+
+Numbers = NDArray[np.float64]
+
+MAX_PSNR = 100.0  # dB, of pictures that are equal
+_SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
+_WINDOW = 11
+
+
+def l2(pictures: Pixels, others: Pixels) -> Numbers:
+    """Mean squared difference of values in [0, 1]."""
+    difference = pictures.astype(np.float64) - others
+    return np.asarray(np.square(difference / 255).mean(axis=(1, 2, 3)))
+
+
+def psnr(pictures: Pixels, others: Pixels) -> Numbers:
+    """Peak signal-to-noise ratio in dB: 10 log10(1 / L2), at most MAX_PSNR."""
+    return np.asarray(-10 * np.log10(np.maximum(l2(pictures, others), 10 ** (-MAX_PSNR / 10))))
+
+
+def has_structural_similarity() -> bool:
+    """Whether torchmetrics is installed, which `ssim` and `ms_ssim` need: the extra stedit[metrics]."""
+    return importlib.util.find_spec("torchmetrics") is not None
+
+
+def ssim(pictures: Pixels, others: Pixels) -> Numbers:
+    """Structural similarity (Wang et al. 2004), at most 1: 11 x 11 Gaussian windows of sigma 1.5."""
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    values = structural_similarity_index_measure(
+        _to_tensor(pictures), _to_tensor(others), data_range=1.0, reduction="none"
+    )
+    assert isinstance(values, Tensor)
+    return values.double().reshape(-1).numpy()
+
+
+def scales_of(height: int, width: int) -> int:
+    """How many scales `ms_ssim` compares pictures of this size at: 5, as published, from 161 px on; 4 at 128 px."""
+    scales = 1
+    while scales < len(_SCALE_WEIGHTS) and (_WINDOW - 1) * scales**2 < min(height, width):
+        scales += 1
+    return scales
+
+
+def ms_ssim(pictures: Pixels, others: Pixels) -> Numbers:
+    """SSIM over several scales (Wang et al. 2003), whose published weights are scaled to sum to 1 over `scales_of`."""
+    from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
+
+    weights = _SCALE_WEIGHTS[: scales_of(*pictures.shape[1:3])]
+    values = multiscale_structural_similarity_index_measure(
+        _to_tensor(pictures),
+        _to_tensor(others),
+        data_range=1.0,
+        reduction="none",
+        betas=tuple(weight / sum(weights) for weight in weights),
+    )
+    return values.double().reshape(-1).numpy()
+
+
+def _to_tensor(pictures: Pixels) -> Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [0, 1]."""
+    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255

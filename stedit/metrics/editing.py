@@ -1,0 +1,126 @@
+"""What edits do, as the judge sees it on the rendered pictures.
+
+A picture is asked for a state of one attribute. The edit succeeds where that state is seen afterwards; every other
+attribute that is seen to change is a side effect, but for those that are related to the asked one by definition.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal, cast
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from stedit.editing.attributes import related
+from stedit.engine import CodeArray, Engine
+from stedit.metrics.results import EditResult
+
+DEFAULT_DIRECTION = "preserving"
+
+Seen = NDArray[np.bool_]  # (B, K): which attributes the judge sees
+Numbers = NDArray[np.float64]
+
+
+class EditTally:
+    """Adds up what one edit does, batch by batch."""
+
+    def __init__(self, attribute: int, attributes: Sequence[str]) -> None:
+        self.attribute = attribute
+        self.others = unrelated(attributes[attribute], attributes)
+        self._asked = np.zeros(2, int)  # pictures that lacked the state asked for: to be removed, to be added
+        self._done = np.zeros(2, int)
+        self._pictures = self._followed = 0
+        self._sums = dict.fromkeys(("side_effects", "identity", "logit_drift", "code_distance", "seconds"), 0.0)
+
+    def add(
+        self,
+        before: Seen,
+        after: Seen,
+        wanted: NDArray[np.bool_],
+        *,
+        identity: Numbers,
+        logit_drift: Numbers,
+        code_distance: Numbers,
+        seconds: float,
+    ) -> None:
+        """Take in a batch: attributes seen before and after (B, K), and the state asked for (B,)."""
+        reached = after[:, self.attribute] == wanted
+        lacking = before[:, self.attribute] != wanted
+        for state in (0, 1):
+            asked = lacking & (wanted == state)
+            self._asked[state] += asked.sum()
+            self._done[state] += (asked & reached).sum()
+        self._pictures += len(before)
+        self._followed += int(reached.sum())
+        if self.others.any():
+            self._sums["side_effects"] += float((after != before)[:, self.others].mean(axis=1).sum())
+        self._sums["identity"] += float(identity.sum())
+        self._sums["logit_drift"] += float(logit_drift.sum())
+        self._sums["code_distance"] += float(code_distance.sum())
+        self._sums["seconds"] += seconds
+
+    def result(
+        self, by: Literal["label", "reference"], method: str, direction: str | None, strength: float, attribute: str
+    ) -> EditResult:
+        """Shares and means over all pictures that were added."""
+        means: dict[str, float | None] = {name: _share(total, self._pictures) for name, total in self._sums.items()}
+        if not self.others.any():
+            means["side_effects"] = means["logit_drift"] = None
+        return EditResult(
+            by=by,
+            method=method,
+            direction=direction,
+            strength=strength,
+            attribute=attribute,
+            pictures=self._pictures,
+            success=_share(self._followed, self._pictures),
+            added_pictures=int(self._asked[1]),
+            added=_share(self._done[1], self._asked[1]),
+            removed_pictures=int(self._asked[0]),
+            removed=_share(self._done[0], self._asked[0]),
+            **means,
+        )
+
+
+def unrelated(attribute: str, attributes: Sequence[str]) -> NDArray[np.bool_]:
+    """(K,): which attributes an edit of `attribute` must not change."""
+    free = related(attribute)
+    return np.array([name not in free for name in attributes], bool)
+
+
+def edit_towards(
+    engine: Engine, codes: CodeArray, attribute: str, wanted: NDArray[np.bool_], strength: float, direction: str
+) -> CodeArray:
+    """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere."""
+    edited = codes.copy()
+    options: Any = {} if direction == DEFAULT_DIRECTION else {"direction": direction}
+    for chosen, sign in ((wanted, 1), (~wanted, -1)):
+        if chosen.any():
+            edited[chosen] = engine.edit_by_label(codes[chosen], attribute, strength=sign * strength, **options)
+    return edited
+
+
+def logit_drift(engine: Engine, codes: CodeArray, edited: CodeArray, others: NDArray[np.bool_]) -> Numbers:
+    """Mean absolute change (B,) of the latent classifier's logits of the `others`; 0 without a classifier."""
+    network = engine.networks.get("classifier")
+    if network is None or not others.any():
+        return np.zeros(len(codes))
+    moved = np.abs(_logits(network, edited, engine.device) - _logits(network, codes, engine.device))
+    return np.asarray(moved[:, others].mean(axis=1), np.float64)
+
+
+def code_distance(codes: CodeArray, edited: CodeArray) -> Numbers:
+    """Root mean square change (B,) of the numbers in a code."""
+    return np.asarray(np.sqrt(np.square(edited.astype(np.float64) - codes).mean(axis=(1, 2))))
+
+
+def _logits(network: nn.Module, codes: CodeArray, device: torch.device) -> NDArray[np.float32]:
+    with torch.no_grad():
+        return cast("NDArray[np.float32]", network(torch.from_numpy(codes).to(device)).cpu().numpy())
+
+
+def _share(part: float, whole: float) -> float | None:
+    return float(part / whole) if whole else None

@@ -1,0 +1,203 @@
+"""What an evaluation is asked for, and what it finds. Shares are in [0, 1]; None stands where nothing can tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+from stedit.imaging.files import Pixels
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What to measure."""
+
+    methods: tuple[str, ...] = ("encoder",)
+    """Of inversion."""
+    attributes: tuple[str, ...] = ()
+    """CelebA names of the attributes to edit."""
+    directions: tuple[str, ...] = ("preserving",)
+    """Of label edits."""
+    strengths: tuple[float, ...] = (1.0,)
+    references: bool = False
+    """Whether to edit by reference as well."""
+    seed: int = 0
+    """Draws the references."""
+    batch_size: int = 8
+    samples: int = 6
+    """Pictures to keep for the report."""
+
+
+@dataclass(frozen=True)
+class ReconstructionResult:
+    """How near the reconstructions are to their pictures: means over all of them."""
+
+    method: str
+    pictures: int
+    l2: float
+    psnr: float
+    ssim: float | None
+    ms_ssim: float | None
+    lpips: float | None
+    identity: float | None
+    """Cosine similarity of picture and reconstruction, see `Identity`."""
+    judge_agreement: float | None
+    """Share of attributes that the judge sees alike in both."""
+    label_agreement: float | None
+    """Share of the labels that the judge confirms in the reconstruction."""
+    fid: float | None
+    judge_frechet: float | None
+    """Fréchet distance over the judge's features, comparable with nothing but itself."""
+    seconds: float
+    """To invert and render one picture."""
+
+
+@dataclass(frozen=True)
+class JudgeResult:
+    """How often the judge confirms the labels of the pictures themselves."""
+
+    pictures: int
+    label_agreement: float
+    by_attribute: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class EditResult:
+    """What one edit did to all pictures."""
+
+    by: Literal["label", "reference"]
+    method: str
+    direction: str | None
+    """Of a label edit."""
+    strength: float
+    attribute: str
+    pictures: int
+    success: float | None
+    """Share of pictures in which the state asked for is seen: the opposite of before, or that of the reference."""
+    added_pictures: int
+    """Pictures without the attribute that were asked to have it."""
+    added: float | None
+    removed_pictures: int
+    removed: float | None
+    side_effects: float | None
+    """Share of the unrelated attributes that are seen to change."""
+    identity: float | None
+    """Cosine similarity of the edit and the unedited reconstruction, see `Identity`."""
+    logit_drift: float | None
+    """Mean absolute change of the latent classifier's logits of the unrelated attributes."""
+    code_distance: float | None
+    """Root mean square change of the numbers in the code."""
+    seconds: float | None
+    """To edit one code, without rendering."""
+
+
+@dataclass(frozen=True)
+class KindResult:
+    """Whether an edit by reference carries the reference's kind, as a probe reads it from the judge's features.
+
+    Of glasses and beards a share: pictures that are read as of the reference's kind. Of hair a distance in sRGB, each
+    channel in [0, 1]: from the colour that is read to the reference's true one.
+    """
+
+    method: str
+    attribute: str
+    kind: Literal["glasses_type", "beard_type", "hair_rgb"]
+    pictures: int
+    before: float
+    """Of the source's reconstruction."""
+    after: float
+    """Of the edit."""
+    reference: float
+    """Of the reference's own reconstruction: as well as the probe can read it."""
+
+
+@dataclass(frozen=True)
+class PairResult:
+    """Whether edits come nearer to the true edited pictures than the unedited reconstructions are."""
+
+    method: str
+    direction: str
+    strength: float
+    attribute: str
+    pictures: int
+    l2_closer: float
+    """Share of pictures."""
+    l2_before: float
+    l2_after: float
+    l2_best: float
+    """Of the true picture's own reconstruction."""
+    judge_closer: float
+    """The same by the judge's embedding: 1 - cosine."""
+    judge_before: float
+    judge_after: float
+    judge_best: float
+
+
+@dataclass(frozen=True)
+class SampleEdit:
+    """A picture of the report, and what it should show."""
+
+    picture: Pixels
+    added: bool
+    """Whether the attribute was to be seen afterwards."""
+    success: bool
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A row of pictures (R, R, 3) for the report."""
+
+    source: Pixels
+    reconstruction: Pixels
+    reference: Pixels | None
+    edits: dict[str, SampleEdit] = field(default_factory=dict)
+    """By attribute."""
+
+
+@dataclass(frozen=True)
+class PairSample:
+    """A pair's edit for the report, beside the true one."""
+
+    attribute: str
+    added: bool
+    """Whether the true picture has the attribute."""
+    source: Pixels
+    reconstruction: Pixels
+    edit: Pixels
+    truth: Pixels
+
+
+Gallery = tuple[str, str, float]
+"""Method, direction ("reference" of edits by reference) and strength of the edits in a row of samples."""
+
+
+@dataclass
+class Results:
+    """All that was measured."""
+
+    pictures: int = 0
+    failed: int = 0
+    labelled: int = 0
+    identity_measure: str | None = None
+    ms_ssim_scales: int | None = None
+    peak_memory: int | None = None
+    """Of the process, or of the GPU's memory where one computed, in bytes."""
+    judge: JudgeResult | None = None
+    reconstructions: list[ReconstructionResult] = field(default_factory=list)
+    edits: list[EditResult] = field(default_factory=list)
+    kinds: list[KindResult] = field(default_factory=list)
+    pairs: list[PairResult] = field(default_factory=list)
+    samples: dict[Gallery, list[Sample]] = field(default_factory=dict)
+    pair_samples: dict[Gallery, list[PairSample]] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """All but the samples, ready for JSON."""
+        shown = ("samples", "pair_samples")
+        return {name: _plain(value) for name, value in vars(self).items() if name not in shown}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, list):
+        return [asdict(item) for item in value]
+    return asdict(value) if isinstance(value, JudgeResult) else value

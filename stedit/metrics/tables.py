@@ -1,0 +1,225 @@
+"""Results as tables: the same ones for the terminal and for the report."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from statistics import fmean
+from typing import TypeVar
+
+from stedit.metrics.results import EditResult, KindResult, PairResult, ReconstructionResult, Results
+
+Row = TypeVar("Row", EditResult, PairResult)
+
+PLAIN_KINDS = {"glasses_type": "kind of glasses", "beard_type": "kind of beard", "hair_rgb": "hair colour"}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What stands in one place of a table."""
+
+    text: str
+    share: float | None = None
+    """In [0, 1], where the number is one that a bar can show."""
+    bad: bool = False
+    """Whether the share should be small."""
+
+
+@dataclass(frozen=True)
+class Table:
+    """Titled columns of cells; the first column names the rows."""
+
+    title: str
+    explanation: str
+    columns: Sequence[str]
+    rows: Sequence[Sequence[Cell]]
+    means: Sequence[Cell] = ()
+    """A last row over all others."""
+
+
+def tables_of(results: Results) -> list[Table]:
+    """All tables, those that hold nothing left out."""
+    tables = [
+        *_reconstructions(results),
+        *_comparison(results.edits),
+        *_edits(results),
+        *_kinds(results.kinds),
+        *_pairs(results.pairs),
+    ]
+    return [table for table in tables if table.rows]
+
+
+def percent(share: float | None, *, bad: bool = False, of: int | None = None) -> Cell:
+    """`97.5 %`, or `97.5 % of 40`."""
+    if share is None:
+        return Cell("–")
+    return Cell(f"{100 * share:.1f} %" + (f" of {of}" if of is not None else ""), share, bad)
+
+
+def number(value: float | None, digits: int) -> Cell:
+    """A number, or a dash."""
+    return Cell("–" if value is None else f"{value:.{digits}f}")
+
+
+def setting(method: str, direction: str | None, strength: float) -> str:
+    """`hybrid, first-order, strength 1`."""
+    return ", ".join([method, *([direction] if direction else []), f"strength {strength:g}"])
+
+
+def _reconstructions(results: Results) -> Iterator[Table]:
+    scales = f" ({results.ms_ssim_scales} scales)" if results.ms_ssim_scales else ""
+    columns: list[tuple[str, Callable[[ReconstructionResult], Cell]]] = [
+        ("method", lambda row: Cell(row.method)),
+        ("PSNR, dB", lambda row: number(row.psnr, 2)),
+        ("SSIM", lambda row: number(row.ssim, 4)),
+        (f"MS-SSIM{scales}", lambda row: number(row.ms_ssim, 4)),
+        ("L2", lambda row: number(row.l2, 5)),
+        ("LPIPS", lambda row: number(row.lpips, 4)),
+        (f"identity ({results.identity_measure})", lambda row: number(row.identity, 4)),
+        ("judge agrees", lambda row: percent(row.judge_agreement)),
+        ("labels confirmed", lambda row: percent(row.label_agreement)),
+        ("FID", lambda row: number(row.fid, 2)),
+        ("Fréchet distance (judge)", lambda row: number(row.judge_frechet, 4)),
+        ("s/image", lambda row: number(row.seconds, 3)),
+    ]
+    rows = [[make(row) for _, make in columns] for row in results.reconstructions]
+    told = [i for i in range(len(columns)) if any(row[i].text != "–" for row in rows)]
+    text = (
+        f"{results.pictures} pictures and what is drawn from their codes. Judge agrees: attributes that the judge sees "
+        "alike in both. Labels confirmed: labels that it sees in the reconstruction"
+    )
+    if results.judge:
+        text += f"; in the pictures themselves it sees {percent(results.judge.label_agreement).text} of them"
+    yield Table("Reconstruction", text + ".", [columns[i][0] for i in told], [[row[i] for i in told] for row in rows])
+
+
+def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
+    """Means over attributes, where several settings are compared."""
+    groups = _grouped([edit for edit in edits if edit.by == "label"])
+    if len(groups) < 2:
+        return
+    rows = [[Cell(setting(*key)), *_mean_cells(group)] for key, group in groups]
+    text = "Means over the attributes, each of which counts the same; the tables below tell them apart."
+    yield Table("Label edits compared", text, ["setting", *_EDIT_COLUMNS], rows)
+
+
+def _edits(results: Results) -> Iterator[Table]:
+    label = (
+        "Each picture is edited towards the opposite of what the judge sees in its reconstruction. Added, removed: "
+        "share of pictures in which the judge then sees the change; side effects: share of unrelated attributes that "
+        "change."
+    )
+    reference = (
+        "Each picture takes the attribute from another one, drawn by the seed. Success: the judge sees the attribute "
+        "as in the reference; added and removed count only the pictures that differ from their reference."
+    )
+    for by, title, text in (("label", "Label edits", label), ("reference", "Edits by reference", reference)):
+        for key, group in _grouped([edit for edit in results.edits if edit.by == by]):
+            rows = [[Cell(edit.attribute), *_edit_cells(edit)] for edit in group]
+            means = [Cell("mean"), *_mean_cells(group)] if len(group) > 1 else []
+            yield Table(f"{title}: {setting(*key)}", text, ["attribute", *_EDIT_COLUMNS], rows, means)
+
+
+_EDIT_COLUMNS = (
+    "success",
+    "added",
+    "removed",
+    "side effects",
+    "identity kept",
+    "logit drift",
+    "code distance",
+    "s/edit",
+)
+
+
+def _edit_cells(edit: EditResult) -> list[Cell]:
+    return [
+        percent(edit.success),
+        percent(edit.added, of=edit.added_pictures),
+        percent(edit.removed, of=edit.removed_pictures),
+        percent(edit.side_effects, bad=True),
+        number(edit.identity, 4),
+        number(edit.logit_drift, 2),
+        number(edit.code_distance, 3),
+        number(edit.seconds, 3),
+    ]
+
+
+def _mean_cells(edits: Sequence[EditResult]) -> list[Cell]:
+    return [
+        percent(_mean([edit.success for edit in edits])),
+        percent(_mean([edit.added for edit in edits])),
+        percent(_mean([edit.removed for edit in edits])),
+        percent(_mean([edit.side_effects for edit in edits]), bad=True),
+        number(_mean([edit.identity for edit in edits]), 4),
+        number(_mean([edit.logit_drift for edit in edits]), 2),
+        number(_mean([edit.code_distance for edit in edits]), 3),
+        number(_mean([edit.seconds for edit in edits]), 3),
+    ]
+
+
+def _kinds(kinds: Sequence[KindResult]) -> Iterator[Table]:
+    text = (
+        "Whether edits by reference carry the kind, where source and reference differ in it, as a linear probe on the "
+        "judge's features reads it: share of pictures of the reference's kind of glasses or beard, or distance from "
+        "its hair colour in sRGB. The last column is read off the references themselves: no edit can do better."
+    )
+    rows = []
+    for row in kinds:
+        colour = row.kind == "hair_rgb"
+        values = [number(x, 3) if colour else percent(x) for x in (row.before, row.after, row.reference)]
+        rows.append(
+            [Cell(row.attribute), Cell(PLAIN_KINDS[row.kind]), Cell(row.method), Cell(str(row.pictures)), *values]
+        )
+    columns = ["attribute", "what is read", "method", "pictures", "before", "after", "of the reference"]
+    yield Table("Kinds carried by reference", text, columns, rows)
+
+
+def _pairs(pairs: Sequence[PairResult]) -> Iterator[Table]:
+    text = (
+        "Pictures whose true edit is known, both ways. Closer: share of edits that are closer to the true picture than "
+        "the unedited reconstruction is. Then the distance itself: before, after, and that of the true picture's own "
+        "reconstruction, by L2 and by the judge's embedding (1 - cosine)."
+    )
+    columns = [
+        "attribute",
+        "pictures",
+        "closer, L2",
+        "before",
+        "after",
+        "best",
+        "closer, judge",
+        "before",
+        "after",
+        "best",
+    ]
+    for key, members in _grouped(pairs):
+        rows = [[Cell(row.attribute), Cell(str(row.pictures)), *_pair_cells([row])] for row in members]
+        means = [Cell("mean"), Cell(""), *_pair_cells(members)] if len(members) > 1 else []
+        yield Table(f"True pairs: {setting(*key)}", text, columns, rows, means)
+
+
+def _pair_cells(rows: Sequence[PairResult]) -> list[Cell]:
+    return [
+        percent(fmean(row.l2_closer for row in rows)),
+        number(fmean(row.l2_before for row in rows), 5),
+        number(fmean(row.l2_after for row in rows), 5),
+        number(fmean(row.l2_best for row in rows), 5),
+        percent(fmean(row.judge_closer for row in rows)),
+        number(fmean(row.judge_before for row in rows), 4),
+        number(fmean(row.judge_after for row in rows), 4),
+        number(fmean(row.judge_best for row in rows), 4),
+    ]
+
+
+def _grouped(rows: Sequence[Row]) -> list[tuple[tuple[str, str | None, float], list[Row]]]:
+    """Results by method, direction and strength, in their order."""
+    groups: dict[tuple[str, str | None, float], list[Row]] = {}
+    for row in rows:
+        groups.setdefault((row.method, row.direction, row.strength), []).append(row)
+    return list(groups.items())
+
+
+def _mean(values: Sequence[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return fmean(known) if known else None
