@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args, overload
+from typing import Any, Literal, TypeVar, cast, overload
 
 import numpy as np
 import torch
@@ -24,12 +24,13 @@ from stedit.editing.attributes import related, resolve_attribute, resolve_refere
 from stedit.editing.covariance import Spread, spread_of
 from stedit.editing.directions import (
     Learned,
+    LinearDirection,
     learn_from_classifier,
     learn_from_labels,
     linear_directions,
     parse_direction,
 )
-from stedit.editing.label import LabelDirection, edit_along, edit_by_label, move_along
+from stedit.editing.label import edit_along, edit_by_label, move_along
 from stedit.editing.mixing import mix
 from stedit.editing.reference import condition_for, edit_by_reference, editor_for, shares
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
@@ -194,47 +195,42 @@ class Engine:
             UsageError for requests that contradict themselves.
         """
         names = [attributes] if isinstance(attributes, str) else list(attributes)
-        if parse_direction(direction) is None and direction not in get_args(LabelDirection):
-            known = ", ".join(get_args(LabelDirection))
-            raise UsageError(f"unknown direction {direction!r}: say {known}, linear:FILE, or sefa:0")
+        asked = parse_direction(direction)
         w = self._codes(codes)
         styles = self._styles(layers)
         signs = self._signs(names)
         held = {resolve_attribute(name, self.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
         if both := held & {self.attributes[index] for index in signs}:
             raise UsageError(f"{min(both)} is both to be edited and to be kept: leave one of them out")
-        lines = linear_directions(
-            direction, [self.attributes[index] for index in signs], self._network("generator"), self._spread, styles
-        )
-        if lines is not None and not names:
-            classifier = cast(LatentClassifier, self._network("classifier")) if held else None
-            held_at = torch.tensor([name in held for name in self.attributes], dtype=torch.bool, device=self.device)
-            (along,) = lines
-            return _like(move_along(w, strength * along, classifier, keep=held_at, styles=styles), codes)
-        if not names:
+        lines = []
+        if isinstance(asked, LinearDirection):
+            lines = linear_directions(
+                asked,
+                [self.attributes[index] for index in signs],
+                self._network("generator"),
+                self._spread,
+                fingerprint=self.bundle.fingerprint,
+                styles=styles,
+            )
+        elif not names:
             raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
+        mask = torch.tensor([name in held for name in self.attributes], dtype=torch.bool, device=self.device)
+        if not names:
+            judge = cast(LatentClassifier, self._network("classifier")) if held else None
+            return _like(move_along(w, strength * lines[0], judge, keep=mask, styles=styles), codes)
         classifier = cast(LatentClassifier, self._network("classifier"))
         logits = self._logits(w)
         goals = {
             index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].sure)
             for index, sign in signs.items()
         }
-        if direction == "preserving":
-            free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals))
-            held |= set(self.attributes) - free
-        mask = torch.tensor([name in held for name in self.attributes], device=self.device)
-        if lines is not None:
+        if isinstance(asked, LinearDirection):
             edited = edit_along(classifier, w, goals, dict(zip(goals, lines, strict=True)), keep=mask, styles=styles)
         else:
-            edited = edit_by_label(
-                classifier,
-                w,
-                goals,
-                keep=mask,
-                spread=self._spread,
-                direction=cast(LabelDirection, direction),
-                styles=styles,
-            )
+            if asked == "preserving":
+                free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals)) - held
+                mask = torch.tensor([name not in free for name in self.attributes], device=self.device)
+            edited = edit_by_label(classifier, w, goals, keep=mask, spread=self._spread, direction=asked, styles=styles)
         return _like(edited, codes)
 
     def edit_by_reference(

@@ -1,8 +1,9 @@
-"""Linear directions: one change for every code, read from files, found in a generator's weights, or learned.
+"""Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
-    linear:FILE         the only direction of a file, or the one named after the attribute that is edited
-    linear:FILE:NAME    a direction of a file
-    sefa:3              the fourth of the generator's own (Shen and Zhou 2021)
+    preserving, first-order, second-order    found anew for every code, see label.py
+    linear:FILE                              the only direction of a file, or that of the attribute that is edited
+    linear:FILE:NAME                         a direction of a file
+    sefa:3                                   the fourth of the generator's own (Shen and Zhou 2021)
 
 A file is one of safetensors (every tensor is a direction: what `save_directions` writes), of torch (`.pt`: a tensor
 of InterFaceGAN or the principal components of GANSpace), or of numpy (`.npy`). Files come from strangers: nothing in
@@ -19,7 +20,7 @@ import zipfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from stedit.models.generator import Generator, SynthesisBlock
     from stedit.models.latent_classifier import LatentClassifier
 
+LabelDirection = Literal["preserving", "first-order", "second-order"]
 Vector = npt.NDArray[np.float32]
 
 SUFFIX = ".directions.safetensors"
@@ -87,6 +89,11 @@ class LinearDirection:
     index: int = 0
     """Of the generator's own."""
 
+    def __str__(self) -> str:
+        if self.file is None:
+            return f"sefa:{self.index}"
+        return f"linear:{self.file}" + (f":{self.name}" if self.name else "")
+
     @property
     def title(self) -> str:
         """What file names call it."""
@@ -95,24 +102,25 @@ class LinearDirection:
         return self.name or self.file.name.partition(".")[0]
 
 
-def parse_direction(text: str) -> LinearDirection | None:
-    """Understand `linear:FILE`, `linear:FILE:NAME` and `sefa:3`; None if it is neither. Raises UsageError.
+def parse_direction(text: str) -> LabelDirection | LinearDirection:
+    """Understand `preserving`, `linear:FILE:NAME`, `sefa:3` and so on. Raises UsageError.
 
     A colon belongs to the file's name if there is a file of that name.
     """
+    if text in get_args(LabelDirection):
+        return cast("LabelDirection", text)
     if found := _SEFA.fullmatch(text):
         return LinearDirection(None, None, int(found[1]))
-    if text.startswith("sefa"):
-        raise UsageError(f"the direction {text!r} is not understood: say sefa:0, sefa:1 and so on")
-    if not text.startswith("linear:"):
-        return None
     rest = text.removeprefix("linear:")
-    file, colon, name = rest.rpartition(":")
-    if not colon or Path(rest).is_file():
-        file, name = rest, ""
-    if not file:
-        raise UsageError(f"the direction {text!r} names no file: say linear:FILE or linear:FILE:NAME")
-    return LinearDirection(Path(file), name or None)
+    if rest in {text, ""}:
+        raise UsageError(
+            f"unknown direction {text!r}: say {', '.join(get_args(LabelDirection))}, linear:FILE, linear:FILE:NAME, "
+            "or sefa: and a number"
+        )
+    file, _, name = rest.rpartition(":")
+    if not file or not name or Path(rest).is_file():
+        return LinearDirection(Path(rest), None)
+    return LinearDirection(Path(file), name)
 
 
 def load_directions(path: str | Path) -> Directions:
@@ -154,43 +162,48 @@ def save_directions(path: str | Path, directions: Directions) -> None:
 
 
 def linear_directions(
-    text: str,
+    asked: LinearDirection,
     attributes: Sequence[str],
     generator: Generator,
     spread: Spread,
+    *,
+    fingerprint: str,
     styles: Sequence[int] | None = None,
-) -> list[Tensor] | None:
+) -> list[Tensor]:
     """The linear direction of each attribute, or just one if there is none, for codes of a generator.
 
     Args:
-        text: what `parse_direction` understands.
+        asked: where to find it.
         attributes: CelebA's names; of a file, each takes the direction of its name.
         generator: whose codes are to be moved, and whose own directions `sefa:0` and so on are.
         spread: multiplies by the covariance of codes.
+        fingerprint: of the model; a file that states another is refused.
         styles: those that may change; None for all of them.
 
     Returns:
-        (N, D) each, one standard deviation of codes long, zero at styles that may not change; None if `text` asks for
-        no linear direction. Raises InputError for the file, and UsageError for what does not fit.
+        (N, D) each, one standard deviation of codes long, zero at styles that may not change.
+        Raises InputError for the file, and UsageError for what does not fit.
     """
     import torch
 
     from stedit.editing.label import one_deviation
 
-    asked = parse_direction(text)
-    if asked is None:
-        return None
     wanted: list[str | None] = [*attributes] or [None]
     if asked.file is None:
         rows, _ = sefa(generator, styles)
         if asked.index >= len(rows):
-            raise UsageError(f"there is no {text}: this model has sefa:0 to sefa:{len(rows) - 1}")
+            raise UsageError(f"there is no {asked}: this model has sefa:0 to sefa:{len(rows) - 1}")
         vectors = [rows[asked.index : asked.index + 1].numpy()] * len(wanted)
     else:
         found = load_directions(asked.file)
+        if found.metadata.get("fingerprint", fingerprint) != fingerprint:
+            raise UsageError(
+                f"{asked.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
+                "use that model, or learn the direction again"
+            )
         vectors = [found.pick(asked.name, attribute, str(asked.file)) for attribute in wanted]
     if len({id(vector) for vector in vectors}) < len(vectors):
-        raise UsageError(f"{text} is one direction, which cannot serve {len(vectors)} attributes: give one --attr")
+        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one --attr")
     count, dim = generator.config.style_count, generator.config.style_dim
     mean = generator.mapping.mean
     touched = torch.ones(count, 1)
@@ -200,12 +213,12 @@ def linear_directions(
     for vector in vectors:
         if vector.shape[1] != dim or vector.shape[0] not in (1, count):
             raise UsageError(
-                f"{text} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "
+                f"{asked} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "
                 f"{count} x {dim}: use the model that it was made for"
             )
         moved = torch.from_numpy(vector) * touched
         if not moved.any():
-            raise UsageError(f"{text} changes none of these layers: choose others")
+            raise UsageError(f"{asked} changes none of these layers: choose others")
         directions.append(one_deviation(moved.to(mean), spread))
     return directions
 

@@ -11,20 +11,18 @@ All but the last are recomputed at every step, so they adapt to the image and fo
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
 
 import torch
 from torch import Tensor
 
 from stedit.editing.covariance import Spread
+from stedit.editing.directions import LabelDirection
 from stedit.models.latent_classifier import LatentClassifier
-
-LabelDirection = Literal["first-order", "second-order", "preserving"]
 
 STEPS = 8
 CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the last one
 POWER_ITERATIONS = 100  # at most; one is enough where the curvature has rank one
-REACH = 12.0  # standard deviations of codes: how far along a linear direction a goal is looked for
+REACH = 6.0  # standard deviations of codes: beyond, no code is that of a face
 GRID = 97  # places in -REACH..REACH at which the logit is looked at first
 BISECTIONS = 20
 ROUNDS = 3  # of several linear directions, each of which moves the others' logits
