@@ -270,15 +270,12 @@ def learn_from_classifier(classifier: LatentClassifier, w: Tensor, attribute: in
     """
     import torch
 
-    from stedit.editing.label import logits_and_gradients
-
-    logits, steps = [], []
-    for first in range(0, len(w), 64):  # some at a time, since each code has a long gradient for every attribute
-        some_logits, gradients = logits_and_gradients(classifier, w[first : first + 64])
-        logits.append(some_logits[:, attribute])
-        steps.append(spread(gradients[:, attribute]))
-    labels = torch.cat(logits) > 0
-    along = torch.cat(steps)
+    with torch.enable_grad():
+        codes = w.detach().requires_grad_()
+        logits = classifier(codes)[:, attribute]
+        (gradients,) = torch.autograd.grad(logits.sum(), codes)
+    labels = logits.detach() > 0
+    along = spread(gradients.flatten(1))
     along = along / along.norm(dim=1, keepdim=True).clamp_min(1e-30)
     return _learned(w, labels, lambda learning: along[learning].mean(dim=0), "the classifier's gradients")
 

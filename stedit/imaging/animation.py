@@ -36,6 +36,6 @@ class Animation:
             first.save(
                 encoded, FORMATS[kind], save_all=True, append_images=rest, duration=durations, loop=0, quality=quality
             )
-        except (OSError, ValueError) as error:  # such as WebP's limit of 16,383 px a side
+        except (OSError, ValueError, RuntimeError) as error:  # such as WebP's limit of 16,383 px a side
             raise OutputError(f"cannot encode the animation as {kind} ({cause(error)}): try fewer --steps") from error
         return encoded.getvalue()
