@@ -7,6 +7,7 @@
       classifier.safetensors    codes -> attributes                     may be absent
       editor.safetensors        source and reference codes -> codes     may be absent
       judge.safetensors         pictures -> attributes                  may be absent
+      editor-Smiling.safetensors    the same for one attribute alone    as many as there are
       README.md
 
 Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
@@ -49,6 +50,7 @@ PART_CONFIGS: dict[str, type[PartConfig]] = {
     "editor": EditorConfig,
     "judge": JudgeConfig,
 }
+EDITOR_OF = "editor-"  # and an attribute: a part that is an edit transformer for that attribute alone
 Alignment = Literal["ffhq", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
@@ -82,7 +84,7 @@ class Part:
     """A network of a bundle: its file and its sizes."""
 
     name: str
-    """"generator", "encoder", "classifier", "editor" or "judge"."""
+    """"generator", "encoder", "classifier", "editor", "judge", or "editor-" and an attribute."""
     file: str
     sha256: str
     config: dict[str, Any]
@@ -217,6 +219,11 @@ class Bundle:
         return replace(bundle, path=path)
 
 
+def part_kind(name: str) -> str:
+    """What kind of network a part is: "editor" for "editor-Smiling", else its name."""
+    return "editor" if name.startswith(EDITOR_OF) else name
+
+
 def embedded_bundles() -> dict[str, Path]:
     """The models that come with stedit, by name: `weights/` in a source tree, `stedit/_weights/` in a wheel."""
     package = Path(__file__).resolve().parent
@@ -317,13 +324,13 @@ def _parse_attribute(values: object) -> AttributeSpec:
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:
-    if name not in PART_CONFIGS:
+    if part_kind(name) not in PART_CONFIGS:
         raise ValueError(f"{name!r} is none of the parts {', '.join(PART_CONFIGS)}")
     if not isinstance(values, dict):
         raise ValueError(f"the part {name} is no object")  # noqa: TRY004 - see _read_config
     config = _get(values, "config", dict)
     try:
-        PART_CONFIGS[name].from_dict(config)
+        PART_CONFIGS[part_kind(name)].from_dict(config)
     except ValueError as error:
         raise ValueError(f"the sizes of the {name} are wrong ({error})") from error
     file = _matching(values, "file", _FILE)
@@ -359,7 +366,7 @@ def _count_parameters(file: Path) -> int:
 def _require_agreement(bundle: Bundle) -> None:
     if "generator" not in bundle.parts:
         raise ValueError("it has no generator")
-    configs = {name: PART_CONFIGS[name].from_dict(part.config) for name, part in bundle.parts.items()}
+    configs = {name: PART_CONFIGS[part_kind(name)].from_dict(part.config) for name, part in bundle.parts.items()}
     shapes = {
         name: (config.style_count, config.style_dim)
         for name, config in configs.items()
@@ -374,6 +381,9 @@ def _require_agreement(bundle: Bundle) -> None:
     for name, config in configs.items():
         if isinstance(config, ClassifierConfig | JudgeConfig) and config.attributes != len(names):
             raise ValueError(f"the {name} gives {config.attributes} attributes, but {len(names)} are named")
+    for name in configs:
+        if name.startswith(EDITOR_OF) and name.removeprefix(EDITOR_OF) not in {item.name for item in bundle.attributes}:
+            raise ValueError(f"the part {name!r} is for an attribute that is not among its attributes")
 
 
 def _require_replaceable(path: Path, *, overwrite: bool) -> None:
@@ -382,7 +392,8 @@ def _require_replaceable(path: Path, *, overwrite: bool) -> None:
     found = {file.name for file in path.iterdir()}
     if found and not overwrite:
         raise OutputError(f"cannot write {path}: it exists already, so choose another folder")
-    if foreign := found - {CONFIG_NAME, CARD_NAME, *(f"{part}.safetensors" for part in PART_CONFIGS)}:
+    ours = {CONFIG_NAME, CARD_NAME, *(f"{part}.safetensors" for part in PART_CONFIGS)}
+    if foreign := {file for file in found - ours if not (file.startswith(EDITOR_OF) and _FILE.fullmatch(file))}:
         raise OutputError(f"cannot replace {path}: it holds {min(foreign)!r}, which is no part of a model")
 
 

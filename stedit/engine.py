@@ -6,9 +6,10 @@ Tensors in, tensors out: pictures as float (B, 3, H, W) in [-1, 1], codes as (B,
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -18,9 +19,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stedit.allocator import keep_big_blocks
-from stedit.bundle import PART_CONFIGS, Bundle, find_bundle
-from stedit.editing.attributes import related, resolve_attribute
-from stedit.editing.label import edit_by_label
+from stedit.bundle import PART_CONFIGS, Bundle, find_bundle, part_kind
+from stedit.editing.attributes import related, resolve_attribute, resolve_reference_attribute
+from stedit.editing.covariance import Spread, spread_of
+from stedit.editing.directions import (
+    Learned,
+    LinearDirection,
+    learn_from_classifier,
+    learn_from_labels,
+    linear_directions,
+    parse_direction,
+)
+from stedit.editing.label import edit_along, edit_by_label, move_along
+from stedit.editing.mixing import mix
+from stedit.editing.reference import condition_for, edit_by_reference, editor_for, shares
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
 from stedit.models.attribute_network import Judge
@@ -34,6 +46,8 @@ Precision = Literal["float32", "bfloat16", "float16"]
 Pixels = NDArray[np.uint8]
 CodeArray = NDArray[np.float32]
 Codes = TypeVar("Codes", CodeArray, Tensor)
+
+LEARNING_CODES = 2000  # made up to learn a direction from
 
 _NETWORKS: dict[str, type[nn.Module]] = {
     "generator": Generator,
@@ -180,63 +194,211 @@ class Engine:
             seen: Tensor = self._network("judge").embed(self._judged(images)).float()
         return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
 
-    def edit_by_label(self, codes: Codes, attributes: str | Sequence[str], *, strength: float = 1.0) -> Codes:
+    def edit_by_label(
+        self,
+        codes: Codes,
+        attributes: str | Sequence[str],
+        *,
+        strength: float = 1.0,
+        direction: str = "preserving",
+        keep: str | Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Codes:
         """Give codes one or more attributes, or take them away.
 
         Args:
             codes: (B, N, D) in W+.
-            attributes: names such as "smile", "no-glasses", "Blond_Hair".
+            attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
+                whose meaning the classifier does not know.
             strength: 1 goes to where the classifier is sure; between 0 and 1 goes part of the way, counted in its
                 logit; above 1 goes further; below 0 goes the other way, to where it is sure of the opposite at -1. A
-                code of which the classifier is sure already does not change at 1.
+                code of which the classifier is sure already does not change at 1. Without attributes, strength counts
+                standard deviations of codes along the direction.
+            direction: "preserving", "first-order" or "second-order" (see `stedit.editing.label`); "linear:FILE",
+                "linear:FILE:NAME" or "sefa:0" (see `stedit.editing.directions`).
+            keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
+                the wanted ones in any case.
+            layers: the styles that may change, counted from 0; None for all of them.
 
         Returns:
-            The edited codes. Raises AttributeNameError, MissingPartError, and UsageError for contradicting names.
+            The edited codes. Raises AttributeNameError, MissingPartError, InputError for a file of directions, and
+            UsageError for requests that contradict themselves.
         """
-        classifier = cast(LatentClassifier, self._network("classifier"))
-        goals: dict[int, int] = {}
-        for name in [attributes] if isinstance(attributes, str) else attributes:
-            attribute, sign = resolve_attribute(name, self.attributes)
-            if goals.setdefault(self.attributes.index(attribute), sign) != sign:
-                raise UsageError(f"{attribute} is asked for both ways: name it once")
+        names = [attributes] if isinstance(attributes, str) else list(attributes)
+        asked = parse_direction(direction)
         w = self._codes(codes)
+        styles = self._styles(layers)
+        signs = self._signs(names)
+        held = {resolve_attribute(name, self.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
+        if both := held & {self.attributes[index] for index in signs}:
+            raise UsageError(f"{min(both)} is both to be edited and to be kept: leave one of them out")
+        lines = []
+        if isinstance(asked, LinearDirection):
+            lines = linear_directions(
+                asked,
+                [self.attributes[index] for index in signs],
+                self._network("generator"),
+                self._spread,
+                fingerprint=self.bundle.fingerprint,
+                styles=styles,
+            )
+        elif not names:
+            raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
+        mask = torch.tensor([name in held for name in self.attributes], dtype=torch.bool, device=self.device)
+        if not names:
+            judge = cast(LatentClassifier, self._network("classifier")) if held else None
+            return _like(move_along(w, strength * lines[0], judge, keep=mask, styles=styles), codes)
+        classifier = cast(LatentClassifier, self._network("classifier"))
         logits = self._logits(w)
-        free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals))
-        edited = edit_by_label(
-            classifier,
-            w,
-            {
-                index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].sure)
-                for index, sign in goals.items()
-            },
-            keep=torch.tensor([name not in free for name in self.attributes], device=self.device),
-        )
+        goals = {
+            index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].sure)
+            for index, sign in signs.items()
+        }
+        if isinstance(asked, LinearDirection):
+            edited = edit_along(classifier, w, goals, dict(zip(goals, lines, strict=True)), keep=mask, styles=styles)
+        else:
+            if asked == "preserving":
+                free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals)) - held
+                mask = torch.tensor([name not in free for name in self.attributes], device=self.device)
+            edited = edit_by_label(classifier, w, goals, keep=mask, spread=self._spread, direction=asked, styles=styles)
         return _like(edited, codes)
 
     def edit_by_reference(
-        self, codes: Codes, references: Codes, attributes: str | Sequence[str], *, strength: float = 1.0
+        self,
+        codes: Codes,
+        references: Codes | Sequence[Codes],
+        attributes: str | Sequence[str],
+        *,
+        strength: float = 1.0,
+        weights: Sequence[float] | None = None,
     ) -> Codes:
         """Give codes an attribute as the reference has it: its smile, its glasses, or their absence.
 
         Args:
             codes: (B, N, D) in W+.
-            references: (1 or B, N, D) in W+.
+            references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
             strength: 1 is the edit transformer's answer, 0 no change, others in proportion.
+            weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
-            The edited codes. Raises AttributeNameError, MissingPartError.
+            The edited codes. Raises AttributeNameError, MissingPartError, and UsageError for "no-glasses", since the
+            reference decides, and for weights that do not fit the references.
         """
-        editor = cast(EditTransformer, self._network("editor"))
-        w, reference = self._codes(codes), self._codes(references)
-        for name in [attributes] if isinstance(attributes, str) else attributes:
-            attribute, _ = resolve_attribute(name, [item.name for item in self.bundle.attributes])
-            index = [item.name for item in self.bundle.attributes].index(attribute)
-            condition = torch.full((w.shape[0],), index, device=self.device) if editor.config.attributes else None
-            with torch.no_grad(), self._autocast():
-                target = editor(w, reference.expand_as(w), condition).float()
-            w = torch.lerp(w, target, strength)
+        w, sources = self._codes(codes), self._references(references)
+        parts = shares(weights, len(sources))
+        for editor, index in self._editors(attributes):
+            with self._autocast():
+                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=strength)
         return _like(w, codes)
+
+    def attention(
+        self, codes: Codes, references: Codes | Sequence[Codes], attributes: str | Sequence[str]
+    ) -> list[list[NDArray[np.float32]]]:
+        """Which source styles take from which reference styles in `edit_by_reference` at strength 1.
+
+        Args:
+            codes: (B, N, D).
+            references: as of `edit_by_reference`; several weigh alike.
+            attributes: as of `edit_by_reference`.
+
+        Returns:
+            For each attribute and each reference, (layers, B, heads, N, N): source styles before reference styles, each
+            row with the sum 1. Raises as `edit_by_reference`.
+        """
+        w, sources = self._codes(codes), self._references(references)
+        parts = shares(None, len(sources))
+        maps = []
+        for editor, index in self._editors(attributes):
+            with torch.no_grad(), self._autocast():
+                condition = condition_for(editor, w, index)
+                weights = [editor.attention(w, source.expand_as(w), condition).float() for source in sources]
+                w = edit_by_reference(editor, w, sources, index, weights=parts)
+            maps.append([one.cpu().numpy() for one in weights])
+        return maps
+
+    def mix(self, codes: Codes, others: Codes, *, strength: float = 0.5, layers: Sequence[int] | None = None) -> Codes:
+        """Go from codes (B, N, D) towards others (1 or B, N, D), in a straight line.
+
+        Args:
+            codes: in W+.
+            others: in W+.
+            strength: 0 gives `codes` and 1 gives `others`, bit by bit; other numbers lie between and beyond them.
+            layers: the styles that go, counted from 0; None for all of them.
+        """
+        return _like(mix(self._codes(codes), self._codes(others), strength, self._styles(layers)), codes)
+
+    def sample(self, count: int, *, seed: int = 0) -> CodeArray:
+        """Codes (count, N, D) of faces that the generator makes up: all N styles of a code are alike."""
+        mapping = cast(Generator, self._network("generator")).mapping
+        z = torch.randn(count, self.code_shape[1], generator=torch.Generator().manual_seed(seed)).to(self.device)
+        with torch.no_grad():
+            w: Tensor = mapping(z)
+        return cast(CodeArray, w[:, None].expand(-1, *self.code_shape).contiguous().cpu().numpy())
+
+    def learn_direction(
+        self, attribute: str, codes: CodeArray | None = None, labels: Sequence[bool] | None = None
+    ) -> Learned:
+        """Find one direction for all codes that gives them an attribute; `save_directions` keeps it.
+
+        Args:
+            attribute: what the classifier, or without one the labels, tell apart. With labels, any name will do.
+            codes: (M, N, D) in W+ to learn from; None makes some up.
+            labels: which codes have the attribute; None asks the classifier.
+
+        Returns:
+            The direction, and the share of codes held back from learning that it puts on the right side.
+            Raises AttributeNameError, MissingPartError, and UsageError if there are too few codes of either label.
+        """
+        w = self._codes(self.sample(LEARNING_CODES) if codes is None else codes)
+        if labels is not None:
+            return learn_from_labels(w, torch.tensor(labels, dtype=torch.bool, device=self.device))
+        classifier = cast(LatentClassifier, self._network("classifier"))
+        index = self.attributes.index(resolve_attribute(attribute, self.attributes)[0])
+        return learn_from_classifier(classifier, w, index, self._spread)
+
+    @cached_property
+    def _spread(self) -> Spread:
+        """Multiplies flattened codes by their covariance."""
+        return spread_of(cast(LatentClassifier | None, self.networks.get("classifier")), self._network("generator"))
+
+    def _signs(self, names: Sequence[str]) -> dict[int, int]:
+        """Attribute index -> 1 for with, -1 for without. Raises AttributeNameError, MissingPartError, UsageError."""
+        if names:
+            self._network("classifier")
+        signs: dict[int, int] = {}
+        for name in names:
+            attribute, sign = resolve_attribute(name, self.attributes)
+            if signs.setdefault(self.attributes.index(attribute), sign) != sign:
+                raise UsageError(f"{attribute} is asked for both ways: name it once")
+        return signs
+
+    def _styles(self, layers: Sequence[int] | None) -> list[int] | None:
+        if layers is None:
+            return None
+        styles = sorted(set(layers))
+        if not styles or styles[0] < 0 or styles[-1] >= self.code_shape[0]:
+            raise UsageError(
+                f"the layers {list(layers)} are not among those of this model, 0..{self.code_shape[0] - 1}"
+            )
+        return styles
+
+    def _references(self, references: Codes | Sequence[Codes]) -> list[Tensor]:
+        given = references if isinstance(references, list | tuple) else [references]
+        return [self._codes(cast("CodeArray | Tensor", one)) for one in given]
+
+    def _editors(self, attributes: str | Sequence[str]) -> list[tuple[EditTransformer, int]]:
+        """The edit transformer of each attribute, and the attribute's index."""
+        editors = {name: network for name, network in self.networks.items() if part_kind(name) == "editor"}
+        names = [item.name for item in self.bundle.attributes]
+        found = []
+        for name in [attributes] if isinstance(attributes, str) else attributes:
+            if not editors:
+                self._network("editor")
+            attribute = resolve_reference_attribute(name, names)
+            editor = editor_for(cast(Mapping[str, EditTransformer], editors), attribute, self.bundle.name)
+            found.append((editor, names.index(attribute)))
+        return found
 
     def _encode(self, images: Tensor) -> Tensor:
         with torch.no_grad(), self._autocast():
@@ -287,9 +449,9 @@ class Engine:
 
 
 def _load_network(bundle: Bundle, name: str) -> nn.Module:
-    config = PART_CONFIGS[name].from_dict(bundle.parts[name].config)
+    config = PART_CONFIGS[part_kind(name)].from_dict(bundle.parts[name].config)
     with torch.device("meta"):
-        network = _NETWORKS[name](config)
+        network = _NETWORKS[part_kind(name)](config)
     tensors = bundle.read_part(name)
     try:
         network.load_state_dict(tensors, strict=True, assign=True)

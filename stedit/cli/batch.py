@@ -17,10 +17,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
+from stedit.atomic import write_file
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record, standard_output
 from stedit.cli.options import FileOptions, ModelOptions, RenderOptions
 from stedit.cli.plan import Job, Plan, Source, Target
 from stedit.errors import InputError, OutputError, SteditError, UsageError, cause
+from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, encode_image, fit_picture, read_picture, write_image
 from stedit.imaging.sheets import sheet
 from stedit.latents import LatentCode, is_latent_path
@@ -55,7 +57,7 @@ class Batch:
 class Product:
     """What a command made of one input: a picture, a latent code, or nothing but words."""
 
-    made: Pixels | LatentCode | None
+    made: Pixels | LatentCode | Animation | None
     details: dict[str, Any] = field(default_factory=dict)  # for the JSON record
     text: str = ""  # the same for a person
 
@@ -178,11 +180,11 @@ def require_free_stdout(console: Console) -> None:
         raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
 
 
-def write(made: Pixels | LatentCode, path: Path | None, kind: str) -> None:
-    """Put a picture or a code at `path`, making its folder, or as `kind` on standard output. Raises OutputError."""
+def write(made: Pixels | LatentCode | Animation, path: Path | None, kind: str) -> None:
+    """Put what was made at `path`, making its folder, or as `kind` on standard output. Raises OutputError."""
     if path is None:
         with standard_output() as stdout:
-            stdout.buffer.write(made.encode() if isinstance(made, LatentCode) else encode_image(made, kind))
+            stdout.buffer.write(_encode(made, kind))
         return
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -190,8 +192,16 @@ def write(made: Pixels | LatentCode, path: Path | None, kind: str) -> None:
         raise OutputError(f"cannot make the folder {path.parent} ({cause(error)}): choose another one") from error
     if isinstance(made, LatentCode):
         made.save(path)
+    elif isinstance(made, Animation):
+        write_file(path, made.encode(kind))
     else:
         write_image(path, made)
+
+
+def _encode(made: Pixels | LatentCode | Animation, kind: str) -> bytes:
+    if isinstance(made, LatentCode):
+        return made.encode()
+    return made.encode(kind) if isinstance(made, Animation) else encode_image(made, kind)
 
 
 def _records(

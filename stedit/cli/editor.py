@@ -4,15 +4,69 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from stedit.cli.batch import Batch, Codes, Product, draw, side_by_side, to_latent
 from stedit.cli.options import RenderOptions
-from stedit.imaging.files import Pixels
+from stedit.imaging.files import Pixels, write_image
+from stedit.imaging.matrices import matrix
+from stedit.imaging.sheets import sheet
 from stedit.latents import LatentCode
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
+
+
+@dataclass(frozen=True)
+class ByLabel:
+    """Edits by the names of attributes."""
+
+    names: Sequence[str]  # as in "no-glasses"
+    direction: str
+    keep: Sequence[str]
+    layers: Sequence[int] | None
+
+    def edit(self, engine: Engine, codes: Codes, strength: float) -> Codes:
+        """Edit codes (B, N, D)."""
+        return engine.edit_by_label(
+            codes, self.names, strength=strength, direction=self.direction, keep=self.keep, layers=self.layers
+        )
+
+
+@dataclass(frozen=True)
+class ByReference:
+    """Edits after other people."""
+
+    attributes: Sequence[str]  # in CelebA's words
+    references: Batch
+    weights: Sequence[float] | None
+    attention: Path | None  # where to draw it
+
+    def edit(self, engine: Engine, codes: Codes, strength: float) -> Codes:
+        """Edit codes (B, N, D)."""
+        return engine.edit_by_reference(codes, self._codes, self.attributes, strength=strength, weights=self.weights)
+
+    def draw_attention(self, engine: Engine, codes: Codes) -> Pixels:
+        """Which styles of a code (1, N, D) take from which of the references, as the mean over the heads.
+
+        A row for each attribute and reference, a column for each layer of the edit transformer.
+        """
+        rows = [
+            [
+                matrix(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
+                for layer in weights
+            ]
+            for attribute, maps in zip(
+                self.attributes, engine.attention(codes, self._codes, self.attributes), strict=True
+            )
+            for source, weights in zip(self.references.sources, maps, strict=True)
+        ]
+        return sheet(rows, titles=[f"layer {number}" for number in range(len(rows[0]))])
+
+    @property
+    def _codes(self) -> list[Codes]:
+        return [code[None] for code in self.references.codes]
 
 
 @dataclass(frozen=True)
@@ -21,18 +75,20 @@ class Editor:
 
     engine: Engine
     render: RenderOptions
-    reference: Batch | None
+    by: ByLabel | ByReference
     name: str  # of the edit, as in file names
-    names: Sequence[str]  # of the attributes, as in "no-glasses"
-    attributes: Sequence[str]  # the same in CelebA's words
+    title: str  # the same above a picture
+    attributes: Sequence[str]  # in CelebA's words
     strengths: Sequence[float]
     latent: bool
     sheet: bool
     tell: bool  # somebody wants to know what the classifier makes of it
 
     def __call__(self, batch: Batch) -> Sequence[Product]:
-        """Edit every code of `batch` at every strength. Raises MissingPartError and AttributeNameError."""
-        edits = [self._edited(batch.codes, strength) for strength in self.strengths]
+        """Edit every code of `batch` at every strength. Raises SteditError for a request that the model cannot do."""
+        edits = [self.by.edit(self.engine, batch.codes, strength) for strength in self.strengths]
+        if isinstance(self.by, ByReference) and self.by.attention:
+            write_image(self.by.attention, self.by.draw_attention(self.engine, batch.codes))
         made: Sequence[Pixels | LatentCode]
         if self.latent:
             pairs = zip(edits[0], batch.sources, strict=True)
@@ -43,26 +99,22 @@ class Editor:
         details = self._details(batch.codes, edits)
         return [Product(one, detail, _in_words(detail)) for one, detail in zip(made, details, strict=True)]
 
-    def _edited(self, codes: Codes, strength: float) -> Codes:
-        if self.reference is None:
-            return self.engine.edit_by_label(codes, self.names, strength=strength)
-        return self.engine.edit_by_reference(codes, self.reference.codes, self.names, strength=strength)
-
     def _columns_before(self, batch: Batch) -> Iterator[tuple[str, Sequence[Pixels | None]]]:
         """What a sheet shows on the left of the edits."""
         if not self.sheet:
             return
         yield "source", batch.shown
         yield "reconstruction", draw(self.engine, batch.codes, self.render)
-        if self.reference:
-            picture = self.reference.shown[0]
-            if picture is None:  # it is a latent file
-                picture = draw(self.engine, self.reference.codes, self.render)[0]
-            yield "reference", [picture] * len(batch.sources)
+        if isinstance(self.by, ByReference):
+            references = self.by.references
+            for place, picture in enumerate(references.shown):
+                if picture is None:  # it is a latent file
+                    picture = draw(self.engine, references.codes[place : place + 1], self.render)[0]
+                yield "reference", [picture] * len(batch.sources)
 
     def _columns(self, edits: Sequence[Codes]) -> Iterator[tuple[str, Sequence[Pixels]]]:
         for strength, codes in zip(self.strengths, edits, strict=True):
-            title = f"{strength:g}" if len(self.strengths) > 1 else " + ".join(self.names)
+            title = f"{strength:g}" if len(self.strengths) > 1 else self.title
             yield title, draw(self.engine, codes, self.render)
 
     def _details(self, codes: Codes, edits: Sequence[Codes]) -> list[dict[str, Any]]:

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, edit, evaluate, invert, sheet, weights
+from stedit.cli import attributes, directions, edit, evaluate, invert, mix, sheet, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -112,11 +112,17 @@ def stedit(
 app.command("edit", cls=_Command)(edit.edit)
 app.command("label-edit", cls=_Command)(edit.label_edit)
 app.command("reference-edit", cls=_Command)(edit.reference_edit)
+app.command("mix", cls=_Command)(mix.mix)
 app.command("invert", cls=_Command)(invert.invert)
 app.command("reconstruct", cls=_Command)(invert.reconstruct)
 app.command("attributes", cls=_Command)(attributes.attributes)
 app.command("sheet", cls=_Command)(sheet.sheet)
 app.command("evaluate", cls=_Command)(evaluate.evaluate)
+
+ways = typer.Typer(cls=_Group, no_args_is_help=True)
+ways.command("list", cls=_Command)(directions.list_directions)
+ways.command("learn", cls=_Command)(directions.learn)
+app.add_typer(ways, name="directions", help="See which directions --direction takes, and learn new ones.")
 
 models = typer.Typer(cls=_Group, no_args_is_help=True)
 models.command("list", cls=_Command)(weights.list_models)

@@ -10,6 +10,7 @@ import inspect
 from collections.abc import Callable
 from dataclasses import MISSING, dataclass, fields, is_dataclass
 from functools import partial
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_type_hints
 
 import typer
@@ -56,6 +57,11 @@ def complete_attribute(incomplete: str) -> list[str]:
     return [name for name in names if name.startswith(incomplete)]
 
 
+def complete_direction(incomplete: str) -> list[str]:
+    """Offer the directions that need no file."""
+    return [name for name in ("preserving", "first-order", "second-order", "linear:", "sefa:") if incomplete in name]
+
+
 def complete_model(incomplete: str) -> list[str]:
     """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
     from stedit.bundle import embedded_bundles
@@ -70,6 +76,8 @@ def _keep_debug(context: typer.Context, value: bool) -> bool:
     return value
 
 
+_about_labels = partial(typer.Option, rich_help_panel="Edits by label")
+_about_references = partial(typer.Option, rich_help_panel="Edits by reference")
 _about_files = partial(typer.Option, rich_help_panel="Files")
 _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_messages = partial(typer.Option, rich_help_panel="Messages")
@@ -79,6 +87,14 @@ _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to 
 _STRENGTH = (
     "1: until the classifier is sure; 0: not at all; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
 )
+_DIRECTION = (
+    "Which way to go: preserving, first-order, second-order, linear:FILE, linear:FILE:NAME, or sefa:NUMBER. "
+    "Without --attr, a linear one is followed for --strength standard deviations."
+)
+_KEEP = "An attribute to hold where it is, such as mouth-open while --attr smile. Repeat it for several."
+_LAYERS = "Change these styles of the code only, such as 4-8 or 0-3,6."
+_REF_WEIGHTS = "How much each --ref counts, in their order."
+_ATTENTION = "Draw which styles of the source take from which of the reference, for one input."
 _FORMAT = "The kind of file to write; latent writes the edited code, for further edits."
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
@@ -100,9 +116,9 @@ class EditOptions:
     """What to change, how far, and how to show it."""
 
     attr: Annotated[
-        list[str],
+        list[str] | None,
         typer.Option("--attr", "-a", metavar="NAME", show_default=False, help=_ATTR, autocompletion=complete_attribute),
-    ]
+    ] = None
     strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help=_STRENGTH)] = "1"
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
@@ -110,6 +126,35 @@ class EditOptions:
     format: Annotated[
         Literal["png", "jpg", "webp", "latent"] | None,
         _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help=_FORMAT),
+    ] = None
+
+
+@dataclass(frozen=True)
+class LabelOptions:
+    """How to find an edit by label."""
+
+    direction: Annotated[
+        str, _about_labels("--direction", metavar="NAME", help=_DIRECTION, autocompletion=complete_direction)
+    ] = "preserving"
+    keep: Annotated[
+        list[str] | None,
+        _about_labels("--keep", metavar="NAME", show_default=False, help=_KEEP, autocompletion=complete_attribute),
+    ] = None
+    layers: Annotated[
+        str | None, _about_labels("--layers", metavar="RANGES", show_default="all of them", help=_LAYERS)
+    ] = None
+
+
+@dataclass(frozen=True)
+class ReferenceOptions:
+    """How to weigh references, and how to look at what is taken from them."""
+
+    ref_weights: Annotated[
+        str | None,
+        _about_references("--ref-weights", metavar="NUMBER,NUMBER...", show_default="all alike", help=_REF_WEIGHTS),
+    ] = None
+    attention: Annotated[
+        Path | None, _about_references("--attention", metavar="FILE", show_default=False, help=_ATTENTION)
     ] = None
 
 

@@ -19,11 +19,18 @@ from stedit.imaging.files import IMAGE_SUFFIXES
 from stedit.latents import SUFFIX as LATENT_SUFFIX
 from stedit.latents import is_latent_path
 
-SUFFIXES = {"png": (".png",), "jpg": (".jpg", ".jpeg"), "webp": (".webp",), "latent": (LATENT_SUFFIX,)}
+SUFFIXES = {
+    "png": (".png",),
+    "jpg": (".jpg", ".jpeg"),
+    "webp": (".webp",),
+    "gif": (".gif",),
+    "latent": (LATENT_SUFFIX,),
+}
 """What each `--format` may be called on disk, the usual name first."""
 PICTURE_FORMATS = ("png", "jpg", "webp")
 
-_FROM = "-from-"
+_WAYS = re.compile(r"(?:^|-)(?:from|along|keep|layers|weights|mix)-")
+_NAMELESS = ("along-", "mix-")  # what an output may be called that is no edit of an attribute
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 _STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:to{_NUMBER})?)?")
 """What one command puts behind a stem: `.reconstruct`, `.sheet`, or a dot and what `edit_name` gives."""
@@ -116,17 +123,17 @@ def stem_of(path: Path) -> str:
     return path.name[: -len(LATENT_SUFFIX)] if is_latent_path(path) else path.stem
 
 
-def edit_name(attributes: Sequence[str], strengths: Sequence[float], reference: Path | None) -> str:
+def edit_name(attributes: Sequence[str], strengths: Sequence[float], ways: Sequence[str] = (), usual: float = 1) -> str:
     """What an edit is called in file names: `smile`, `smile+no-glasses@0.5`, `smile@-2to2`, `smile-from-jane`.
 
-    The default strength goes without saying; any other is part of the name, so that two strengths do not share a file.
+    `ways` are such as `from-jane` or `along-first-order`. The `usual` strength goes without saying; any other is part
+    of the name, so that two strengths do not share a file.
     """
-    name = "+".join(re.sub(r"[^\w-]+", "-", attribute).lower() for attribute in attributes)
-    if reference is not None:
-        name += _FROM + re.sub(r"[.@]", "_", stem_of(reference))
+    named = "+".join(re.sub(r"[^\w-]+", "-", attribute).lower() for attribute in attributes)
+    name = "-".join(part for part in (named, *(re.sub(r"[.@/\\]", "_", way) for way in ways)) if part)
     if len(strengths) > 1:
         return f"{name}@{strengths[0]:g}to{strengths[-1]:g}"
-    return name if strengths[0] == 1 else f"{name}@{strengths[0]:g}"
+    return name if strengths[0] == usual else f"{name}@{strengths[0]:g}"
 
 
 def make_plan(inputs: Sequence[str], what: str, target: Target, files: FileOptions, attributes: Sequence[str]) -> Plan:
@@ -234,11 +241,11 @@ def _names_our_steps(tail: str, attributes: Sequence[str]) -> bool:
 
 
 def _is_our_word(what: str, attributes: Sequence[str]) -> bool:
-    if what in {"reconstruct", "sheet"}:
+    if what in {"reconstruct", "sheet"} or what.startswith(_NAMELESS):
         return True
     known = (*attributes, *(attribute for attribute, _ in ALIASES.values()))  # the earlier model may know others
     try:
-        for name in what.partition(_FROM)[0].split("+"):
+        for name in _WAYS.split(what)[0].split("+"):
             resolve_attribute(name, known)
     except AttributeNameError:
         return False

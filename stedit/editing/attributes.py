@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 
-from stedit.errors import AttributeNameError
+from stedit.errors import AttributeNameError, UsageError
 
 # friendly name -> (CelebA name, sign); -1 where CelebA names the absence
 ALIASES: dict[str, tuple[str, int]] = {
@@ -63,6 +63,21 @@ def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
     near = difflib.get_close_matches(wanted.removeprefix("no-"), plain, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise AttributeNameError(f"unknown attribute {name!r}: {hint}The model knows {', '.join(sorted(known))}")
+
+
+def resolve_reference_attribute(name: str, known: Sequence[str]) -> str:
+    """The CelebA name of what is to be taken from a reference, which itself decides whether there is any.
+
+    Raises AttributeNameError as `resolve_attribute`, and UsageError for "no-glasses", which asks for two things.
+    """
+    attribute, _ = resolve_attribute(name, known)
+    if name not in known and _plain(name).startswith("no-"):
+        there = name.strip()[3:]
+        raise UsageError(
+            f"{name!r} contradicts a reference, which decides itself whether there is any: say {there!r} and give a "
+            "reference without it, or edit by label"
+        )
+    return attribute
 
 
 def related(attribute: str) -> frozenset[str]:

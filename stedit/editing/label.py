@@ -1,60 +1,167 @@
-"""Label editing: move a code until the classifier is sure of an attribute, and of the others as much as before.
+"""Label editing: move a code until the classifier is sure of an attribute, along one of four directions.
 
-The direction is recomputed at every step, so it adapts to the image and follows the classifier's curvature.
+    first-order     the gradient of the attribute's logit
+    second-order    the dominant curvature of the divergence of the classifier's answer from the goal
+    preserving      the most change of the logit for the least change of the others and the most plausible code
+    linear          one direction for all codes (`edit_along`)
+
+All but the last are recomputed at every step, so they adapt to the image and follow the classifier's curvature.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
 
+from stedit.editing.covariance import Spread
+from stedit.editing.directions import LabelDirection
 from stedit.models.latent_classifier import LatentClassifier
 
 STEPS = 8
 CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the last one
+POWER_ITERATIONS = 100  # at most; one is enough where the curvature has rank one
+REACH = 6.0  # standard deviations of codes: beyond, no code is that of a face
+GRID = 97  # places in -REACH..REACH at which the logit is looked at first
+BISECTIONS = 20
+ROUNDS = 3  # of several linear directions, each of which moves the others' logits
 
 
 def edit_by_label(
-    classifier: LatentClassifier, w: Tensor, goals: Mapping[int, Tensor], *, keep: Tensor, ridge: float = 0.02
+    classifier: LatentClassifier,
+    w: Tensor,
+    goals: Mapping[int, Tensor],
+    *,
+    keep: Tensor,
+    spread: Spread | None = None,
+    direction: LabelDirection = "preserving",
+    styles: Sequence[int] | None = None,
+    ridge: float = 0.02,
 ) -> Tensor:
-    """Bring the logits of some attributes to given values, changing little else.
+    """Bring the logits of some attributes to given values.
 
-    Each step solves for the change d of the code that moves the wanted logits by their share of the way and minimises
-    sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the attributes j to keep, with g their gradients, r what they have
-    drifted so far, and S the covariance of codes. For one attribute k and no drift, d is along
-    (sum_j g_j g_j' + lambda * S^-1)^-1 g_k: the attribute-preserving direction.
+    The preserving direction changes little else. Each of its steps solves for the change d of the code that moves the
+    wanted logits by their share of the way and minimises sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the
+    attributes j to keep, with g their gradients, r what they have drifted so far, and S the covariance of codes. For
+    one attribute k and no drift, d is along (sum_j g_j g_j' + lambda * S^-1)^-1 g_k.
+
+    The others take the smallest combination of the attributes' own directions, and of the gradients of those to keep,
+    that moves the wanted logits by their share and undoes the drift (Shen et al. 2020, "conditional manipulation").
 
     Args:
-        classifier: gives the gradients and S.
+        classifier: gives the logits and their derivatives.
         w: (B, N, D) codes.
         goals: attribute index -> (B,) logit to reach.
         keep: (K,) bool, the attributes to hold where they are.
+        spread: multiplies by S; None for S as the classifier knows it.
+        direction: see above.
+        styles: those that may change; None for all of them.
         ridge: weight of plausibility, the Mahalanobis length of the change, against side effects; in units of the
             wanted logits' variance, so that it means the same for every classifier.
 
     Returns:
-        (B, N, D) edited codes.
+        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit.
     """
-    wanted = list(goals)
+    source, wanted = w, list(goals)
     goal = torch.stack([goals[index] for index in wanted], dim=1)  # (B, W)
     keep = keep.clone()
     keep[wanted] = False
-    start = classifier(w)[:, keep]
+    touched = touched_numbers(w, styles)
+    spread_all = spread or classifier.spread
+    first_logits = classifier(w)
+    start, signs = first_logits[:, keep], torch.sign(goal - first_logits[:, wanted])
     for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
-        logit_variance = (gradients[:, wanted] * classifier.spread(gradients[:, wanted])).sum(dim=2).mean(dim=1)
-        change = _preserving_step(
-            classifier,
-            wanted=gradients[:, wanted],
-            kept=gradients[:, keep],
-            step=(goal - logits[:, wanted]) / remaining,
-            drift=logits[:, keep] - start,
-            weight=ridge * logit_variance,
-        )
+        gradients = gradients * touched
+        step = (goal - logits[:, wanted]) / remaining
+        drift = logits[:, keep] - start
+        if direction == "preserving":
+            change = _preserving_step(
+                lambda vectors: spread_all(vectors) * touched,
+                wanted=gradients[:, wanted],
+                kept=gradients[:, keep],
+                step=step,
+                drift=drift,
+                ridge=ridge,
+            )
+        else:
+            directions = gradients[:, wanted]
+            if direction == "second-order":
+                directions = curvature_directions(classifier, w, wanted, signs, touched=touched)
+            change = _combined_step(directions, gradients[:, wanted], gradients[:, keep], step, drift)
         w = w + change.view_as(w)
-    return w
+    return torch.where(touched.view(w.shape[1:]) > 0, w, source)
+
+
+def edit_along(
+    classifier: LatentClassifier,
+    w: Tensor,
+    goals: Mapping[int, Tensor],
+    directions: Mapping[int, Tensor],
+    *,
+    keep: Tensor,
+    styles: Sequence[int] | None = None,
+) -> Tensor:
+    """Bring the logit of each attribute to a given value by moving codes along a direction of its own.
+
+    Of the places within REACH standard deviations where the logit meets the goal, the nearest is taken, whichever way
+    the direction points. Where it meets the goal nowhere, the code moves to where it comes nearest. With attributes to
+    keep, the direction is taken without what their gradients at the source share with it (Shen et al. 2020).
+
+    Args:
+        classifier: gives the logits.
+        w: (B, N, D) codes.
+        goals: attribute index -> (B,) logit to reach.
+        directions: attribute index -> (N, D), as long as one standard deviation of codes along it, and zero at styles
+            that may not change.
+        keep: (K,) bool, the attributes to hold where they are.
+        styles: those that may change; None for all of them.
+
+    Returns:
+        (B, N, D) edited codes.
+    """
+    source, touched = w, touched_numbers(w, styles)
+    kept = logits_and_gradients(classifier, w)[1][:, keep] * touched  # (B, J, N*D)
+    for _ in range(ROUNDS if len(goals) > 1 else 1):
+        for index, goal in goals.items():
+            along = _without(directions[index].flatten().expand(len(w), -1), kept)
+            w = w + (_reach(classifier, w, along, index, goal)[:, None] * along).view_as(w)
+    return torch.where(touched.view(w.shape[1:]) > 0, w, source)
+
+
+def move_along(
+    w: Tensor,
+    along: Tensor,
+    classifier: LatentClassifier | None,
+    *,
+    keep: Tensor,
+    styles: Sequence[int] | None = None,
+) -> Tensor:
+    """Add `along` (N, D) to codes (B, N, D), less what it shares with the gradients of the attributes to keep (K,)."""
+    touched = touched_numbers(w, styles)
+    change = along.flatten().expand(len(w), -1)
+    if classifier is not None:
+        change = _without(change, logits_and_gradients(classifier, w)[1][:, keep] * touched)
+    return torch.where(touched.view(w.shape[1:]) > 0, w + change.view_as(w), w)
+
+
+def one_deviation(direction: Tensor, spread: Spread) -> Tensor:
+    """A direction (N, D), of any length, made as long as one standard deviation of the codes along it.
+
+    The deviation of codes along the unit vector u is sqrt(u' S u).
+    """
+    flat = direction.flatten()
+    variance = flat @ spread(flat)
+    return direction * (variance.clamp_min(0).sqrt() / flat.square().sum())
+
+
+def touched_numbers(w: Tensor, styles: Sequence[int] | None) -> Tensor:
+    """Which numbers of a flattened code (B, N, D) may change: (N*D,) of 1 and 0."""
+    touched = torch.full(w.shape[1:], float(styles is None), dtype=w.dtype, device=w.device)
+    if styles is not None:
+        touched[list(styles)] = 1
+    return touched.flatten()
 
 
 def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tensor, Tensor]:
@@ -68,21 +175,102 @@ def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tenso
     return logits.detach(), gradients.flatten(2).transpose(0, 1)
 
 
+def curvature_directions(
+    classifier: LatentClassifier,
+    w: Tensor,
+    attributes: Sequence[int],
+    signs: Tensor,
+    *,
+    touched: Tensor,
+    seed: int = 0,
+) -> Tensor:
+    """The directions in which the divergence of the classifier's answers from the goals curves most.
+
+    The divergence KL(goal || answer) of an attribute with the logit z, wanted (s = 1) or not (s = -1), is
+    softplus(-s z). Its Hessian is sigmoid(-s z) * (sigmoid(s z) g g' - s H_z), with g the gradient of z and H_z its
+    Hessian. The first factor does not turn the eigenvectors, and is left out because it vanishes where the classifier
+    is sure. Power iteration multiplies by the rest exactly: H_z v is the gradient of g . v.
+
+    H_z is zero where the classifier is piecewise linear, as one of leaky ReLUs is. There the Hessian has rank one,
+    and the direction is that of the gradient, whatever the start.
+
+    Args:
+        classifier: any whose logits can be differentiated twice.
+        w: (B, N, D) codes.
+        attributes: W indices.
+        signs: (B, W), 1 where the logit is to grow, -1 where it is to fall.
+        touched: (N*D,), 0 where the code may not change.
+        seed: of the random start.
+
+    Returns:
+        (B, W, N*D) unit vectors along which the logit grows if it is to grow, and falls if it is to fall.
+    """
+    random = torch.Generator().manual_seed(seed)
+    with torch.enable_grad():
+        w = w.detach().requires_grad_()
+        logits = classifier(w)
+        directions = []
+        for place, attribute in enumerate(attributes):
+            sign = torch.where(signs[:, place] < 0, -1.0, 1.0).to(w)[:, None]
+            (gradient,) = torch.autograd.grad(logits[:, attribute].sum(), w, create_graph=True)
+            slope = gradient.flatten(1) * touched
+            # below 1e-30, only the curvature of the logit itself is left to see, or nothing if it has none
+            share = (sign[:, 0] * logits[:, attribute]).sigmoid().clamp_min(1e-30)[:, None].detach()
+            v = _unit(torch.randn(slope.shape, generator=random, dtype=w.dtype).to(w.device) * touched)
+            for _ in range(POWER_ITERATIONS):
+                bent = torch.autograd.grad(
+                    (slope * v).sum(), w, retain_graph=True, allow_unused=True, materialize_grads=True
+                )[0].flatten(1)
+                with torch.no_grad():
+                    product = _unit(share * slope * (slope * v).sum(1, keepdim=True) - sign * bent * touched)
+                    settled = (product * v).sum(1).abs().min() > 1 - 1e-6
+                    v = product
+                if settled:
+                    break
+            with torch.no_grad():
+                directions.append(torch.where((slope * v).sum(1, keepdim=True) * sign < 0, -v, v))
+    return torch.stack(directions, dim=1).detach()
+
+
+def _unit(vectors: Tensor) -> Tensor:
+    """Vectors (B, X) of length 1; in two steps, since the squares of small numbers underflow."""
+    tiny = torch.finfo(vectors.dtype).tiny
+    scaled: Tensor = vectors / vectors.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
+    unit: Tensor = scaled / torch.linalg.vector_norm(scaled, dim=1, keepdim=True).clamp_min(tiny)
+    return unit
+
+
+def _combined_step(directions: Tensor, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor) -> Tensor:
+    """Find the change of the code (B, N*D): along the directions of the wanted and the gradients of the kept.
+
+    From directions and gradients (B, W, N*D), gradients (B, J, N*D), changes of logits (B, W) and drifts (B, J).
+    """
+    along = torch.cat([directions, kept], dim=1)
+    response = torch.cat([wanted, kept], dim=1) @ along.mT  # (B, W+J, W+J): how each moves each logit
+    scale = response.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
+    unity = torch.eye(response.shape[1], dtype=response.dtype, device=response.device)
+    response = response + 1e-6 * scale[:, None, None] * unity  # two attributes may share their direction
+    amounts = torch.linalg.solve(response, torch.cat([step, -drift], dim=1)[:, :, None])
+    change: Tensor = (amounts * along).sum(dim=1)
+    return change
+
+
 def _preserving_step(
-    classifier: LatentClassifier, *, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor, weight: Tensor
+    spread: Spread, *, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor, ridge: float
 ) -> Tensor:
     """Find the change of the code (B, N*D).
 
-    From gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W), drifts (B, J) and lambda (B,).
+    From gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W) and drifts (B, J).
     """
-    weight = weight[:, None, None]
-    spread_kept = classifier.spread(kept) / weight  # S g / lambda
+    logit_variance = (wanted * spread(wanted)).sum(dim=2).mean(dim=1)
+    weight = ridge * logit_variance[:, None, None]  # lambda
+    spread_kept = spread(kept) / weight  # S g / lambda
     inner = torch.eye(kept.shape[1], dtype=kept.dtype, device=kept.device) + kept @ spread_kept.mT  # (B, J, J)
 
     def solve(vectors: Tensor) -> Tensor:
         """(sum_j g_j g_j' + lambda * S^-1)^-1 v by Woodbury's identity: J unknowns in place of the code's N*D."""
-        spread = classifier.spread(vectors) / weight
-        solution: Tensor = spread - torch.linalg.solve(inner, kept @ spread.mT).mT @ spread_kept
+        spread_out = spread(vectors) / weight
+        solution: Tensor = spread_out - torch.linalg.solve(inner, kept @ spread_out.mT).mT @ spread_kept
         return solution
 
     directions = solve(wanted)  # (B, W, N*D)
@@ -92,3 +280,39 @@ def _preserving_step(
     amounts = torch.linalg.solve(response, missing[:, :, None])  # (B, W, 1)
     change: Tensor = restore + (amounts * directions).sum(dim=1)
     return change
+
+
+def _without(direction: Tensor, gradients: Tensor) -> Tensor:
+    """Directions (B, N*D) less what they share with the span of gradients (B, J, N*D)."""
+    basis = torch.linalg.qr(gradients.mT).Q  # (B, N*D, J)
+    rest: Tensor = direction - (basis @ (basis.mT @ direction[:, :, None]))[:, :, 0]
+    return rest
+
+
+def _reach(classifier: LatentClassifier, w: Tensor, along: Tensor, attribute: int, goal: Tensor) -> Tensor:
+    """How many times `along` (B, N*D) takes the logit from where it is at `w` to the goal (B,): (B,)."""
+
+    def miss(amounts: Tensor) -> Tensor:
+        moved = w + (amounts[:, None] * along).view_as(w)
+        logits: Tensor = classifier(moved)[:, attribute]
+        return logits - goal
+
+    grid = torch.linspace(-REACH, REACH, GRID, dtype=w.dtype, device=w.device)
+    misses = torch.stack([miss(amount.expand(len(w))) for amount in grid])  # (G, B)
+    crossed = misses[1:] * misses[:-1] <= 0  # (G-1, B): the logit meets the goal between two places
+    near = torch.minimum(grid[1:].abs(), grid[:-1].abs())[:, None]
+    place = torch.where(crossed, near, near + 2 * REACH).argmin(dim=0)  # (B,)
+    low, high = grid[place], grid[place + 1]
+    below = misses.gather(0, place[None])[0]
+    for _ in range(BISECTIONS):
+        middle = (low + high) / 2
+        value = miss(middle)
+        left = value * below <= 0
+        low, high, below = (
+            torch.where(left, low, middle),
+            torch.where(left, middle, high),
+            torch.where(left, below, value),
+        )
+    nearest = grid[misses.abs().argmin(dim=0)]
+    reached = torch.where(crossed.any(dim=0), (low + high) / 2, nearest)
+    return torch.where(misses[GRID // 2].abs() < 1e-4, torch.zeros_like(reached), reached)

@@ -36,14 +36,30 @@ class EditTransformer(nn.Module):
 
     def forward(self, source: Tensor, reference: Tensor, attribute: Tensor | None = None) -> Tensor:
         """`source`, `reference` (B, N, D); `attribute` (B,) int64 when the network is conditional -> (B, N, D)."""
-        query, memory = source, reference
-        if self.config.attributes:
-            if attribute is None:
-                raise ValueError("this edit transformer needs the index of the wanted attribute")
-            query = query + self.source_condition[attribute]
-            memory = memory + self.reference_condition[attribute]
+        query, memory = self._conditioned(source, reference, attribute)
         for layer in self.layers:
             query = layer(query, memory)
         if self.config.residual:
             return source + cast(Tensor, self.output(query))
         return query
+
+    def attention(self, source: Tensor, reference: Tensor, attribute: Tensor | None = None) -> Tensor:
+        """How much each source style takes from each reference style, for the inputs of `forward`.
+
+        Returns:
+            (layers, B, heads, N, N), the source styles before the reference styles; each row sums to 1.
+        """
+        query, memory = self._conditioned(source, reference, attribute)
+        weights = []
+        for layer in cast("list[TransformerLayer]", self.layers):
+            weights.append(layer.attention(query, memory))
+            query = layer(query, memory)
+        return torch.stack(weights)
+
+    def _conditioned(self, source: Tensor, reference: Tensor, attribute: Tensor | None) -> tuple[Tensor, Tensor]:
+        """Both codes, with the tokens of the wanted attribute if the network is conditional."""
+        if not self.config.attributes:
+            return source, reference
+        if attribute is None:
+            raise ValueError("this edit transformer needs the index of the wanted attribute")
+        return source + self.source_condition[attribute], reference + self.reference_condition[attribute]

@@ -120,3 +120,7 @@ class TransformerLayer(nn.Module):
         query = self.norm1(query + self.self_attn(query, query)).expand(memory.shape[0], -1, -1)
         query = self.norm2(query + self.multihead_attn(query, memory))
         return cast(Tensor, self.norm3(query + self.linear2(F.relu(self.linear1(query)))))
+
+    def attention(self, query: Tensor, memory: Tensor) -> Tensor:
+        """The weights with which the queries (B, Q, D) read the memory (B, K, D): (B, heads, Q, K)."""
+        return self.multihead_attn.weights(self.norm1(query + self.self_attn(query, query)), memory)

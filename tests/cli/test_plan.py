@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from stedit.cli.options import FileOptions
-from stedit.cli.plan import Plan, Target, edit_name, gather, made_by_stedit, make_plan
+from stedit.cli.plan import Plan, Target, edit_name, gather, made_by_stedit, make_plan, stem_of
 from stedit.errors import OutputError, UsageError
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Wearing_Lipstick_Red")
@@ -244,11 +244,11 @@ def test_latent_file_stands_for_its_picture_where_that_is_gone() -> None:
 def test_every_name_that_an_edit_gets_is_known_again(
     names: list[str], strengths: list[float], ref: Path | None
 ) -> None:
-    output = Path(f"face.{edit_name(names, strengths, ref)}.png")
+    output = Path(f"face.{edit_name(names, strengths, [f'from-{stem_of(ref)}'] if ref else [])}.png")
     assert made_by_stedit([Path("face.png"), output], ATTRIBUTES) == {output}
 
 
 def test_strength_is_part_of_the_name_unless_it_is_the_default() -> None:
-    assert edit_name(["smile"], [1.0], None) == "smile"
-    assert edit_name(["smile", "no-glasses"], [-1.5], None) == "smile+no-glasses@-1.5"
-    assert edit_name(["smile"], [-2, 0, 2], Path("x/jane.doe.png")) == "smile-from-jane_doe@-2to2"
+    assert edit_name(["smile"], [1.0]) == "smile"
+    assert edit_name(["smile", "no-glasses"], [-1.5]) == "smile+no-glasses@-1.5"
+    assert edit_name(["smile"], [-2, 0, 2], ["from-jane.doe"]) == "smile-from-jane_doe@-2to2"

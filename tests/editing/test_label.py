@@ -1,10 +1,22 @@
-"""The attribute-preserving step against its closed form, and the gradients against autograd's own."""
+"""The directions against their definitions, and what they do to the codes of the embedded model."""
 
 from __future__ import annotations
 
+import numpy as np
+import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from stedit.editing.label import _preserving_step, edit_by_label, logits_and_gradients
+from stedit.editing.attributes import related
+from stedit.editing.label import (
+    _preserving_step,
+    curvature_directions,
+    edit_by_label,
+    logits_and_gradients,
+    one_deviation,
+)
+from stedit.engine import CodeArray, Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 
@@ -36,14 +48,13 @@ def test_the_step_is_the_closed_form() -> None:
     factor = classifier.covariance_factor
     covariance = factor.T @ factor + 0.3 * torch.eye(12, dtype=torch.float64)
     kept = gradients[1:]
-    matrix = kept.T @ kept + 0.1 * torch.linalg.inv(covariance)
+    weight = 0.1 * gradients[0] @ covariance @ gradients[0]  # the ridge, in units of the logit's variance
+    matrix = kept.T @ kept + weight * torch.linalg.inv(covariance)
     direction = torch.linalg.solve(matrix, gradients[0])
     expected = 2.5 * direction / (gradients[0] @ direction)
     no_drift = torch.zeros(1, 4, dtype=torch.float64)
     wanted, step = gradients[None, :1], torch.tensor([[2.5]], dtype=torch.float64)
-    change = _preserving_step(
-        classifier, wanted=wanted, kept=kept[None], step=step, drift=no_drift, weight=torch.tensor([0.1])
-    )
+    change = _preserving_step(classifier.spread, wanted=wanted, kept=kept[None], step=step, drift=no_drift, ridge=0.1)
     torch.testing.assert_close(change[0], expected)
 
 
@@ -52,7 +63,7 @@ def test_drift_is_undone_while_the_goal_is_met() -> None:
     gradients = torch.randn(1, 5, 12, dtype=torch.float64)
     wanted, kept = gradients[:, :1], gradients[:, 1:]
     step, drift = torch.tensor([[2.5]], dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
-    change = _preserving_step(classifier, wanted=wanted, kept=kept, step=step, drift=drift, weight=torch.tensor([1e-6]))
+    change = _preserving_step(classifier.spread, wanted=wanted, kept=kept, step=step, drift=drift, ridge=1e-9)
     torch.testing.assert_close(wanted[0] @ change[0], step[0])
     torch.testing.assert_close(kept[0] @ change[0], -drift[0], atol=1e-3, rtol=0)
 
@@ -71,3 +82,138 @@ def test_two_goals_are_reached_and_a_small_ridge_holds_the_rest() -> None:
     torch.testing.assert_close(after[:, others], before[:, others], atol=1e-3, rtol=0)
     loose = edit_by_label(classifier, w, goals, keep=torch.zeros(5, dtype=torch.bool), ridge=1e-6)
     assert (classifier(loose) - before)[:, others].abs().max() > 0.2
+
+
+class SmoothClassifier(LatentClassifier):
+    """The classifier with softplus for leaky ReLU, so that its logits are curved."""
+
+    def embed(self, w: Tensor) -> Tensor:
+        x = w.flatten(1)
+        for layer in self.trunk:
+            x = F.softplus(3 * layer(x)) / 3
+        return torch.einsum("bh,keh->bke", x, self.embedding_weight) + self.embedding_bias
+
+
+def cosines(one: Tensor, other: Tensor) -> Tensor:
+    return F.cosine_similarity(one, other, dim=-1)
+
+
+def curvature(classifier: LatentClassifier, w: Tensor, seed: int = 0, sign: float = 1.0) -> Tensor:
+    """The second-order directions of attribute 0, (B, N*D)."""
+    touched = torch.ones(w[0].numel(), dtype=w.dtype)
+    return curvature_directions(classifier, w, [0], torch.full((len(w), 1), sign), touched=touched, seed=seed)[:, 0]
+
+
+def test_second_order_is_the_first_eigenvector_of_the_divergences_hessian_whatever_the_start() -> None:
+    classifier = SmoothClassifier(small_classifier().config).double().requires_grad_(False)
+    w = 2 * torch.randn(3, 3, 4, dtype=torch.float64)
+    for sign in (1.0, -1.0):
+        found = curvature(classifier, w, sign=sign)
+        assert cosines(found, curvature(classifier, w, seed=7, sign=sign)).min() > 0.999
+        for code, direction in zip(w, found, strict=True):
+            target = torch.tensor((sign + 1) / 2, dtype=torch.float64)
+
+            def divergence(flat: Tensor, target: Tensor = target) -> Tensor:
+                return F.binary_cross_entropy_with_logits(classifier(flat.view(1, 3, 4))[0, 0], target)
+
+            values, vectors = torch.linalg.eigh(torch.autograd.functional.hessian(divergence, code.flatten()))
+            assert cosines(vectors[:, values.abs().argmax()], direction).abs() > 0.999
+        gradients = logits_and_gradients(classifier, w)[1][:, 0]
+        assert cosines(found, gradients).abs().min() < 0.99  # it is no gradient in disguise
+        assert (sign * (found * gradients).sum(1)).min() > 0  # but it leads to the goal
+
+
+def test_second_order_is_the_gradient_of_a_piecewise_linear_classifier_however_sure_it_is() -> None:
+    classifier = small_classifier().float()
+    w = torch.randn(4, 3, 4)
+    gradients = logits_and_gradients(classifier, w)[1][:, 0]
+    for bias in (0.0, 60.0, -60.0):  # where the divergence itself is flat to the last bit
+        classifier.logit_bias[0] = bias
+        for seed in (0, 1):
+            assert cosines(curvature(classifier, w, seed), gradients).min() > 0.9999
+        assert cosines(curvature(classifier, w, sign=-1.0), -gradients).min() > 0.9999
+
+
+def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model: Engine, faces: CodeArray) -> None:
+    """The published code adds a difference of gradients, made a unit vector, to a start a ~ N(0, I) of length 55."""
+    classifier, w = model.networks["classifier"], torch.from_numpy(faces[:1])
+    assert isinstance(classifier, LatentClassifier)
+
+    def gradient(at: Tensor) -> Tensor:
+        return logits_and_gradients(classifier, at)[1][0, 0]
+
+    def published(start: Tensor) -> Tensor:
+        step = 1e-4
+        difference = step * gradient(w + step * start.view_as(w)) - gradient(w)  # one term alone has the factor
+        return start + difference / difference.norm()
+
+    starts = [torch.randn(w.numel(), generator=torch.Generator().manual_seed(seed)) for seed in (1, 2)]
+    theirs = [published(start) for start in starts]
+    assert min(cosines(found, start) for found, start in zip(theirs, starts, strict=True)) > 0.999  # the start itself
+    assert cosines(*theirs).abs() < 0.1  # so that two starts have nothing in common
+    assert max(cosines(found, gradient(w)).abs() for found in theirs) < 0.1
+    ours = [curvature(classifier, w, seed)[0] for seed in (1, 2)]
+    assert cosines(*ours) > 0.999
+    assert cosines(ours[0], gradient(w)) > 0.999
+
+
+def logits(model: Engine, codes: CodeArray) -> np.ndarray:
+    classifier = model.networks["classifier"]
+    with torch.no_grad():
+        return np.asarray(classifier(torch.from_numpy(codes)))
+
+
+@pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
+@pytest.mark.parametrize("name", ["smile", "no-smile"])
+def test_every_direction_reaches_the_goal(model: Engine, faces: CodeArray, direction: str, name: str) -> None:
+    sign, index = (-1 if name == "no-smile" else 1), model.attributes.index("Smiling")
+    sure = model.bundle.attributes[index].sure
+    before = sign * logits(model, faces)[:, index]
+    after = sign * logits(model, model.edit_by_label(faces, name, direction=direction))[:, index]
+    np.testing.assert_allclose(after, np.maximum(before, sure), atol=0.05 * sure)
+    half = sign * logits(model, model.edit_by_label(faces, name, strength=0.5, direction=direction))[:, index]
+    np.testing.assert_allclose(half, np.where(before < sure, (before + sure) / 2, before), atol=0.05 * sure)
+
+
+def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: CodeArray) -> None:
+    others = [name not in related("Smiling") for name in model.attributes]
+    before = logits(model, faces)
+    drift = {
+        direction: np.abs(logits(model, model.edit_by_label(faces, "smile", direction=direction)) - before)[:, others]
+        for direction in ("preserving", "first-order")
+    }
+    assert drift["preserving"].mean() < 0.3 * drift["first-order"].mean()  # 0.04 of it when this was written
+
+
+@pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
+def test_what_is_kept_drifts_less(model: Engine, faces: CodeArray, direction: str) -> None:
+    """High_Cheekbones is related to Smiling, so that no direction holds it unless it is asked to."""
+    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].sure
+    before = logits(model, faces)[:, kept]
+    free = logits(model, model.edit_by_label(faces, "smile", direction=direction))[:, kept] - before
+    held = logits(model, model.edit_by_label(faces, "smile", direction=direction, keep="High_Cheekbones"))
+    assert np.abs(held[:, kept] - before).mean() < 0.3 * np.abs(free).mean()
+    np.testing.assert_allclose(held[:, 0], np.maximum(logits(model, faces)[:, 0], sure), atol=0.05 * sure)
+
+
+@pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order", "sefa:3"])
+def test_other_layers_stay_bit_identical(model: Engine, faces: CodeArray, direction: str) -> None:
+    edited = model.edit_by_label(faces, "smile", direction=direction, layers=[2, 3, 5])
+    rest = [0, 1, 4, *range(6, faces.shape[1])]
+    assert edited[:, rest].tobytes() == faces[:, rest].tobytes()
+    moved = np.abs(edited - faces).max(axis=2)[:, [2, 3, 5]]
+    assert (moved[2] > 1e-3).all()  # of the one who does not smile
+    if direction != "sefa:3":
+        assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].sure
+
+
+def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
+    classifier = small_classifier(rank=6)
+    factor = classifier.covariance_factor
+    codes = torch.randn(40_000, 6, dtype=torch.float64) @ factor
+    codes += 0.3**0.5 * torch.randn(40_000, 12, dtype=torch.float64)
+    direction = torch.randn(3, 4, dtype=torch.float64)
+    found = one_deviation(7 * direction, classifier.spread)
+    unit = direction.flatten() / direction.norm()
+    assert float(found.norm()) == pytest.approx(float((codes @ unit).std()), rel=0.02)
+    torch.testing.assert_close(found, one_deviation(direction, classifier.spread))

@@ -1,0 +1,291 @@
+"""`stedit directions`: the directions along which codes can be edited, and how to learn one."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
+from stedit.errors import AttributeNameError, InputError, UsageError, cause
+
+if TYPE_CHECKING:
+    from stedit.bundle import Bundle
+    from stedit.cli.batch import Codes
+    from stedit.cli.plan import Gathered, Source
+    from stedit.engine import Engine
+
+SEFA_SHOWN = 12
+MAX_LABEL_BYTES = 2**26
+
+
+@spread
+def list_directions(
+    model: ModelOptions,
+    talk: TalkOptions,
+    inputs: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILES", help="Files of directions; none for those of the model.")
+    ] = None,
+) -> int:
+    """List the directions that --direction takes.
+
+    Without a file: the model's attributes, which need none, and its own SeFa
+    directions with their share of all that styles can change.
+
+    [bold]Examples[/]
+    stedit directions list
+    stedit directions list smile.directions.safetensors
+    stedit directions list interfacegan/*.pt --json
+    """
+    from stedit.editing.directions import load_directions
+
+    console = Console(talk)
+    if not inputs:
+        return _list_own(model, console)
+    failed = False
+    for path in inputs:
+        try:
+            found = load_directions(path)
+        except InputError as error:
+            console.error(error)
+            failed = True
+            continue
+        if console.json:
+            shapes = {name: list(vector.shape) for name, vector in found.vectors.items()}
+            console.data({"file": str(path), "directions": shapes, "metadata": dict(found.metadata)})
+            continue
+        for name, vector in found.vectors.items():
+            one = f"linear:{path}" if len(found.vectors) == 1 else f"linear:{path}:{name}"
+            console.result("  ".join([one, " x ".join(map(str, vector.shape)), *_told(found.metadata)]))
+    return FAILED if failed else DONE
+
+
+@spread
+def learn(
+    attr: Annotated[
+        str,
+        typer.Option(
+            "--attr",
+            "-a",
+            metavar="NAME",
+            show_default=False,
+            help="What to learn; with --labels, a column of theirs.",
+            autocompletion=complete_attribute,
+        ),
+    ],
+    model: ModelOptions,
+    talk: TalkOptions,
+    inputs: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="FILES", help="Pictures, folders or latent files to learn from; none to make some up."),
+    ] = None,
+    labels: Annotated[
+        Path | None,
+        typer.Option(
+            "--labels",
+            metavar="FILE",
+            show_default="ask the classifier",
+            help="A .csv or .jsonl file: a file's name, and 1 or 0 in the column --attr.",
+        ),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "--output",
+            "-o",
+            metavar="FILE",
+            rich_help_panel="Files",
+            show_default="NAME.directions.safetensors",
+            help="The file to write, for --direction linear:FILE.",
+        ),
+    ] = None,
+    recursive: Recursive = False,
+    overwrite: Overwrite = False,
+) -> int:
+    """Learn one direction that gives an attribute to every face.
+
+    From the classifier: the mean of its gradients. From --labels: the normal of
+    the plane between labelled codes, as InterFaceGAN finds it, for attributes
+    that the model does not know. A fifth of the codes is kept to measure it.
+
+    [bold]Examples[/]
+    stedit directions learn --attr smile
+    stedit directions learn --attr glasses -r photos -o glasses.directions.safetensors
+    stedit directions learn --attr winking --labels winking.csv -r photos
+    stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
+    """
+    from stedit.bundle import Bundle, find_bundle
+    from stedit.cli.plan import gather
+    from stedit.editing.directions import SUFFIX, Directions, save_directions
+
+    console = Console(talk)
+    bundle = Bundle.load(find_bundle(model.model))
+    names = _names(attr, bundle, known_only=labels is None)
+    path = output or Path(f"{attr.strip().replace('/', '-')}{SUFFIX}")
+    if path.suffix != ".safetensors":
+        raise UsageError(f"-o {path} has another ending: end it in {SUFFIX}")
+    if labels and not inputs:
+        raise UsageError("--labels are of files: name these files, or the folder that they are in")
+    if path.exists() and not overwrite:
+        console.report(Record(attr, str(path), "skipped"))
+        console.note(f"skipped because {path} exists (--overwrite replaces it)")
+        return NOTHING_TO_DO
+    known = [attribute.name for attribute in bundle.attributes]
+    gathered = gather(inputs or (), recursive=recursive, attributes=known)
+    told = _read_labels(labels, names) if labels else None
+
+    from stedit.engine import Engine
+
+    engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
+    codes, having, failed = _codes(engine, gathered, told, console) if inputs else (None, None, False)
+    learned = engine.learn_direction(attr, codes, having)
+    metadata = {
+        "model": bundle.name,
+        "fingerprint": bundle.fingerprint,
+        "method": learned.method,
+        "codes": str(learned.codes),
+        "accuracy": f"{learned.accuracy:.4f}",
+    }
+    save_directions(path, Directions({names[0]: learned.vector}, metadata))
+    details = {"attribute": names[0], "method": learned.method, "codes": learned.codes}
+    details["accuracy"] = round(learned.accuracy, 4)
+    console.report(Record(attr, str(path), details=details, text=str(path)))
+    console.note(f"{names[0]}: right for {learned.accuracy:.1%} of the codes held back, of {learned.codes} in all")
+    return FAILED if failed else DONE
+
+
+def _list_own(model: ModelOptions, console: Console) -> int:
+    from stedit.editing.attributes import friendly_name
+    from stedit.editing.directions import sefa
+    from stedit.engine import Engine
+
+    engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
+    _, values = sefa(engine.networks["generator"])  # type: ignore[arg-type]
+    shares = [float(value) for value in values / values.sum()]
+    names = [friendly_name(name, 1) for name in engine.attributes]
+    if console.json:
+        console.data({"model": engine.bundle.name, "attributes": names, "sefa": [round(share, 6) for share in shares]})
+        return DONE
+    for name in names:
+        console.result(f"--attr {name}")
+    for number, share in enumerate(shares[:SEFA_SHOWN]):
+        console.result(f"--direction sefa:{number}  {share:.1%}")
+    console.note(f"and so on to sefa:{len(shares) - 1}; `stedit directions list FILE` shows those of a file")
+    return DONE
+
+
+def _told(metadata: Mapping[str, str]) -> list[str]:
+    """What a file says of its directions, for a person."""
+    texts = {"model": "of {}", "method": "from {}", "accuracy": "accuracy {}"}
+    return [text.format(metadata[key]) for key, text in texts.items() if key in metadata]
+
+
+def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
+    """What the attribute may be called in labels, the name in the file first. Raises AttributeNameError, UsageError."""
+    from stedit.editing.attributes import resolve_attribute
+
+    try:
+        name, sign = resolve_attribute(attr, [attribute.name for attribute in bundle.attributes])
+    except AttributeNameError:
+        if known_only:
+            raise
+        return [attr]
+    if sign < 0 and known_only:
+        raise UsageError(f"{attr!r} is learned as its opposite, {name}: say --attr {name}")
+    return [name, attr] if sign > 0 else [attr]
+
+
+def _read_labels(path: Path, names: list[str]) -> dict[str, bool]:
+    """Stem of a file -> whether it has the attribute. Raises InputError."""
+    from stedit.cli.plan import stem_of
+
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_LABEL_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the labels {path}: {cause(error)}") from error
+    if len(data) > MAX_LABEL_BYTES:
+        raise InputError(f"the labels {path} are larger than {MAX_LABEL_BYTES // 2**20} MB: give fewer")
+    try:
+        text = data.decode("utf-8-sig")
+        rows = _rows_of_json(text) if path.suffix.lower() in {".jsonl", ".json"} else _rows_of_csv(text)
+        labels = {
+            stem_of(Path(file_name)): _is_true(next((row[name] for name in names if name in row), None), file_name)
+            for file_name, row in rows
+        }
+    except (ValueError, csv.Error, RecursionError) as error:
+        raise InputError(
+            f"the labels {path} cannot be used ({cause(error)}): see `stedit directions learn --help`"
+        ) from error
+    return labels
+
+
+def _rows_of_csv(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """File name, from the first column, and the other columns of each line."""
+    reader = csv.DictReader(io.StringIO(text), strict=True)
+    first = (reader.fieldnames or [""])[0]
+    return [(row[first] or "", row) for row in reader]
+
+
+def _rows_of_json(text: str) -> list[tuple[str, dict[str, Any]]]:
+    """The same of lines of JSON objects, such as `stedit attributes --json` prints: the name is `file` or `input`."""
+    rows = []
+    for line in filter(str.strip, text.splitlines()):
+        row = json.loads(line)
+        if not isinstance(row, dict) or not isinstance(name := row.get("file", row.get("input")), str):
+            raise ValueError("a line is no object with a 'file'")  # noqa: TRY004 - the one type for damage
+        inner = row.get("attributes")
+        rows.append((name, {**row, **inner} if isinstance(inner, dict) else row))
+    return rows
+
+
+def _is_true(value: object, file_name: str) -> bool:
+    """The meaning of 1, 0, -1, a probability, true, false, yes, no."""
+    words = {"true": True, "yes": True, "false": False, "no": False}
+    if isinstance(value, str) and value.strip().lower() in words:
+        return words[value.strip().lower()]
+    if not isinstance(value, str | int | float):
+        raise ValueError(f"the label of {file_name} is {value!r}: say 1 or 0")  # noqa: TRY004 - the one type for damage
+    return float(value) > 0.5
+
+
+def _codes(
+    engine: Engine, gathered: Gathered, labels: Mapping[str, bool] | None, console: Console
+) -> tuple[Codes, list[bool] | None, bool]:
+    """The codes of the inputs that have a label, these labels, and whether any input failed."""
+    import numpy as np
+
+    from stedit.cli.batch import encode, load
+
+    failed = bool(gathered.unreadable)
+    for name, error in gathered.unreadable:
+        console.error(error, name)
+    sources = [source for source in gathered.sources if labels is None or source.stem in labels]
+    if not sources:
+        raise InputError("there is nothing to learn from: no input has a label" if labels else "no input is a picture")
+    if left := len(gathered.sources) - len(sources):
+        console.note(f"{left} left out because they have no label")
+    codes: list[Codes] = []
+    used: list[Source] = []
+    with console.progress(len(sources), "Inverting") as progress:
+        if progress:
+            progress.begin()
+        for source in sources:
+            try:
+                codes.append(encode(engine, [load(engine, source, keep_picture=False)]).codes)
+                used.append(source)
+            except InputError as error:
+                console.error(error, source.name)
+                failed = True
+            if progress:
+                progress.advance()
+    if not codes:
+        raise InputError("there is nothing to learn from: no input can be read")
+    having = None if labels is None else [labels[source.stem] for source in used]
+    return np.concatenate(codes), having, failed

@@ -1,0 +1,423 @@
+"""Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
+
+    preserving, first-order, second-order    found anew for every code, see label.py
+    linear:FILE                              the only direction of a file, or that of the attribute that is edited
+    linear:FILE:NAME                         a direction of a file
+    sefa:3                                   the fourth of the generator's own (Shen and Zhou 2021)
+
+A file is one of safetensors (every tensor is a direction: what `save_directions` writes), of torch (`.pt`: a tensor
+of InterFaceGAN or the principal components of GANSpace), or of numpy (`.npy`). Files come from strangers: nothing in
+them is run, and sizes are checked before memory is taken. Torch is imported only to read its own files and to compute.
+"""
+
+from __future__ import annotations
+
+import json
+import pickle
+import re
+import struct
+import zipfile
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, cast, get_args
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from stedit.atomic import write_file
+from stedit.editing.attributes import ALIASES
+from stedit.errors import InputError, UsageError, cause
+from stedit.latents import MAX_STYLES
+from stedit.models.config import MAX_WIDTH
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from stedit.editing.covariance import Spread
+    from stedit.models.generator import Generator, SynthesisBlock
+    from stedit.models.latent_classifier import LatentClassifier
+
+LabelDirection = Literal["preserving", "first-order", "second-order"]
+Vector = npt.NDArray[np.float32]
+
+SUFFIX = ".directions.safetensors"
+FORMAT = "1"
+MAX_FILE_BYTES = 2**26
+MAX_DIRECTIONS = 4096
+MIN_LABELLED = 10  # codes with an attribute, and as many without, that a direction can be learned from
+
+_SAFETENSORS_TYPES = {"F16", "F32", "F64"}
+_SEFA = re.compile(r"sefa:(\d{1,4})")
+
+
+@dataclass(frozen=True, eq=False)
+class Directions:
+    """Directions by name, and where they come from."""
+
+    vectors: Mapping[str, Vector]
+    """float32 (1, D), the same for every style, or (N, D); all finite, none zero."""
+    metadata: Mapping[str, str] = field(default_factory=dict)
+    """Of a file that stedit wrote: `model`, `fingerprint`, `method`, `accuracy`."""
+
+    def pick(self, name: str | None, attribute: str | None, where: str) -> Vector:
+        """The direction of this name; else the only one, or that of the attribute. Raises UsageError."""
+        if name is None and len(self.vectors) == 1:
+            return next(iter(self.vectors.values()))
+        wanted = name if name is not None else attribute
+        aliases = [alias for alias, meaning in ALIASES.items() if name is None and meaning[0] == attribute]
+        called = {text.casefold() for text in (wanted, *aliases) if text is not None}
+        for known, vector in self.vectors.items():
+            if known.casefold() in called:
+                return vector
+        names = list(self.vectors)
+        listed = ", ".join(names[:8]) + (f" and {len(names) - 8} more" if len(names) > 8 else "")
+        if wanted is None:
+            raise UsageError(f"{where} holds {len(names)} directions: name one, as in linear:{where}:{names[0]}")
+        raise UsageError(f"{where} holds no direction {wanted!r}: it holds {listed}")
+
+
+@dataclass(frozen=True)
+class LinearDirection:
+    """What `linear:FILE:NAME` or `sefa:3` asks for."""
+
+    file: Path | None
+    """None for one of the generator's own."""
+    name: str | None
+    """In the file; None for the only one, or that of the attribute."""
+    index: int = 0
+    """Of the generator's own."""
+
+    def __str__(self) -> str:
+        if self.file is None:
+            return f"sefa:{self.index}"
+        return f"linear:{self.file}" + (f":{self.name}" if self.name else "")
+
+    @property
+    def title(self) -> str:
+        """What file names call it."""
+        if self.file is None:
+            return f"sefa-{self.index}"
+        return self.name or self.file.name.partition(".")[0]
+
+
+def parse_direction(text: str) -> LabelDirection | LinearDirection:
+    """Understand `preserving`, `linear:FILE:NAME`, `sefa:3` and so on. Raises UsageError.
+
+    A colon belongs to the file's name if there is a file of that name.
+    """
+    if text in get_args(LabelDirection):
+        return cast("LabelDirection", text)
+    if found := _SEFA.fullmatch(text):
+        return LinearDirection(None, None, int(found[1]))
+    rest = text.removeprefix("linear:")
+    if rest in {text, ""}:
+        raise UsageError(
+            f"unknown direction {text!r}: say {', '.join(get_args(LabelDirection))}, linear:FILE, linear:FILE:NAME, "
+            "or sefa: and a number"
+        )
+    file, _, name = rest.rpartition(":")
+    if not file or not name or Path(rest).is_file():
+        return LinearDirection(Path(rest), None)
+    return LinearDirection(Path(file), name)
+
+
+def load_directions(path: str | Path) -> Directions:
+    """Read a file of directions. Raises InputError if it is damaged, hostile or of no known kind."""
+    path = Path(path)
+    readers = {".safetensors": _read_safetensors, ".pt": _read_torch, ".pth": _read_torch, ".npy": _read_numpy}
+    if path.suffix.lower() not in readers:
+        raise InputError(f"{path} is no file of directions: give one that ends in {', '.join(readers)}")
+    try:
+        if not path.is_file():
+            what = "is a folder" if path.is_dir() else "does not exist"
+            raise InputError(f"{path} {what}: give a file of directions")
+        if (size := path.stat().st_size) > MAX_FILE_BYTES:
+            raise InputError(f"{path} is {size / 1e6:.0f} MB, larger than any file of directions: give another one")
+        path.open("rb").close()  # safetensors calls every file that it may not open a missing one
+        return readers[path.suffix.lower()](path)
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {cause(error)}") from error
+    except (ValueError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
+        raise InputError(f"{path} cannot be used as directions ({cause(error)}): give another file") from error
+
+
+def save_directions(path: str | Path, directions: Directions) -> None:
+    """Write directions to a safetensors file, whole or not at all; the same ones give the same bytes.
+
+    Raises OutputError.
+    """
+    # not by the safetensors library, which would put the metadata in a random order
+    header: dict[str, object] = {"__metadata__": {"format": FORMAT, **directions.metadata}}
+    payload = b""
+    for name, vector in directions.vectors.items():
+        data = vector.astype("<f4").tobytes()
+        offsets = (len(payload), len(payload) + len(data))
+        header[name] = {"dtype": "F32", "shape": vector.shape, "data_offsets": offsets}
+        payload += data
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)  # tensors start at a multiple of 8
+    write_file(Path(path), struct.pack("<Q", len(text)) + text + payload)
+
+
+def linear_directions(
+    asked: LinearDirection,
+    attributes: Sequence[str],
+    generator: Generator,
+    spread: Spread,
+    *,
+    fingerprint: str,
+    styles: Sequence[int] | None = None,
+) -> list[Tensor]:
+    """The linear direction of each attribute, or just one if there is none, for codes of a generator.
+
+    Args:
+        asked: where to find it.
+        attributes: CelebA's names; of a file, each takes the direction of its name.
+        generator: whose codes are to be moved, and whose own directions `sefa:0` and so on are.
+        spread: multiplies by the covariance of codes.
+        fingerprint: of the model; a file that states another is refused.
+        styles: those that may change; None for all of them.
+
+    Returns:
+        (N, D) each, one standard deviation of codes long, zero at styles that may not change.
+        Raises InputError for the file, and UsageError for what does not fit.
+    """
+    import torch
+
+    from stedit.editing.label import one_deviation
+
+    wanted: list[str | None] = [*attributes] or [None]
+    if asked.file is None:
+        rows, _ = sefa(generator, styles)
+        if asked.index >= len(rows):
+            raise UsageError(f"there is no {asked}: this model has sefa:0 to sefa:{len(rows) - 1}")
+        vectors = [rows[asked.index : asked.index + 1].numpy()] * len(wanted)
+    else:
+        found = load_directions(asked.file)
+        if found.metadata.get("fingerprint", fingerprint) != fingerprint:
+            raise UsageError(
+                f"{asked.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
+                "use that model, or learn the direction again"
+            )
+        vectors = [found.pick(asked.name, attribute, str(asked.file)) for attribute in wanted]
+    if len({id(vector) for vector in vectors}) < len(vectors):
+        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one --attr")
+    count, dim = generator.config.style_count, generator.config.style_dim
+    mean = generator.mapping.mean
+    touched = torch.ones(count, 1)
+    if styles is not None:
+        touched = torch.zeros(count, 1).index_fill(0, torch.tensor(styles), 1)
+    directions = []
+    for vector in vectors:
+        if vector.shape[1] != dim or vector.shape[0] not in (1, count):
+            raise UsageError(
+                f"{asked} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "
+                f"{count} x {dim}: use the model that it was made for"
+            )
+        moved = torch.from_numpy(vector) * touched
+        if not moved.any():
+            raise UsageError(f"{asked} changes none of these layers: choose others")
+        directions.append(one_deviation(moved.to(mean), spread))
+    return directions
+
+
+def sefa(generator: Generator, styles: Sequence[int] | None = None) -> tuple[Tensor, Tensor]:
+    """The directions to which a generator's styles respond most (Shen and Zhou 2021, equation 4), strongest first.
+
+    Eigenvectors of A'A, with A the weights that turn w into the scales of feature maps, stacked over all layers that
+    read one of `styles` (None: all). No data and no training are needed.
+
+    Returns:
+        Unit directions (D, D), a row for each, of which the largest number is positive, and their eigenvalues (D,).
+    """
+    import torch
+
+    weights = []
+    index = 0
+    for block in cast("list[SynthesisBlock]", generator.blocks):
+        for layer in [*block.layers, block.to_rgb]:  # to_rgb reads the style of the next block's first layer
+            if styles is None or index in styles:
+                affine = layer.conv.affine
+                weights.append(affine.weight.detach() * affine.weight_gain)
+            index += layer is not block.to_rgb
+    stacked = torch.cat(weights).double().cpu()  # (outputs, D); the CPU, so that every device finds the same ones
+    values, vectors = torch.linalg.eigh(stacked.T @ stacked)  # ascending, in columns
+    values, directions = values.flip(0), vectors.T.flip(0)
+    largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))
+    return (directions * largest.sign()).float(), values.float()
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A direction that was learned."""
+
+    vector: Vector
+    """(N, D), of length 1, towards codes that have the attribute."""
+    accuracy: float
+    """On codes held back: the share on the right side of the plane across the direction, both labels counting alike."""
+    codes: int
+    """Learned from and held back, together."""
+    method: str
+
+
+def learn_from_classifier(classifier: LatentClassifier, w: Tensor, attribute: int, spread: Spread) -> Learned:
+    """The mean over codes (M, N, D) of the direction in which an attribute's logit grows for the most plausible change.
+
+    It is S g, with g the gradient and S the codes' covariance, each of them made as long as the others.
+    Raises UsageError if the classifier sees too few codes with the attribute, or without it.
+    """
+    import torch
+
+    with torch.enable_grad():
+        codes = w.detach().requires_grad_()
+        logits = classifier(codes)[:, attribute]
+        (gradients,) = torch.autograd.grad(logits.sum(), codes)
+    labels = logits.detach() > 0
+    along = spread(gradients.flatten(1))
+    along = along / along.norm(dim=1, keepdim=True).clamp_min(1e-30)
+    return _learned(w, labels, lambda learning: along[learning].mean(dim=0), "the classifier's gradients")
+
+
+def learn_from_labels(w: Tensor, labels: Tensor) -> Learned:
+    """The normal of the plane that parts codes (M, N, D) by their labels (M,). Raises UsageError if there are too few.
+
+    See `logistic_direction`.
+    """
+    flat = w.flatten(1)
+    return _learned(w, labels, lambda learning: logistic_direction(flat[learning], labels[learning]), "labelled codes")
+
+
+def logistic_direction(codes: Tensor, labels: Tensor, *, ridge: float = 1e-3) -> Tensor:
+    """Logistic regression of labels (M,) on codes (M, N*D): its normal, a unit vector (N*D,) towards label 1.
+
+    Both labels count alike, and the squared length of the normal is a penalty: where codes hardly vary, a direction
+    would cost more than it gains, so the normal keeps to where codes are. It takes the place of InterFaceGAN's support
+    vector machine (Shen et al. 2020). `ridge` weighs the penalty, the codes' numbers having a mean square of 1.
+    """
+    import torch
+    from torch.nn import functional as F
+
+    x = (codes - codes.mean(dim=0)).double()
+    x = x / x.square().mean().sqrt()
+    y = labels.double()
+    weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y).mean())
+    normal = torch.zeros(x.shape[1] + 1, dtype=x.dtype, device=x.device, requires_grad=True)  # and the intercept
+    optimizer = torch.optim.LBFGS([normal], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
+
+    def loss() -> Tensor:
+        optimizer.zero_grad()
+        fit = F.binary_cross_entropy_with_logits(x @ normal[:-1] + normal[-1], y, weight)
+        total = fit + ridge * normal[:-1].square().sum()
+        torch.autograd.backward(total)
+        return total
+
+    with torch.enable_grad():
+        optimizer.step(loss)  # type: ignore[no-untyped-call]
+    found = normal.detach()[:-1]
+    return cast("Tensor", (found / found.norm()).to(codes.dtype))
+
+
+def _learned(w: Tensor, labels: Tensor, direction: Callable[[Tensor], Tensor], method: str) -> Learned:
+    """Learn from four fifths of the codes, and measure on the rest."""
+    import torch
+
+    order = torch.randperm(len(w), generator=torch.Generator().manual_seed(0)).to(w.device)
+    held = [places[: max(len(places) // 5, 1)] for places in (order[labels[order]], order[~labels[order]])]
+    counts = [int(labels.sum()), int((~labels).sum())]
+    if min(counts) < MIN_LABELLED:
+        raise UsageError(
+            f"of {len(w)} codes {counts[0]} have the attribute and {counts[1]} have not: give {MIN_LABELLED} of each"
+        )
+    testing = torch.cat(held)
+    learning = order[~torch.isin(order, testing)]
+    found = direction(learning)
+    found = found / found.norm()
+    places = w.flatten(1) @ found
+    has = labels[learning]
+    middle = (places[learning][has].mean() + places[learning][~has].mean()) / 2
+    right = [(places[held[0]] > middle).float().mean(), (places[held[1]] <= middle).float().mean()]
+    return Learned(found.view(w.shape[1:]).cpu().numpy(), float(sum(right) / 2), len(w), method)
+
+
+def _read_safetensors(path: Path) -> Directions:
+    with safe_open(path, framework="numpy") as file:
+        names = list(file.keys())
+        _check_count(len(names))
+        for name in names:
+            tensor = file.get_slice(name)
+            _check_shape(tensor.get_shape())
+            if tensor.get_dtype() not in _SAFETENSORS_TYPES:
+                raise ValueError(f"{name!r} is of the type {tensor.get_dtype()}, none of F16, F32, F64")
+        vectors = {_printable(name): _vector(file.get_tensor(name)) for name in names}
+        metadata = {_printable(key): _printable(text) for key, text in (file.metadata() or {}).items()}
+    return Directions(vectors, metadata)
+
+
+def _read_numpy(path: Path) -> Directions:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)  # mapped: the header may claim any size
+    if array.dtype.kind != "f":
+        raise ValueError(f"it holds {array.dtype}, not floating-point numbers")
+    _check_shape(array.shape)
+    return Directions({_stem(path): _vector(array)})
+
+
+def _read_torch(path: Path) -> Directions:
+    """A tensor, or GANSpace's `comp`, whose rows are named by their number."""
+    import torch
+
+    if not zipfile.is_zipfile(path):
+        raise ValueError("it is no file that torch.save has written since 2020")
+    with zipfile.ZipFile(path) as archive:
+        if sum(entry.file_size for entry in archive.infolist()) > MAX_FILE_BYTES:
+            raise ValueError("it grows beyond all measure when it is unpacked")
+    content = torch.load(path, map_location="cpu", weights_only=True)
+    if isinstance(content, Mapping) and "comp" in content:
+        content = content["comp"]
+    if not isinstance(content, torch.Tensor) or not content.is_floating_point() or content.layout != torch.strided:
+        raise ValueError("it holds neither a tensor of floating-point numbers nor the 'comp' of GANSpace")
+    if content.ndim == 3 and content.shape[1] == 1:  # GANSpace: (80, 1, D)
+        _check_count(len(content))
+        _check_shape(content.shape[1:])
+        rows = content.float().numpy()
+        return Directions({str(number): _vector(row) for number, row in enumerate(rows)})
+    _check_shape(content.shape)
+    return Directions({_stem(path): _vector(content.float().numpy())})
+
+
+def _check_count(count: int) -> None:
+    if not count:
+        raise ValueError("it holds no direction")
+    if count > MAX_DIRECTIONS:
+        raise ValueError(f"it holds {count} directions, more than {MAX_DIRECTIONS}")
+
+
+def _check_shape(shape: Sequence[int]) -> None:
+    """Of one direction: (D,), (N, D), or one of them behind axes of length 1."""
+    lengths = list(shape)
+    while len(lengths) > 2 and lengths[0] == 1:
+        lengths = lengths[1:]
+    rows, width = ([1, *lengths])[-2:] if lengths else (0, 0)
+    if len(lengths) > 2 or not (1 <= rows <= MAX_STYLES and 1 <= width <= MAX_WIDTH):
+        raise ValueError(f"a direction has the shape {tuple(shape)}, neither (D,) nor (N, D) of a code")
+
+
+def _vector(array: npt.NDArray[np.floating]) -> Vector:
+    """Float32 (1 or N, D) of an array whose shape has been checked."""
+    with np.errstate(over="ignore"):
+        vector = np.array(array, dtype=np.float32).reshape(-1, array.shape[-1])
+    if not np.isfinite(vector).all():
+        raise ValueError("a direction holds numbers that are not finite")
+    if not vector.any():
+        raise ValueError("a direction is zero, which leads nowhere")
+    return vector
+
+
+def _stem(path: Path) -> str:
+    return _printable(path.name.partition(".")[0])
+
+
+def _printable(text: str) -> str:
+    """Without codes that rewrite a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in text[:200])

@@ -1,0 +1,27 @@
+"""The embedded model and the codes of some sample faces: what edits do can only be measured on a trained model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from stedit.engine import CodeArray, Engine
+from stedit.imaging.files import read_image
+
+FACES = Path(__file__).resolve().parents[1] / "data/faces"
+
+
+@pytest.fixture(scope="session")
+def model() -> Engine:
+    """The embedded model."""
+    return Engine.from_pretrained("synthface-128", device="cpu")
+
+
+@pytest.fixture(scope="session")
+def faces(model: Engine) -> CodeArray:
+    """Codes of four people who hardly smile and wear no glasses: (4, N, D)."""
+    return np.concatenate(
+        [model.invert(read_image(FACES / f"{name}.jpg")) for name in ("blonde", "dark-hair", "serious", "short-hair")]
+    )

@@ -1,0 +1,149 @@
+"""Reference editing: several references, several attributes, editors of single attributes, and attention."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stedit.bundle import Bundle
+from stedit.editing.attributes import resolve_reference_attribute
+from stedit.engine import CodeArray, Engine
+from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
+from stedit.models.config import EditorConfig, GeneratorConfig
+from stedit.models.edit_transformer import EditTransformer
+
+KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
+
+
+@pytest.fixture
+def engine(tiny_bundle: Path) -> Engine:
+    """The small model, with an editor that does something."""
+    engine = Engine.from_pretrained(tiny_bundle, device="cpu")
+    engine.networks["editor"].output.weight.normal_(std=0.1)  # type: ignore[union-attr, operator]
+    return engine
+
+
+@pytest.fixture
+def codes() -> CodeArray:
+    return np.random.default_rng(0).standard_normal((4, 8, 16)).astype(np.float32)
+
+
+def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: CodeArray) -> None:
+    source, first, second = codes[:2], codes[2:3], codes[3:]
+    answers = [engine.edit_by_reference(source, one, "glasses") for one in (first, second)]
+    mixed = engine.edit_by_reference(source, [first, second], "glasses", weights=[7, 3])
+    np.testing.assert_allclose(mixed, 0.7 * answers[0] + 0.3 * answers[1], atol=1e-5)
+    even = engine.edit_by_reference(source, [first, second], "glasses", strength=0.5)
+    np.testing.assert_allclose(even, (source + (answers[0] + answers[1]) / 2) / 2, atol=1e-5)
+    np.testing.assert_allclose(engine.edit_by_reference(source, [first], "glasses"), answers[0], atol=1e-6)
+
+
+def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:
+    one = engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
+    both = engine.edit_by_reference(codes[:1], codes[1:2], ["glasses", "smile"])
+    np.testing.assert_allclose(both, engine.edit_by_reference(one, codes[1:2], "smile"), atol=1e-6)
+
+
+def test_reference_gives_what_it_has(model: Engine, faces: CodeArray) -> None:
+    """On the embedded model: somebody with glasses gives them, and the mean with somebody without gives some."""
+    index = model.attributes.index("Eyeglasses")
+    wearing = model.edit_by_label(faces[:1], "glasses")
+    before, full, half = (
+        np.asarray(model.networks["classifier"](torch.from_numpy(codes)))[:, index]
+        for codes in (
+            faces[1:],
+            model.edit_by_reference(faces[1:], wearing, "glasses"),
+            model.edit_by_reference(faces[1:], [wearing, faces[:1]], "glasses"),
+        )
+    )
+    assert (before < 0).all()
+    assert (full > 0).all()
+    assert ((before < half) & (half < full)).all()
+
+
+@pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, 2, 3]])
+def test_weights_that_do_not_fit_are_refused(engine: Engine, codes: CodeArray, weights: list[float]) -> None:
+    with pytest.raises(UsageError, match="weights"):
+        engine.edit_by_reference(codes[:1], [codes[1:2], codes[2:3]], "glasses", weights=weights)
+
+
+@pytest.mark.parametrize(
+    ("name", "attribute"),
+    [
+        ("glasses", "Eyeglasses"),
+        ("beard", "No_Beard"),
+        ("No_Beard", "No_Beard"),
+        ("old", "Young"),
+        ("smile", "Smiling"),
+    ],
+)
+def test_reference_decides_on_what_is_named(name: str, attribute: str) -> None:
+    assert resolve_reference_attribute(name, KNOWN) == attribute
+
+
+@pytest.mark.parametrize("name", ["no-glasses", "no-beard", "NO_smile", "no-no-beard"])
+def test_negation_contradicts_a_reference(name: str, engine: Engine, codes: CodeArray) -> None:
+    with pytest.raises(UsageError, match="contradicts a reference"):
+        resolve_reference_attribute(name, KNOWN)
+    with pytest.raises(UsageError, match="contradicts a reference"):
+        engine.edit_by_reference(codes[:1], codes[1:2], "no-glasses")
+    with pytest.raises(AttributeNameError):
+        resolve_reference_attribute("no-such-thing", KNOWN)
+
+
+def with_editors(tiny_bundle: Path, path: Path, names: list[str]) -> Bundle:
+    """The small model with an unconditional editor for each of these parts."""
+    whole = Bundle.load(tiny_bundle)
+    config = dataclasses.replace(EditorConfig.from_dict(whole.parts["editor"].config), attributes=0)
+    generator = GeneratorConfig.from_dict(whole.parts["generator"].config)
+    parts: dict[str, tuple[GeneratorConfig | EditorConfig, dict[str, torch.Tensor]]] = {
+        "generator": (generator, whole.read_part("generator"))
+    }
+    for name in names:
+        editor = EditTransformer(config)
+        torch.nn.init.normal_(editor.output.weight)
+        parts[name] = (config, editor.state_dict())
+    return Bundle.save(
+        path,
+        name="several",
+        domain="noise",
+        license="MIT",
+        parts=parts,
+        attributes=whole.attributes,
+        readme="",
+        dtype="float32",
+        overwrite=True,
+    )
+
+
+def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: Path, codes: CodeArray) -> None:
+    bundle = with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])
+    with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])  # it may be replaced
+    engine = Engine.from_pretrained(bundle.path, device="cpu")
+    source, reference = codes[:1], codes[1:2]
+    for name, attribute in (("smile", "Smiling"), ("glasses", "Eyeglasses")):
+        editor = engine.networks[f"editor-{attribute}"]
+        with torch.no_grad():
+            expected = editor(torch.from_numpy(source), torch.from_numpy(reference)).numpy()
+        np.testing.assert_allclose(engine.edit_by_reference(source, reference, name), expected, atol=1e-6)
+    with pytest.raises(MissingPartError, match="no editor for Bangs: it has those for Eyeglasses, Smiling"):
+        engine.edit_by_reference(source, reference, "bangs")
+
+
+def test_editor_of_an_attribute_that_the_model_does_not_name_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+    with pytest.raises(BundleError, match="'editor-Winking' is for an attribute"):
+        with_editors(tiny_bundle, tmp_path / "several", ["editor-Winking"])
+
+
+def test_attention_tells_what_is_taken_from_which_style(engine: Engine, codes: CodeArray) -> None:
+    maps = engine.attention(codes[:1], [codes[1:2], codes[2:3]], ["glasses", "smile"])
+    assert [len(row) for row in maps] == [2, 2]
+    for weights in (one for row in maps for one in row):
+        assert weights.shape == (1, 1, 2, 8, 8)  # layers, codes, heads, source styles, reference styles
+        np.testing.assert_allclose(weights.sum(axis=-1), 1, atol=1e-5)
+        assert weights.min() >= 0
+    assert not np.allclose(maps[0][0], maps[0][1])
