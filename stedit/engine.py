@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from stedit.allocator import keep_big_blocks
 from stedit.bundle import PART_CONFIGS, Bundle, find_bundle, part_kind
-from stedit.editing.attributes import related, resolve_attribute, resolve_reference_attribute
+from stedit.editing.attributes import RULED_OUT, related, resolve_attribute, resolve_reference_attribute
 from stedit.editing.covariance import Spread, spread_of
 from stedit.editing.directions import (
     Learned,
@@ -259,6 +259,9 @@ class Engine:
         else:
             if asked == "preserving":
                 free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals)) - held
+                given = [self.attributes[index] for index, sign in signs.items() if sign * strength > 0]
+                for index in self._ruled_out(given, free):
+                    goals.setdefault(index, _goal(logits[:, index], -abs(strength), self.bundle.attributes[index].sure))
                 mask = torch.tensor([name not in free for name in self.attributes], device=self.device)
             edited = edit_by_label(classifier, w, goals, keep=mask, spread=self._spread, direction=asked, styles=styles)
         return _like(edited, codes)
@@ -361,6 +364,11 @@ class Engine:
     def _spread(self) -> Spread:
         """Multiplies flattened codes by their covariance."""
         return spread_of(cast(LatentClassifier | None, self.networks.get("classifier")), self._network("generator"))
+
+    def _ruled_out(self, given: Sequence[str], free: frozenset[str]) -> list[int]:
+        """Attributes that codes cannot have beside those given, and that are free to change."""
+        names = {name for attribute in given for name in RULED_OUT.get(attribute, ())} & free
+        return [index for index, name in enumerate(self.attributes) if name in names]
 
     def _signs(self, names: Sequence[str]) -> dict[int, int]:
         """Attribute index -> 1 for with, -1 for without. Raises AttributeNameError, MissingPartError, UsageError."""

@@ -116,6 +116,21 @@ def test_several_attributes_reach_their_goals_together(engine: Engine, codes: np
     np.testing.assert_allclose(after[:, TINY_ATTRIBUTES.index("Bangs")], -3.0, atol=0.05)
 
 
+def test_who_is_given_hair_does_not_stay_bald(engine: Engine, codes: np.ndarray) -> None:
+    bald, *others = engine.bundle.attributes
+    attributes = (dataclasses.replace(bald, name="Bald"), *others)
+    engine = dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=attributes))
+    blond = TINY_ATTRIBUTES.index("Blond_Hair")
+    given, taken, kept = (
+        logits(engine, engine.edit_by_label(codes, name, keep=keep))
+        for name, keep in (("blond", ()), ("no-blond", ()), ("blond", "Bald"))
+    )
+    np.testing.assert_allclose(given[:, [0, blond]], [[-3.0, 3.0]] * len(codes), atol=0.05)
+    np.testing.assert_allclose(taken[:, blond], -3.0, atol=0.05)
+    assert taken[:, 0].min() > -2, "taking a colour away says nothing of baldness"
+    assert kept[:, 0].min() > -2, "what is to be kept is kept"
+
+
 def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, codes: np.ndarray) -> None:
     """What the attribute-preserving direction is for; Smiling shares no group with these."""
     others = [TINY_ATTRIBUTES.index(name) for name in ("Eyeglasses", "Blond_Hair", "No_Beard")]

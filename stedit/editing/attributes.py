@@ -43,6 +43,10 @@ GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"Big_Lips", "Pointy_Nose", "Big_Nose"}),
 )
 
+_HAIR = ("Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Straight_Hair", "Wavy_Hair")
+# What an attribute rules out: who is to have bangs must not stay bald.
+RULED_OUT: dict[str, tuple[str, ...]] = dict.fromkeys(_HAIR, ("Bald",))
+
 
 def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
     """The CelebA name, and +1 or -1 for with or without, of what a person typed.
