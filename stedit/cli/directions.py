@@ -268,7 +268,7 @@ def _codes(
         console.error(error, name)
     sources = [source for source in gathered.sources if labels is None or source.stem in labels]
     if not sources:
-        raise InputError("there is nothing to learn from: no input has a label" if labels else "no input is a picture")
+        raise InputError("there is nothing to learn from: no input is a picture or code that has a label")
     if left := len(gathered.sources) - len(sources):
         console.note(f"{left} left out because they have no label")
     codes: list[Codes] = []

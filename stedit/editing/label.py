@@ -106,8 +106,8 @@ def edit_along(
     """Bring the logit of each attribute to a given value by moving codes along a direction of its own.
 
     Of the places within REACH standard deviations where the logit meets the goal, the nearest is taken, whichever way
-    the direction points. Where it meets the goal nowhere, the code moves to where it comes nearest. With attributes to
-    keep, the direction is taken without what their gradients at the source share with it (Shen et al. 2020).
+    the direction points. Where it meets the goal nowhere, the code moves to where it comes nearest. What attributes to
+    keep have drifted by then is undone along their gradients, less what these share with those of the wanted.
 
     Args:
         classifier: gives the logits.
@@ -122,11 +122,12 @@ def edit_along(
         (B, N, D) edited codes.
     """
     source, touched = w, touched_numbers(w, styles)
-    kept = logits_and_gradients(classifier, w)[1][:, keep] * touched  # (B, J, N*D)
-    for _ in range(ROUNDS if len(goals) > 1 else 1):
+    once = len(goals) == 1 and not keep.any()
+    for _ in range(1 if once else ROUNDS):
         for index, goal in goals.items():
-            along = _without(directions[index].flatten().expand(len(w), -1), kept)
+            along = directions[index].flatten()
             w = w + (_reach(classifier, w, along, index, goal)[:, None] * along).view_as(w)
+        w = _restored(classifier, w, source, keep, list(goals), touched)
     return torch.where(touched.view(w.shape[1:]) > 0, w, source)
 
 
@@ -138,12 +139,11 @@ def move_along(
     keep: Tensor,
     styles: Sequence[int] | None = None,
 ) -> Tensor:
-    """Add `along` (N, D) to codes (B, N, D), less what it shares with the gradients of the attributes to keep (K,)."""
-    touched = touched_numbers(w, styles)
-    change = along.flatten().expand(len(w), -1)
+    """Add `along` (N, D) to codes (B, N, D), and undo what the attributes to keep (K,) drift by that."""
+    moved = w + along
     if classifier is not None:
-        change = _without(change, logits_and_gradients(classifier, w)[1][:, keep] * touched)
-    return torch.where(touched.view(w.shape[1:]) > 0, w + change.view_as(w), w)
+        moved = _restored(classifier, moved, w, keep, [], touched_numbers(w, styles))
+    return torch.where(touched_numbers(w, styles).view(w.shape[1:]) > 0, moved, w)
 
 
 def one_deviation(direction: Tensor, spread: Spread) -> Tensor:
@@ -282,15 +282,24 @@ def _preserving_step(
     return change
 
 
-def _without(direction: Tensor, gradients: Tensor) -> Tensor:
-    """Directions (B, N*D) less what they share with the span of gradients (B, J, N*D)."""
-    basis = torch.linalg.qr(gradients.mT).Q  # (B, N*D, J)
-    rest: Tensor = direction - (basis @ (basis.mT @ direction[:, :, None]))[:, :, 0]
-    return rest
+def _restored(
+    classifier: LatentClassifier, w: Tensor, source: Tensor, keep: Tensor, wanted: list[int], touched: Tensor
+) -> Tensor:
+    """Codes `w` with the kept logits of `source`, by the smallest change that leaves the wanted ones where they are."""
+    if not keep.any():
+        return w
+    start = classifier(source)[:, keep]
+    for _ in range(CORRECTIONS):
+        logits, gradients = logits_and_gradients(classifier, w)
+        gradients = gradients * touched
+        drift, still = logits[:, keep] - start, torch.zeros_like(logits[:, wanted])
+        change = _combined_step(gradients[:, wanted], gradients[:, wanted], gradients[:, keep], still, drift)
+        w = w + change.view_as(w)
+    return w
 
 
 def _reach(classifier: LatentClassifier, w: Tensor, along: Tensor, attribute: int, goal: Tensor) -> Tensor:
-    """How many times `along` (B, N*D) takes the logit from where it is at `w` to the goal (B,): (B,)."""
+    """How many times `along` (N*D,) takes the logit from where it is at `w` to the goal (B,): (B,)."""
 
     def miss(amounts: Tensor) -> Tensor:
         moved = w + (amounts[:, None] * along).view_as(w)

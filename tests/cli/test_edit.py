@@ -214,3 +214,99 @@ def test_arrays_are_not_shared_between_pictures(cli: Cli, photos: Path) -> None:
     cli("edit", "-a", "smile", photos, "-o", "out")
     a, b = (read_image(f"out/{name}.smile.png") for name in "ab")
     assert not np.array_equal(a, b)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "output"),
+    [
+        (["-a", "smile", "--direction", "first-order"], "face.smile-along-first-order.png"),
+        (["-a", "smile", "--direction", "preserving"], "face.smile.png"),
+        (["-a", "smile", "--keep", "bangs", "--keep", "no-glasses"], "face.smile-keep-bangs+glasses.png"),
+        (["-a", "smile", "--layers", "0-3,6"], "face.smile-layers-0-3+6.png"),
+        (["--direction", "sefa:3", "-s", "2"], "face.along-sefa-3@2.png"),
+        (["-a", "smile", "--direction", "linear:a.b.npy"], "face.smile-along-a.png"),
+        (["--direction", "linear:a.b.npy", "--sheet"], "face.along-a.sheet.png"),
+    ],
+)
+def test_names_tell_the_way_and_are_known_again(cli: Cli, face: Path, arguments: list[str], output: str) -> None:
+    np.save("a.b.npy", np.random.default_rng(0).standard_normal((1, 16)))
+    assert cli("edit", *arguments, face).stdout == f"{output}\n"
+    assert cli("edit", "-a", "bangs", ".", "-n").stdout == "face.png -> face.bangs.png\n"
+
+
+def test_options_of_label_edits_are_the_engines(cli: Cli, face: Path, engine: Engine) -> None:
+    way = ("--direction", "second-order", "--keep", "bangs", "--layers", "2-5")
+    cli("label-edit", "-a", "no-smile", *way, face, "-f", "latent", "-o", "edit.latent.safetensors")
+    w = engine.invert(read_image(face))
+    expected = engine.edit_by_label(w, "no-smile", direction="second-order", keep="bangs", layers=[2, 3, 4, 5])
+    np.testing.assert_allclose(LatentCode.load("edit.latent.safetensors").w, expected[0], atol=1e-5)
+
+
+def test_linear_direction_needs_no_attribute(cli: Cli, face: Path, engine: Engine) -> None:
+    record = json.loads(cli("edit", "--direction", "sefa:0", "-s", "-2,0,2", face, "--json").stdout)
+    assert (record["output"], record["strength"], record["after"]) == ("face.along-sefa-0@-2to2.png", [-2, 0, 2], {})
+    strip = columns(read_image("face.along-sefa-0@-2to2.png"))
+    expected = engine.edit_by_label(engine.invert(read_image(face)), (), direction="sefa:0", strength=2)
+    assert difference(strip[2], engine.synthesise(expected)[0]) <= 1
+    assert difference(strip[0], strip[2]) > 3
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ([], "name an attribute with --attr, or a linear --direction"),
+        (["-a", "smile", "--direction", "third"], "unknown direction 'third'"),
+        (["-a", "smile", "--keep", "smile"], "both to be edited and to be kept"),
+        (["-a", "smile", "--keep", "smil"], "unknown attribute 'smil'"),
+        (["-a", "smile", "--layers", "0-8"], "this model has layers 0-7"),
+        (["-a", "smile", "-a", "bangs", "--direction", "sefa:0"], "cannot serve 2 attributes"),
+        (["-a", "smile", "--ref-weights", "1"], "name one with --ref"),
+        (["--ref", "jane.doe.png"], "nothing is named to take from the reference"),
+        (["-a", "no-glasses", "--ref", "jane.doe.png"], "contradicts a reference"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--keep", "smile"], "are for edits by label"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "1,2"], "no list of 1 numbers above 0"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "x"], "no list of 1 numbers above 0"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--attention", "a.txt"], "end its name in .png"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--attention", "face.png"], "would replace another file"),
+    ],
+)
+@pytest.mark.usefixtures("jane")
+def test_what_contradicts_itself_is_refused(cli: Cli, face: Path, arguments: list[str], words: str) -> None:
+    before = sorted(Path().iterdir())
+    result = cli("edit", *arguments, face)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert words in result.stderr
+    assert sorted(Path().iterdir()) == before
+
+
+def test_bad_file_of_directions_is_a_sentence(cli: Cli, face: Path) -> None:
+    result = cli("edit", "-a", "smile", "--direction", "linear:nowhere.pt", face)
+    assert (result.exit_code, result.stderr) == (1, "error: nowhere.pt does not exist: give a file of directions\n")
+
+
+def test_several_references_are_weighed_and_shown(cli: Cli, face: Path, jane: Path, engine: Engine) -> None:
+    cli("invert", face, "-o", "joe.latent.safetensors")
+    refs = ("--ref", jane, "--ref", "joe.latent.safetensors", "--ref-weights", "3,1")
+    assert cli("edit", "-a", "glasses", *refs, face).stdout == "face.glasses-from-jane_doe+joe-weights-75-25.png\n"
+    w, other = (engine.invert(read_image(path)) for path in (face, jane))
+    edited = engine.edit_by_reference(w, [other, w], "glasses", weights=[3, 1])
+    found = read_image("face.glasses-from-jane_doe+joe-weights-75-25.png")
+    assert difference(found, engine.synthesise(edited)[0]) <= 1
+    cli("edit", "-a", "glasses", *refs, "--sheet", face, "-o", "sheet.png")
+    assert len(columns(read_image("sheet.png"))) == 5
+    assert cli("edit", "-a", "bangs", ".", "-n").stdout.startswith("face.png -> ")
+
+
+def test_attention_is_drawn(cli: Cli, face: Path, jane: Path) -> None:
+    edit = ("edit", "-a", "glasses", "-a", "smile", "--ref", jane, face, "--attention", "attention.png")
+    assert cli(*edit).stdout == "face.glasses+smile-from-jane_doe.png\n"
+    one = read_image("attention.png")
+    assert one.shape[0] > 2 * 8 * 20  # a matrix of eight styles for each attribute
+    again = cli(*edit, "--sheet")
+    assert again.exit_code == 2
+    assert "attention.png exists" in again.stderr
+    cli(*edit, "--overwrite")
+    assert np.array_equal(read_image("attention.png"), one)
+    several = cli(*edit, jane, "--overwrite")
+    assert several.exit_code == 2
+    assert "one input, not of 2" in several.stderr

@@ -21,8 +21,19 @@ from stedit.errors import AttributeNameError, BundleError, ImageError, UsageErro
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
 
-COMMANDS = ("edit", "label-edit", "reference-edit", "invert", "reconstruct", "attributes", "sheet", "weights")
-LEAVES = (*COMMANDS[:-1], "weights list", "weights info", "weights verify")
+COMMANDS = (
+    "edit",
+    "label-edit",
+    "reference-edit",
+    "invert",
+    "reconstruct",
+    "attributes",
+    "sheet",
+    "mix",
+    "directions",
+    "weights",
+)
+LEAVES = (*COMMANDS[:-2], "directions list", "directions learn", "weights list", "weights info", "weights verify")
 HEAVY = {"torch", "numpy", "PIL", "safetensors"}
 
 

@@ -51,3 +51,22 @@ def test_conditional_editor_wants_an_attribute() -> None:
     assert (first - second).abs().max() > 1e-3
     with pytest.raises(ValueError, match="index of the wanted attribute"):
         editor(source, reference)
+
+
+@pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
+def test_attention_is_what_the_network_reads_its_reference_with(config: EditorConfig) -> None:
+    editor = EditTransformer(config).requires_grad_(False)
+    source, reference = torch.randn(2, 3, 6, 16)
+    attribute = torch.tensor([2, 0, 1]) if config.attributes else None
+    weights = editor.attention(source, reference, attribute)
+    assert weights.shape == (config.layers, 3, config.heads, 6, 6)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(weights.shape[:-1]))
+    # the same as seen from outside: what the first layer's cross-attention gives is these shares of its values
+    seen = []
+    first = editor.layers[0].multihead_attn  # type: ignore[union-attr]
+    first.register_forward_hook(lambda _module, inputs, output: seen.append((*inputs, output)))
+    editor(source, reference, attribute)
+    ((_, memory, output),) = seen
+    values = torch.nn.functional.linear(memory, first.in_proj_weight[32:], first.in_proj_bias[32:])
+    mixed = weights[0] @ values.view(3, 6, config.heads, -1).transpose(1, 2)
+    torch.testing.assert_close(first.out_proj(mixed.transpose(1, 2).flatten(2)), output, atol=1e-5, rtol=1e-4)
