@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stedit.allocator import keep_big_blocks
-from stedit.bundle import PART_CONFIGS, Bundle, find_bundle
+from stedit.bundle import PART_CONFIGS, Bundle, PartConfig, find_bundle
 from stedit.editing.attributes import related, resolve_attribute
 from stedit.editing.label import edit_by_label
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
+from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator, Noise, SynthesisBlock
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -39,6 +41,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "encoder": StyleTransformer,
     "classifier": LatentClassifier,
     "editor": EditTransformer,
+    "identity": IdentityNetwork,
 }
 
 
@@ -71,6 +74,11 @@ class Engine:
             DeviceError: the device or precision is not available here.
         """
         bundle = Bundle.load(find_bundle(name_or_path))
+        if "generator" not in bundle.parts:
+            raise MissingPartError(
+                f"the model {bundle.name!r} has no generator, only {', '.join(bundle.parts)}: join it to one with "
+                "`stedit weights assemble`"
+            )
         chosen = _choose_device(device)
         if precision == "float16" and chosen.type == "cpu":
             raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
@@ -107,7 +115,7 @@ class Engine:
     @overload
     def invert(self, images: Tensor) -> Tensor: ...
     def invert(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Pictures -> W+ codes in one pass of the style transformer.
+        """Pictures -> W+ codes in one pass of the encoder.
 
         Args:
             images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size.
@@ -149,6 +157,25 @@ class Engine:
         """Codes (B, N, D) -> the probability of each attribute, (B, K). Raises MissingPartError."""
         probabilities = self._logits(self._codes(codes)).sigmoid()
         return _like(probabilities, codes)
+
+    @overload
+    def identity(self, images: Pixels) -> CodeArray: ...
+    @overload
+    def identity(self, images: Tensor) -> Tensor: ...
+    def identity(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Faces, cropped as FFHQ's -> ArcFace embeddings (B, 512) of unit length; who is alike has a high product.
+
+        Args:
+            images: uint8 (B, H, W, 3) or (H, W, 3); or a tensor (B, 3, H, W) in [-1, 1]; best of 256 px or more.
+
+        Returns:
+            Embeddings, float32. Raises MissingPartError if the model has no identity network.
+        """
+        network = cast(IdentityNetwork, self._network("identity"))
+        given = images if isinstance(images, Tensor) else _to_tensor(images if images.ndim == 4 else images[None])
+        with torch.no_grad(), self._autocast():
+            embeddings = network.embed(network.crop(given.to(self.device))).float()
+        return embeddings.cpu().numpy() if isinstance(images, np.ndarray) else embeddings.to(images.device)
 
     def edit_by_label(self, codes: Codes, attributes: str | Sequence[str], *, strength: float = 1.0) -> Codes:
         """Give codes one or more attributes, or take them away.
@@ -245,10 +272,17 @@ class Engine:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "float32")
 
 
+def build_network(name: str, config: PartConfig) -> nn.Module:
+    """The network of a part, untrained."""
+    if isinstance(config, EncoderConfig) and config.kind != "style-transformer":
+        return PspEncoder(config)
+    return _NETWORKS[name](config)
+
+
 def _load_network(bundle: Bundle, name: str) -> nn.Module:
     config = PART_CONFIGS[name].from_dict(bundle.parts[name].config)
     with torch.device("meta"):
-        network = _NETWORKS[name](config)
+        network = build_network(name, config)
     tensors = bundle.read_part(name)
     try:
         network.load_state_dict(tensors, strict=True, assign=True)

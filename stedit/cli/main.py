@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, edit, invert, sheet, weights
+from stedit.cli import attributes, convert, edit, invert, sheet, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -121,7 +121,9 @@ models = typer.Typer(cls=_Group, no_args_is_help=True)
 models.command("list", cls=_Command)(weights.list_models)
 models.command("info", cls=_Command)(weights.info)
 models.command("verify", cls=_Command)(weights.verify)
-app.add_typer(models, name="weights", help="See which models there are, and check them.")
+models.command("convert", cls=_Command)(convert.convert)
+models.command("assemble", cls=_Command)(convert.assemble)
+app.add_typer(models, name="weights", help="See which models there are, check them, and make more of them.")
 
 
 def main() -> None:
