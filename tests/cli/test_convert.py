@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
+import re
+import shlex
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,15 +20,18 @@ from torch import Tensor
 from typer.testing import Result
 
 from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
-from stedit.checkpoints import lcnet
+from stedit.checkpoints import FORMATS, lcnet, psp
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
 from stedit.engine import Engine
+from stedit.imaging.files import fit_picture, read_image
+from stedit.latents import LatentCode
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 
 Cli = Callable[..., Result]
@@ -138,6 +145,32 @@ def test_a_model_of_several_files(
     assert cli("edit", "--attr", "smile", face, "--model", "my-face").exit_code == 0
     assert cli("edit", "--attr", "smile", "--ref", face, face, "--model", "my-face", "-o", "r.png").exit_code == 0
     assert cli("weights", "verify", "my-face").exit_code == 0
+    who = Engine.from_pretrained("my-face", device="cpu").identity(read_image(face))
+    assert who.shape == (1, 512)
+    assert np.linalg.norm(who) == pytest.approx(1, abs=1e-5)
+
+
+@pytest.mark.parametrize("kind", ["psp", "e4e"])
+def test_other_encoders_invert_as_the_style_transformer_does(
+    cli: Cli, generator: dict[str, Tensor], face: Path, kind: str
+) -> None:
+    config = replace(ENCODER, kind=kind)
+    state = PspEncoder(config).state_dict()
+    tensors = {f"encoder.{psp.encoder_name(ours)}": x for ours, x in state.items() if psp.encoder_name(ours)}
+    tensors |= {f"decoder.{key}": value for key, value in generator.items()}
+    encoder_type = {ours: theirs for theirs, ours in psp.KINDS.items()}[kind]
+    opts = argparse.Namespace(encoder_type=encoder_type, dataset_type="ffhq_encode")
+    torch.save({"state_dict": tensors, "opts": opts, "latent_avg": torch.randn(4, STYLE_DIM)}, "other.pt")
+    result = cli("weights", "convert", "other.pt", "-o", "other")
+    assert result.exit_code == 0, result.stderr
+    assert Bundle.load("other").parts["encoder"].config["kind"] == kind
+    assert cli("invert", face, "--model", "other").exit_code == 0
+    codes = LatentCode.load("face.latent.safetensors").w
+    network = PspEncoder(config)
+    network.load_state_dict(Bundle.load("other").read_part("encoder"))
+    picture = torch.from_numpy(fit_picture(read_image(face), (256, 256))).permute(2, 0, 1)[None] / 127.5 - 1
+    with torch.no_grad():
+        torch.testing.assert_close(torch.from_numpy(codes)[None], network.eval()(picture), rtol=1e-4, atol=1e-4)
 
 
 def test_the_same_files_give_the_same_bytes(cli: Cli, inversion: Path, classifier: Path) -> None:
@@ -153,7 +186,9 @@ def test_what_a_part_answers_is_recorded(cli: Cli, stylegan: Path) -> None:
     network: Any = Engine.from_pretrained("m", device="cpu").networks["generator"]
     with torch.no_grad():
         image = network(network.mapping(w))
-    assert record["probe"]["generator"][:2] == pytest.approx([float(image.mean()), float(image.std(correction=0))], abs=2e-3)
+    assert record["probe"]["generator"][:2] == pytest.approx(
+        [float(image.mean()), float(image.std(correction=0))], abs=2e-3
+    )
     assert record["probe"] == Bundle.load("m").training["probe"]
 
 
@@ -307,6 +342,20 @@ def test_a_damaged_or_linked_part_is_refused(cli: Cli, boxes: dict[str, Path], t
     file.write_bytes(data)
     assert "is damaged (its checksum differs)" in refused(cli("weights", "assemble", boxes["encoder"], "-o", "m"))
     assert not Path("m").exists()
+
+
+# The page
+
+
+def test_commands_of_the_page_are_understood(cli: Cli) -> None:
+    """None of its files are here, and that is all that is wrong with them."""
+    page = (Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
+    commands = re.findall(r"^\$ stedit (.*\w\.(?:pt|pth|pkl) .*)$", page, flags=re.MULTILINE)
+    assert len(commands) == 14
+    for command in commands:
+        assert refused(cli(*shlex.split(command))).endswith(" does not exist: check the spelling"), command
+    for known in FORMATS:
+        assert known.license.count("non-commercial") == 1
 
 
 # Refusals
