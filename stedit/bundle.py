@@ -2,13 +2,16 @@
 
     synthface-128/
       config.json               format version, name, licence, attributes, and of each part: file, sha256, sizes
-      generator.safetensors     always there; it alone decides what a code means, see `Bundle.fingerprint`
+      generator.safetensors     it alone decides what a code means, see `Bundle.fingerprint`
       encoder.safetensors       pictures -> codes                       may be absent
       classifier.safetensors    codes -> attributes                     may be absent
       editor.safetensors        source and reference codes -> codes     may be absent
       judge.safetensors         pictures -> attributes                  may be absent
       editor-Smiling.safetensors    the same for one attribute alone    as many as there are
+      identity.safetensors      faces -> embeddings of who it is        may be absent
       README.md
+
+A bundle without a generator is a box of parts: it computes nothing until `stedit weights assemble` adds one.
 
 Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
 no file name may lead out of the folder. Torch is imported only to read or write tensors.
@@ -29,7 +32,14 @@ from safetensors import SafetensorError, safe_open
 
 from stedit.atomic import write_folder
 from stedit.errors import BundleError, MissingPartError, OutputError, cause
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
+from stedit.models.config import (
+    BackboneConfig,
+    ClassifierConfig,
+    EditorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    JudgeConfig,
+)
 
 if TYPE_CHECKING:
     import torch
@@ -42,13 +52,14 @@ MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_SURE = 100.0  # logit
 
-PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig
+PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | BackboneConfig
 PART_CONFIGS: dict[str, type[PartConfig]] = {
     "generator": GeneratorConfig,
     "encoder": EncoderConfig,
     "classifier": ClassifierConfig,
     "editor": EditorConfig,
     "judge": JudgeConfig,
+    "identity": BackboneConfig,
 }
 EDITOR_OF = "editor-"  # and an attribute: a part that is an edit transformer for that attribute alone
 Alignment = Literal["ffhq", "none"]
@@ -57,6 +68,7 @@ Precision = Literal["float32", "float16", "bfloat16"]
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
+_FINGERPRINT = re.compile(r"[0-9a-f]{16}")
 _STORED_TYPES = {"F32", "F16", "BF16", "I64"}  # I64: the step counters of batch normalisation
 
 _KINDS: dict[type, str] = {
@@ -84,7 +96,7 @@ class Part:
     """A network of a bundle: its file and its sizes."""
 
     name: str
-    """"generator", "encoder", "classifier", "editor", "judge", or "editor-" and an attribute."""
+    """"generator", "encoder", "classifier", "editor", "judge", "identity", or "editor-" and an attribute."""
     file: str
     sha256: str
     config: dict[str, Any]
@@ -112,6 +124,8 @@ class Bundle:
     """How pictures must be cropped before the encoder."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Provenance: data, steps, code version; free-form JSON."""
+    made_for: str = ""
+    """Of a bundle without a generator: the fingerprint of the one that its parts were trained for, "" if unknown."""
 
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
@@ -135,8 +149,12 @@ class Bundle:
 
     @property
     def fingerprint(self) -> str:
-        """16 hex digits that differ between any two generators: a code fits every model of the same fingerprint."""
-        return hashlib.sha256(self.parts["generator"].sha256.encode()).hexdigest()[:16]
+        """16 hex digits that differ between any two generators: a code fits every model of the same fingerprint.
+
+        Without a generator, `made_for`.
+        """
+        generator = self.parts.get("generator")
+        return hashlib.sha256(generator.sha256.encode()).hexdigest()[:16] if generator else self.made_for
 
     def verify(self) -> None:
         """Compare every file with its checksum. Raises BundleError naming the first that differs."""
@@ -156,6 +174,10 @@ class Bundle:
         tensors: dict[str, torch.Tensor] = load(self._read_checked(self.parts[name]))
         return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
 
+    def read_bytes(self, name: str) -> bytes:
+        """The file of a part as it is, after comparing its checksum. Raises BundleError if it is damaged."""
+        return self._read_checked(self.parts[name])
+
     def _read_checked(self, part: Part) -> bytes:
         file = self.path / part.file
         try:
@@ -173,29 +195,30 @@ class Bundle:
         name: str,
         domain: str,
         license: str,  # noqa: A002 - the field's name in the format and on the Hub
-        parts: Mapping[str, tuple[PartConfig, Mapping[str, torch.Tensor]]],
+        parts: Mapping[str, tuple[PartConfig, Mapping[str, torch.Tensor] | bytes]],
         readme: str,
         attributes: Sequence[AttributeSpec] = (),
         description: str = "",
         alignment: Alignment = "none",
         training: Mapping[str, Any] | None = None,
         dtype: Precision = "float16",
+        made_for: str = "",
         overwrite: bool = False,
     ) -> Bundle:
         """Write networks, given as `{part: (config, state_dict)}`, to the folder `path`, whole or not at all.
 
-        The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32. `overwrite`
-        replaces a folder that holds a bundle and nothing else. Raises OutputError if the folder cannot be written,
-        and BundleError if `load` would refuse the result or a tensor is not finite.
+        The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32; a part given as
+        the bytes of its file is kept as it is. `overwrite` replaces a folder that holds a bundle and nothing else.
+        `made_for` is the fingerprint of the generator that the parts are for, where they come without one. Raises
+        OutputError if the folder cannot be written, and BundleError if `load` would refuse the result or a tensor is
+        not finite.
         """
-        from safetensors.torch import save as encode
-
         path = Path(path)
         entries = {}
         with write_folder(path) as folder:
             _require_replaceable(path, overwrite=overwrite)
             for part, (config, tensors) in parts.items():
-                data: bytes = encode(_stored(part, tensors, dtype))
+                data = tensors if isinstance(tensors, bytes) else encode_part(part, tensors, dtype)
                 (folder / f"{part}.safetensors").write_bytes(data)
                 sha256 = hashlib.sha256(data).hexdigest()
                 entries[part] = {"file": f"{part}.safetensors", "sha256": sha256, "config": config.to_dict()}
@@ -210,6 +233,8 @@ class Bundle:
                 "attributes": [asdict(attribute) for attribute in attributes],
                 "parts": entries,
             }
+            if made_for and "generator" not in parts:
+                values["made_for"] = made_for
             (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
             (folder / CARD_NAME).write_text(readme, encoding="utf-8")
             try:
@@ -222,6 +247,14 @@ class Bundle:
 def part_kind(name: str) -> str:
     """What kind of network a part is: "editor" for "editor-Smiling", else its name."""
     return "editor" if name.startswith(EDITOR_OF) else name
+
+
+def encode_part(part: str, tensors: Mapping[str, torch.Tensor], dtype: Precision) -> bytes:
+    """The bytes of a part's file. Raises BundleError if a tensor is not finite."""
+    from safetensors.torch import save as encode
+
+    data: bytes = encode(_stored(part, tensors, dtype))
+    return data
 
 
 def embedded_bundles() -> dict[str, Path]:
@@ -309,6 +342,7 @@ def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bu
         training=_get(values, "training", dict),
         attributes=tuple(_parse_attribute(item) for item in _get(values, "attributes", list)),
         parts={name: _parse_part(path, name, part, with_files) for name, part in _get(values, "parts", dict).items()},
+        made_for=_matching(values, "made_for", _FINGERPRINT) if "made_for" in values else "",
     )
     _require_agreement(bundle)
     return bundle
@@ -364,17 +398,18 @@ def _count_parameters(file: Path) -> int:
 
 
 def _require_agreement(bundle: Bundle) -> None:
-    if "generator" not in bundle.parts:
-        raise ValueError("it has no generator")
+    if not bundle.parts:
+        raise ValueError("it has no parts")
     configs = {name: PART_CONFIGS[part_kind(name)].from_dict(part.config) for name, part in bundle.parts.items()}
     shapes = {
         name: (config.style_count, config.style_dim)
         for name, config in configs.items()
-        if not isinstance(config, JudgeConfig)  # it looks at pictures
+        if isinstance(config, GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig)  # others see pictures
     }
+    first = "generator" if "generator" in shapes else next(iter(shapes), "")
     for name, (count, dim) in shapes.items():
-        if (count, dim) != shapes["generator"]:
-            raise ValueError(f"the {name} is for codes of {count} x {dim}, the generator for {shapes['generator']}")
+        if (count, dim) != shapes[first]:
+            raise ValueError(f"the {name} is for codes of {count} x {dim}, the {first} for {shapes[first]}")
     names = [attribute.name.casefold() for attribute in bundle.attributes]
     if len(set(names)) < len(names):
         raise ValueError("two of its attributes have the same name")

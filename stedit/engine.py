@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from stedit.allocator import keep_big_blocks
-from stedit.bundle import PART_CONFIGS, Bundle, find_bundle, part_kind
+from stedit.bundle import PART_CONFIGS, Bundle, PartConfig, find_bundle, part_kind
 from stedit.editing.attributes import RULED_OUT, related, resolve_attribute, resolve_reference_attribute
 from stedit.editing.covariance import Spread, spread_of
 from stedit.editing.directions import (
@@ -36,10 +36,12 @@ from stedit.editing.reference import condition_for, edit_by_reference, editor_fo
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
 from stedit.models.attribute_network import Judge
+from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator, Noise, SynthesisBlock
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 
 Precision = Literal["float32", "bfloat16", "float16"]
@@ -55,6 +57,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "classifier": LatentClassifier,
     "editor": EditTransformer,
     "judge": Judge,
+    "identity": IdentityNetwork,
 }
 
 
@@ -88,6 +91,11 @@ class Engine:
             DeviceError: the device or precision is not available here.
         """
         bundle = Bundle.load(find_bundle(name_or_path))
+        if "generator" not in bundle.parts:
+            raise MissingPartError(
+                f"the model {bundle.name!r} has no generator, only {', '.join(bundle.parts)}: join it to one with "
+                "`stedit weights assemble`"
+            )
         chosen = _choose_device(device)
         if precision == "float16" and chosen.type == "cpu":
             raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
@@ -124,7 +132,7 @@ class Engine:
     @overload
     def invert(self, images: Tensor) -> Tensor: ...
     def invert(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Pictures -> W+ codes in one pass of the style transformer.
+        """Pictures -> W+ codes in one pass of the encoder.
 
         Args:
             images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size.
@@ -193,6 +201,25 @@ class Engine:
         with torch.no_grad(), self._autocast():
             seen: Tensor = self._network("judge").embed(self._judged(images)).float()
         return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
+
+    @overload
+    def identity(self, images: Pixels) -> CodeArray: ...
+    @overload
+    def identity(self, images: Tensor) -> Tensor: ...
+    def identity(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Faces, cropped as FFHQ's -> ArcFace embeddings (B, 512) of unit length; who is alike has a high product.
+
+        Args:
+            images: uint8 (B, H, W, 3) or (H, W, 3); or a tensor (B, 3, H, W) in [-1, 1]; best of 256 px or more.
+
+        Returns:
+            Embeddings, float32. Raises MissingPartError if the model has no identity network.
+        """
+        network = cast(IdentityNetwork, self._network("identity"))
+        given = images if isinstance(images, Tensor) else _to_tensor(images if images.ndim == 4 else images[None])
+        with torch.no_grad(), self._autocast():
+            embeddings = network.embed(network.crop(given.to(self.device))).float()
+        return embeddings.cpu().numpy() if isinstance(images, np.ndarray) else embeddings.to(images.device)
 
     def edit_by_label(
         self,
@@ -456,10 +483,17 @@ class Engine:
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "float32")
 
 
+def build_network(name: str, config: PartConfig) -> nn.Module:
+    """The network of a part, untrained."""
+    if isinstance(config, EncoderConfig) and config.kind != "style-transformer":
+        return PspEncoder(config)
+    return _NETWORKS[part_kind(name)](config)
+
+
 def _load_network(bundle: Bundle, name: str) -> nn.Module:
     config = PART_CONFIGS[part_kind(name)].from_dict(bundle.parts[name].config)
     with torch.device("meta"):
-        network = _NETWORKS[part_kind(name)](config)
+        network = build_network(name, config)
     tensors = bundle.read_part(name)
     try:
         network.load_state_dict(tensors, strict=True, assign=True)

@@ -228,7 +228,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
         ({"name": "../evil"}, "'name' in config.json is '../evil', which is not allowed"),
         ({"alignment": "dlib"}, "'alignment' is 'dlib', none of ffhq, none"),
         ({"license": "MIT\x1b[2J"}, "'license' in config.json holds control characters"),
-        ({"parts": {}}, "it has no generator"),
+        ({"parts": {}}, "it has no parts"),
         ({"attributes": [AttributeSpec("Bangs"), AttributeSpec("bangs")]}, "two of its attributes have the same name"),
     ],
 )
@@ -496,10 +496,26 @@ def test_a_checksum_that_is_none(copy: Path, sha256: object) -> None:
     assert damage(copy, parts=part_of(copy, "generator", sha256=sha256)).startswith("'sha256' in config.json is ")
 
 
-def test_a_model_without_a_generator(copy: Path) -> None:
-    parts = part_of(copy, "generator")
+def test_a_box_of_parts_has_no_generator(copy: Path) -> None:
+    values = json.loads((copy / CONFIG_NAME).read_text())
+    del values["parts"]["generator"]
+    (copy / CONFIG_NAME).write_text(json.dumps(values))
+    assert Bundle.load(copy).fingerprint == ""
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "made_for": "0123456789abcdef"}))
+    assert Bundle.load(copy).fingerprint == "0123456789abcdef"
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "made_for": "../../etc"}))
+    assert "'made_for' in config.json is '../../etc'" in refusal(copy)
+
+
+def test_a_model_without_parts(copy: Path) -> None:
+    assert damage(copy, parts={}) == "it has no parts"
+
+
+def test_parts_of_a_box_must_agree(copy: Path) -> None:
+    parts = part_of(copy, "encoder")
     del parts["generator"]
-    assert damage(copy, parts=parts) == "it has no generator"
+    parts["classifier"]["config"] |= {"style_count": 10}
+    assert damage(copy, parts=parts) == "the classifier is for codes of 10 x 16, the encoder for (8, 16)"
 
 
 def test_a_file_that_is_not_a_file(copy: Path) -> None:

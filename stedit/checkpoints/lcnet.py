@@ -10,6 +10,18 @@ from stedit.models.latent_classifier import LatentClassifier
 
 STYLE_DIM = 512  # the flattened code's length does not tell
 
+# What the logits stand for, in CelebA's order, by which the classifier was trained (Liu et al. 2015).
+# fmt: off
+CELEBA = (
+    "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
+    "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses",
+    "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes",
+    "No_Beard", "Oval_Face", "Pale_Skin", "Pointy_Nose", "Receding_Hairline", "Rosy_Cheeks", "Sideburns", "Smiling",
+    "Straight_Hair", "Wavy_Hair", "Wearing_Earrings", "Wearing_Hat", "Wearing_Lipstick", "Wearing_Necklace",
+    "Wearing_Necktie", "Young",
+)
+# fmt: on
+
 # ours -> theirs, one small tensor for each attribute, which ours stacks
 STACKED = {
     "embedding_weight": "indep_fcs.{}.weight",

@@ -14,7 +14,7 @@ from stedit.models.edit_transformer import EditTransformer
 
 def build(checkpoint: Checkpoint) -> dict[str, Part]:
     """Editor and generator; the released layer uses plain attention and gives the edited code itself."""
-    generator = rosinality.generator(subtree(checkpoint.tensors, "decoder."), checkpoint.latent_avg)
+    generator = rosinality.generator(checkpoint, "decoder.")
     tensors = subtree(checkpoint.tensors, "encoder.transformerlayer.")
     config = EditorConfig(
         style_count=generator[0].style_count,
@@ -25,5 +25,7 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
         doubly_normalised=False,
         residual=False,
     )
+    if "classifier.fcs.0.weight" in checkpoint.tensors:
+        checkpoint.notes.append("its classifier was left out: the published training never restored it")
     state = adopt(lambda: EditTransformer(config), lambda name: name.removeprefix("layers.0."), tensors)
     return {"editor": (config, state), "generator": generator}

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from itertools import count as count_up
 
+import numpy as np
+import torch
 from torch import Tensor
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, count, size, subtree
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, count, finite, size, subtree
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator, MappingNetwork
 
@@ -23,20 +25,44 @@ TO_RGB = {**CONVOLUTION, "bias": "bias"}
 
 def build(checkpoint: Checkpoint) -> dict[str, Part]:
     """A published or training checkpoint -> its generator."""
-    return {"generator": generator(checkpoint.tensors, checkpoint.latent_avg)}
+    return {"generator": generator(checkpoint)}
 
 
-def generator(tensors: Tensors, latent_avg: Tensor | None) -> tuple[GeneratorConfig, dict[str, Tensor]]:
-    """Generator with bare names; without `latent_avg` its mean w is estimated, as checkpoints of training need."""
+def generator(checkpoint: Checkpoint, prefix: str = "") -> tuple[GeneratorConfig, dict[str, Tensor]]:
+    """Generator whose names start with `prefix`.
+
+    Without `latent_avg`, as in checkpoints of training, its mean w is estimated; noise maps that old files lack are
+    drawn, the same ones every time. Both are noted.
+    """
+    tensors = subtree(checkpoint.tensors, prefix)
     config = generator_config(tensors)
-    state = adopt(lambda: Generator(config), generator_names(config).get, tensors)
-    if latent_avg is None:
+    names = generator_names(config)
+    drawn = {theirs: noise_map(theirs) for theirs in names.values() if _is_noise(theirs) and theirs not in tensors}
+    if drawn:
+        checkpoint.notes.append(f"{len(drawn)} noise maps are not in the file, so they were drawn by a fixed seed")
+    state = adopt(lambda: Generator(config), names.get, {**tensors, **drawn})
+    mean = checkpoint.latent_avg
+    if mean is None:
         state["mapping.mean"] = mapping_network(config, state).estimate_mean()
-    elif latent_avg.shape[-1] == config.style_dim:
-        state["mapping.mean"] = latent_avg.float().reshape(-1, config.style_dim).mean(dim=0)  # one row, or equal ones
+        checkpoint.notes.append("the mean of w is not in the file, so it was estimated from 10000 codes")
+    elif mean.shape[-1:] == (config.style_dim,):
+        rows = finite("latent_avg", mean).reshape(-1, config.style_dim)
+        state["mapping.mean"] = rows.mean(dim=0)  # one row, or equal ones
     else:
-        raise ValueError(f"latent_avg has the shape {tuple(latent_avg.shape)} for styles of size {config.style_dim}")
+        raise ValueError(f"latent_avg has the shape {tuple(mean.shape)} for styles of size {config.style_dim}")
     return config, state
+
+
+def noise_map(name: str) -> Tensor:
+    """The fixed map that stands in for `noises.noise_K`: layers 2n-1 and 2n work at 4 * 2^n px."""
+    index = int(name.rpartition("_")[2])
+    size = 4 * 2 ** ((index + 1) // 2)
+    # NumPy's stream, because torch draws other numbers on other processors
+    return torch.from_numpy(np.random.default_rng([0, index]).standard_normal((1, 1, size, size), dtype=np.float32))
+
+
+def _is_noise(name: str) -> bool:
+    return name.startswith("noises.")
 
 
 def generator_config(tensors: Tensors) -> GeneratorConfig:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,8 +22,12 @@ class Checkpoint:
     """A foreign checkpoint without its wrapping."""
 
     tensors: Tensors
-    latent_avg: Tensor | None
+    latent_avg: Tensor | None = None
     """The generator's mean w, (D,), (1, D) or (N, D), where the file holds it."""
+    opts: Mapping[str, Any] = field(default_factory=dict)
+    """The options that it was trained with, where the file holds them."""
+    notes: list[str] = field(default_factory=list)
+    """What the conversion had to make up or leave out, for people."""
 
 
 def canonicalise(checkpoint: Mapping[str, Any]) -> Checkpoint:
@@ -31,11 +35,11 @@ def canonicalise(checkpoint: Mapping[str, Any]) -> Checkpoint:
     inner = next((checkpoint[key] for key in WRAPPERS if key in checkpoint), checkpoint)
     tensors = {
         ".".join(part for part in key.split(".") if part != "module"): value
-        for key, value in inner.items()
-        if isinstance(value, Tensor)
+        for key, value in (inner.items() if isinstance(inner, Mapping) else ())
+        if isinstance(key, str) and isinstance(value, Tensor)
     }
-    mean = checkpoint.get("latent_avg")
-    return Checkpoint(tensors, mean if isinstance(mean, Tensor) else None)
+    mean, opts = checkpoint.get("latent_avg"), checkpoint.get("opts")
+    return Checkpoint(tensors, mean if isinstance(mean, Tensor) else None, opts if isinstance(opts, dict) else {})
 
 
 def subtree(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
@@ -78,18 +82,27 @@ def adopt(build: Callable[[], nn.Module], rename: Callable[[str], str | None], t
         Float32 tensors (counters stay integers) in the network's shapes, which differ from theirs by unit axes at most.
 
     Raises:
-        ValueError: a tensor is missing, or its shape does not fit.
+        ValueError: a tensor is missing, its shape does not fit, or it holds NaN.
     """
     with torch.device("meta"):
-        shapes = {name: tensor.shape for name, tensor in build().state_dict().items()}
-    names = {ours: rename(ours) for ours in shapes}
-    return {ours: _fit(tensors, theirs, shapes[ours]) for ours, theirs in names.items() if theirs is not None}
+        wanted = build().state_dict()
+    names = {ours: rename(ours) for ours in wanted}
+    return {ours: _fit(tensors, theirs, wanted[ours]) for ours, theirs in names.items() if theirs is not None}
 
 
-def _fit(tensors: Tensors, key: str, shape: torch.Size) -> Tensor:
-    if key.endswith("num_batches_tracked") and key not in tensors:
-        return torch.zeros(shape, dtype=torch.int64)  # absent before PyTorch 0.4.1; unused in evaluation
-    tensor = take(tensors, key)
+def finite(key: str, tensor: Tensor) -> Tensor:
+    """The tensor, in float32. Raises ValueError if it holds anything but numbers."""
+    if not tensor.is_floating_point():
+        raise ValueError(f"the tensor {key} holds whole numbers in place of weights")
+    if not torch.isfinite(tensor).all():
+        raise ValueError(f"the tensor {key} holds numbers that are not finite, so its training went wrong")
+    return tensor.float()
+
+
+def _fit(tensors: Tensors, key: str, wanted: Tensor) -> Tensor:
+    if key.endswith("num_batches_tracked"):
+        return torch.zeros(wanted.shape, dtype=torch.int64)  # unused in evaluation, and absent before PyTorch 0.4.1
+    tensor, shape = take(tensors, key), wanted.shape
     if [n for n in tensor.shape if n != 1] != [n for n in shape if n != 1]:
         raise ValueError(f"the tensor {key} has the shape {tuple(tensor.shape)} in place of {tuple(shape)}")
-    return (tensor.float() if tensor.is_floating_point() else tensor).reshape(shape)
+    return finite(key, tensor).reshape(shape)

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from stedit.checkpoints import rosinality
 from stedit.checkpoints.arcface import backbone_config
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, size, subtree
-from stedit.models.config import EncoderConfig
-from stedit.models.generator import MappingNetwork
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, finite, size, subtree
+from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.style_transformer import StyleTransformer
 
 HEADS = 4  # of the published layers; shapes do not tell
 
-# Height and width that the encoder was trained on, by the generator's resolution: the only one of 512 px draws cars.
+# Height and width that the encoder was trained on, by the generator's resolution: of cars at 512 px, as published.
 INPUT_SIZES = {512: (192, 256)}
 DEFAULT_INPUT_SIZE = (256, 256)
 
@@ -38,29 +39,39 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
     The generator's mapping network was trained on together with the encoder, to map the encoder's z tokens: images of
     random z are not those of the original generator.
     """
-    config, state = rosinality.generator(subtree(checkpoint.tensors, "decoder."), checkpoint.latent_avg)
-    mapping = rosinality.mapping_network(config, state)
-    encoder_part = encoder(subtree(checkpoint.tensors, "encoder."), mapping, checkpoint.latent_avg, config.resolution)
-    return {"generator": (config, state), "encoder": encoder_part}
+    config, state = rosinality.generator(checkpoint, "decoder.")
+    return {"generator": (config, state), "encoder": encoder(checkpoint, config, state)}
 
 
-def encoder(tensors: Tensors, mapping: MappingNetwork, latent_avg: Tensor | None, resolution: int) -> Part:
-    """The encoder for a generator of this resolution; its queries are its z tokens as `mapping` maps them."""
-    height, width = INPUT_SIZES.get(resolution, DEFAULT_INPUT_SIZE)
+def encoder(checkpoint: Checkpoint, generator: GeneratorConfig, state: Tensors) -> Part:
+    """The encoder for a generator; its queries are its z tokens as that generator's mapping network maps them."""
+    tensors = subtree(checkpoint.tensors, "encoder.")
+    height, width = input_size(checkpoint.opts, generator.resolution)
+    tokens = size(tensors, "z", 1)
+    if tokens < generator.style_count:
+        raise ValueError(f"its encoder gives {tokens} styles, and its generator takes {generator.style_count}")
     config = EncoderConfig(
         **asdict(backbone_config(tensors)),
         input_height=height,
         input_width=width,
-        # the tokens, not the generator's styles: files with fewer styles may have 18, which read each other's values
-        style_count=size(tensors, "z", 1),
+        style_count=generator.style_count,
         style_dim=size(tensors, "z", 2),
         heads=HEADS,
         feedforward=size(tensors, "transformerlayer_fine.linear1.weight", 0),
+        extra_queries=tokens - generator.style_count,
     )
-    state = adopt(lambda: StyleTransformer(config), encoder_name, tensors)
-    state["queries"] = mapping(tensors["z"][0].float())
-    state["mean"] = mean_of_styles(latent_avg, config)
-    return config, state
+    own = adopt(lambda: StyleTransformer(config), encoder_name, tensors)
+    own["queries"] = rosinality.mapping_network(generator, state)(finite("z", tensors["z"])[0])
+    own["mean"] = mean_of_styles(checkpoint.latent_avg, config)
+    return config, own
+
+
+def input_size(opts: Mapping[str, Any], resolution: int) -> tuple[int, int]:
+    """(height, width) of the pictures that an encoder was trained on."""
+    data = opts.get("dataset_type")
+    if isinstance(data, str):
+        return INPUT_SIZES[512] if "cars" in data else DEFAULT_INPUT_SIZE
+    return INPUT_SIZES.get(resolution, DEFAULT_INPUT_SIZE)
 
 
 def encoder_name(ours: str) -> str | None:
@@ -76,6 +87,8 @@ def mean_of_styles(latent_avg: Tensor | None, config: EncoderConfig) -> Tensor:
     shape = (config.style_count, config.style_dim)
     if latent_avg is None:
         return torch.zeros(shape)
-    if latent_avg.shape not in {shape, (1, *shape[1:]), shape[1:]}:
+    queries = (config.style_count + config.extra_queries, config.style_dim)
+    if latent_avg.shape not in {shape, queries, (1, *shape[1:]), shape[1:]}:
         raise ValueError(f"latent_avg has the shape {tuple(latent_avg.shape)}, which cannot be added to codes {shape}")
-    return latent_avg.float().expand(shape).clone()
+    mean = finite("latent_avg", latent_avg)
+    return (mean[: config.style_count] if mean.ndim == 2 else mean).expand(shape).clone()

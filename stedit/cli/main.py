@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, directions, edit, evaluate, invert, mix, sheet, weights
+from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -131,7 +131,9 @@ models.command("verify", cls=_Command)(weights.verify)
 models.command("pull", cls=_Command)(weights.pull)
 models.command("push", cls=_Command)(weights.push)
 models.command("remove", cls=_Command)(weights.remove)
-app.add_typer(models, name="weights", help="See, check, fetch and share models.")
+models.command("convert", cls=_Command)(convert.convert)
+models.command("assemble", cls=_Command)(convert.assemble)
+app.add_typer(models, name="weights", help="See, check, fetch, share and convert models.")
 
 
 def main() -> None:

@@ -13,6 +13,7 @@ from typing import Any, Self
 MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
+ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 
 
 def stylegan2_channels(resolution: int, multiplier: int = 2) -> tuple[int, ...]:
@@ -110,21 +111,30 @@ class BackboneConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class EncoderConfig(BackboneConfig):
-    """The style transformer: IR-SE backbone, feature pyramid, three transformer stages over N queries."""
+    """An encoder: IR-SE backbone, feature pyramid, and what reads N styles from it.
 
+    The "style-transformer" reads them by three transformer stages over N queries; "psp" (Richardson et al. 2021) and
+    "e4e" (Tov et al. 2021) by a small convolutional network for each style, whose answers e4e adds to the first one.
+    """
+
+    kind: str = "style-transformer"
     input_height: int = 256
     input_width: int = 256
     fold: int = 1  # squares of n x n pixels become one pixel of 3 n^2 channels: detail at 1/n of the cost; published: 1
     style_count: int = 18
     style_dim: int = 512
-    heads: int = 4
+    heads: int = 4  # from here on, of the style transformer alone
     feedforward: int = 1024
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
     summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
+    extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
 
     def __post_init__(self) -> None:
         super().__post_init__()
         _check_int("fold", self.fold, 1, 8)
+        if self.kind not in ENCODER_KINDS:
+            raise ValueError(f"kind is {self.kind!r}, none of {', '.join(ENCODER_KINDS)}")
+        _check_int("extra_queries", self.extra_queries, 0, 64)
         for name in ("input_height", "input_width"):
             size, unit = getattr(self, name), 16 * self.fold
             _check_int(name, size, unit, MAX_RESOLUTION)

@@ -32,7 +32,7 @@ class StyleTransformer(nn.Module):
         self.backbone = Backbone(config, channels=3 * config.fold**2)
         self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
         self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
-        self.queries = nn.Parameter(torch.randn(config.style_count, width))
+        self.queries = nn.Parameter(torch.randn(config.style_count + config.extra_queries, width))
         self.coarse, self.medium, self.fine = (
             TransformerLayer(width, config.heads, config.feedforward) for _ in range(3)
         )
@@ -47,15 +47,15 @@ class StyleTransformer(nn.Module):
                 nn.Conv2d(width, SUMMARY_WIDTH, 1),
                 nn.Flatten(),
                 nn.Linear(SUMMARY_WIDTH * positions, config.summary_rank),
-                nn.Linear(config.summary_rank, config.style_count * width),
-                nn.Unflatten(1, (config.style_count, width)),
+                nn.Linear(config.summary_rank, len(self.queries) * width),
+                nn.Unflatten(1, (len(self.queries), width)),
             )
 
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the folded input: coarse, medium, fine."""
         _, c1, c2, c3 = self.backbone(F.pixel_unshuffle(x, self.config.fold))
-        p2 = _upsample_like(c3, c2) + self.lateral_medium(c2)
-        p1 = _upsample_like(p2, c1) + self.lateral_fine(c1)
+        p2 = upsample_like(c3, c2) + self.lateral_medium(c2)
+        p1 = upsample_like(p2, c1) + self.lateral_fine(c1)
         return c3, p2, p1
 
     def forward(self, x: Tensor) -> Tensor:
@@ -68,8 +68,9 @@ class StyleTransformer(nn.Module):
             if self.config.position_embedding:
                 features = features + self.rows[level] + self.columns[level]
             query = stage(query, features.flatten(2).transpose(1, 2))  # memory (B, H*W, D)
-        return query + self.mean
+        return query[:, : self.config.style_count] + self.mean
 
 
-def _upsample_like(x: Tensor, target: Tensor) -> Tensor:
+def upsample_like(x: Tensor, target: Tensor) -> Tensor:
+    """Enlarge features (B, C, H, W) to the size of `target`, as pSp's feature pyramid does."""
     return F.interpolate(x, size=target.shape[-2:], mode="bilinear", align_corners=True)

@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from stedit.checkpoints import FORMATS, convert, recognise
+from stedit.bundle import PartConfig
+from stedit.checkpoints import FORMATS, convert, convert_and_tell
+from stedit.checkpoints import psp as psp_format
+from stedit.checkpoints.nvidia import generator_names as nvidia_names
 from stedit.checkpoints.rosinality import generator_names
-from stedit.checkpoints.state_dicts import canonicalise, subtree
-from stedit.checkpoints.style_transformer import encoder, encoder_name
+from stedit.checkpoints.style_transformer import encoder_name
+from stedit.engine import build_network
 from stedit.errors import InputError
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator, MappingNetwork
+from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 
 GENERATOR = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8))
 BACKBONE = {"stem_width": 4, "widths": (4, 8, 12, 16), "blocks": (1, 2, 1, 1), "reduction": 2}
-ENCODER = EncoderConfig(**BACKBONE, style_count=7, style_dim=16, heads=4, feedforward=24)
+ENCODER = EncoderConfig(**BACKBONE, style_count=6, style_dim=16, heads=4, feedforward=24, extra_queries=1)
+PSP = EncoderConfig(**BACKBONE, kind="psp", style_count=6, style_dim=16)
 EDITOR = EditorConfig(style_count=6, style_dim=16, heads=4, feedforward=24, doubly_normalised=False, residual=False)
 CLASSIFIER = ClassifierConfig(style_count=2, style_dim=512, attributes=3, hidden=(8, 6), embedding=4)
 
@@ -65,6 +71,29 @@ def lcnet() -> dict[str, Any]:
     return {"state_dict": tensors}
 
 
+def psp() -> dict[str, Any]:
+    state = PspEncoder(PSP).state_dict()
+    names = {ours: psp_format.encoder_name(ours) for ours in state}
+    encoder = {f"encoder.{theirs}": state[ours] for ours, theirs in names.items() if theirs}
+    opts = {"encoder_type": "GradualStyleEncoder", "start_from_latent_avg": True}
+    return {"state_dict": {**encoder, **rosinality("decoder.")}, "opts": opts, "latent_avg": torch.randn(6, 16)}
+
+
+def nvidia() -> dict[str, Any]:
+    """As the unpickler gives it: a tree of states."""
+    state = Generator(GENERATOR).state_dict()
+    tree: dict[str, Any] = {"_init_kwargs": {"synthesis_kwargs": {"conv_clamp": 256}}}
+    for ours, theirs in nvidia_names(GENERATOR).items():
+        node = tree
+        *path, name = theirs.split(".")
+        for step in path:
+            child = node.setdefault("_modules", {}).setdefault(step, {"class_name": "Layer", "state": {}})
+            node = child["state"]
+        tensor = state[ours][0] if theirs.endswith("const") and state[ours].ndim == 4 else state[ours]
+        node.setdefault("_parameters", {})[name] = tensor
+    return {"G": None, "G_ema": {"class_name": "Generator", "state": tree}, "augment_pipe": None}
+
+
 def arcface() -> dict[str, Any]:
     return IdentityNetwork(BackboneConfig(**BACKBONE)).state_dict()
 
@@ -72,16 +101,11 @@ def arcface() -> dict[str, Any]:
 CHECKPOINTS = {
     "a Style Transformer inversion checkpoint": (inversion, {"generator": GENERATOR, "encoder": ENCODER}),
     "a Style Transformer reference-edit checkpoint": (reference_edit, {"editor": EDITOR, "generator": GENERATOR}),
+    "a pSp or e4e checkpoint": (psp, {"generator": GENERATOR, "encoder": PSP}),
     "an LCNet latent classifier": (lcnet, {"classifier": CLASSIFIER}),
     "a rosinality StyleGAN2 checkpoint": (lambda: {"g_ema": rosinality(), "g": {}}, {"generator": GENERATOR}),
+    "an NVIDIA StyleGAN pickle": (nvidia, {"generator": GENERATOR}),
     "an ArcFace IR-SE network": (arcface, {"identity": BackboneConfig(**BACKBONE)}),
-}
-NETWORKS = {
-    "generator": Generator,
-    "encoder": StyleTransformer,
-    "classifier": LatentClassifier,
-    "editor": EditTransformer,
-    "identity": IdentityNetwork,
 }
 
 
@@ -93,17 +117,21 @@ def test_every_format_is_tested() -> None:
 def test_recognised_sized_and_complete(name: str) -> None:
     make, configs = CHECKPOINTS[name]
     checkpoint = make()
-    assert recognise(canonicalise(checkpoint)).name == name
+    assert convert_and_tell(checkpoint).format.name == name
     parts = convert(checkpoint)
     assert {part: config for part, (config, _) in parts.items()} == configs
     for part, (config, state) in parts.items():
-        NETWORKS[part](config).load_state_dict(state)  # strict: nothing missing, nothing left over
+        assert isinstance(config, PartConfig)
+        build_network(part, config).load_state_dict(state)  # strict: nothing missing, nothing left over
 
 
 def damaged(name: str, suffix: str, replacement: Tensor | None) -> dict[str, Any]:
     """A checkpoint one of whose tensors, the first whose name ends so, is replaced or gone."""
     checkpoint = CHECKPOINTS[name][0]()
     tensors = next((checkpoint[key] for key in ("g_ema", "state_dict") if key in checkpoint), checkpoint)
+    if "G_ema" in checkpoint:
+        modules = checkpoint["G_ema"]["state"]["_modules"]["synthesis"]["state"]["_modules"]
+        tensors = modules["b8"]["state"]["_modules"]["conv0"]["state"]["_parameters"]
     key = next(key for key in tensors if key.endswith(suffix))
     del tensors[key]
     if replacement is not None:
@@ -112,7 +140,11 @@ def damaged(name: str, suffix: str, replacement: Tensor | None) -> dict[str, Any
 
 
 TENSORS = dict(
-    zip(CHECKPOINTS, ("latlayer1.bias", "linear2.bias", "fcs.1.bias", "style.2.bias", "4.bias"), strict=True)
+    zip(
+        CHECKPOINTS,
+        ("latlayer1.bias", "linear2.bias", "styles.4.linear.bias", "fcs.1.bias", "style.2.bias", "bias", "4.bias"),
+        strict=True,
+    )
 )
 
 
@@ -155,12 +187,34 @@ def test_queries_are_the_tokens_under_the_checkpoints_own_mapping() -> None:
     torch.testing.assert_close(parts["encoder"][1]["queries"], wanted)
 
 
-@pytest.mark.parametrize("shape", [(16,), (1, 16), (7, 16)])
+def test_styles_that_the_generator_does_not_read_are_computed_and_left_out() -> None:
+    """Published encoders have 18 tokens whatever the generator: the others attend to those that nobody reads."""
+    config, state = convert(inversion())["encoder"]
+    assert isinstance(config, EncoderConfig)
+    short = StyleTransformer(config)
+    short.load_state_dict(state)
+    full = StyleTransformer(replace(config, style_count=7, extra_queries=0))
+    full.load_state_dict({**state, "mean": torch.cat([state["mean"], state["mean"][:1]])})
+    image = torch.randn(1, 3, 256, 256)
+    with torch.no_grad():
+        codes = short.eval()(image)
+        assert codes.shape == (1, 6, 16)
+        torch.testing.assert_close(codes, full.eval()(image)[:, :6])
+
+
+def test_fewer_styles_than_the_generator_takes() -> None:
+    checkpoint = inversion()
+    checkpoint["state_dict"]["encoder.module.z"] = torch.randn(1, 5, 16)
+    with pytest.raises(InputError, match="its encoder gives 5 styles, and its generator takes 6"):
+        convert(checkpoint)
+
+
+@pytest.mark.parametrize("shape", [(16,), (1, 16), (6, 16), (7, 16)])
 def test_mean_in_every_shape(shape: tuple[int, ...]) -> None:
     checkpoint = inversion()
     mean = torch.randn(16)
     parts = convert({**checkpoint, "latent_avg": mean.expand(shape)})
-    assert torch.equal(parts["encoder"][1]["mean"], mean.expand(7, 16))
+    assert torch.equal(parts["encoder"][1]["mean"], mean.expand(6, 16))
     torch.testing.assert_close(parts["generator"][1]["mapping.mean"], mean)
 
 
@@ -168,14 +222,14 @@ def test_absent_mean() -> None:
     """Training that started from zero has none; the generator's own is then estimated, the same on every run."""
     checkpoint = inversion()
     parts = convert({**checkpoint, "latent_avg": None})
-    assert torch.equal(parts["encoder"][1]["mean"], torch.zeros(7, 16))
+    assert torch.equal(parts["encoder"][1]["mean"], torch.zeros(6, 16))
     mean = parts["generator"][1]["mapping.mean"]
     assert mean.abs().max() > 0
     del checkpoint["latent_avg"]
     assert torch.equal(convert(checkpoint)["generator"][1]["mapping.mean"], mean)
 
 
-@pytest.mark.parametrize("shape", [(6, 16), (15,), (2, 7, 16)])
+@pytest.mark.parametrize("shape", [(5, 16), (15,), (2, 7, 16)])
 def test_mean_that_cannot_be_added(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="latent_avg has the shape"):
         convert({**inversion(), "latent_avg": torch.zeros(shape)})
@@ -188,11 +242,148 @@ def test_files_without_counters() -> None:
     IdentityNetwork(config).load_state_dict(state)
 
 
-def test_cars_have_wide_pictures() -> None:
-    tensors = subtree(canonicalise(inversion()).tensors, "encoder.")
-    sizes = {}
-    for resolution in (1024, 512):
-        config, _ = encoder(tensors, MappingNetwork(16, 3).requires_grad_(False), None, resolution)
-        assert isinstance(config, EncoderConfig)
-        sizes[resolution] = (config.input_height, config.input_width)
-    assert sizes == {1024: (256, 256), 512: (192, 256)}
+@pytest.mark.parametrize(
+    ("data", "size"), [("cars_encode", (192, 256)), ("ffhq_encode", (256, 256)), (None, (256, 256))]
+)
+def test_cars_have_wide_pictures(data: str | None, size: tuple[int, int]) -> None:
+    config, _ = convert({**inversion(), "opts": {"dataset_type": data}})["encoder"]
+    assert isinstance(config, EncoderConfig)
+    assert (config.input_height, config.input_width) == size
+
+
+# pSp and e4e
+
+
+def codes_of(checkpoint: dict[str, Any], image: Tensor) -> Tensor:
+    config, state = convert(checkpoint)["encoder"]
+    assert isinstance(config, EncoderConfig)
+    network = PspEncoder(config)
+    network.load_state_dict(state)
+    with torch.no_grad():
+        return network.eval()(image)
+
+
+def test_e4e_adds_to_its_first_style_what_psp_takes_for_a_style() -> None:
+    checkpoint, image = psp(), torch.randn(1, 3, 256, 256)
+    mean = checkpoint["latent_avg"]
+    styles = codes_of(checkpoint, image) - mean
+    checkpoint["opts"] = {"encoder_type": "Encoder4Editing"}
+    sums = codes_of(checkpoint, image) - mean
+    assert torch.equal(sums[:, 0], styles[:, 0])
+    torch.testing.assert_close(sums[:, 1:], styles[:, :1] + styles[:, 1:])
+
+
+def test_training_from_zero_adds_no_mean() -> None:
+    checkpoint = psp()
+    checkpoint["opts"]["start_from_latent_avg"] = False
+    assert not convert(checkpoint)["encoder"][1]["mean"].any()
+
+
+@pytest.mark.parametrize(
+    ("opts", "sentence"),
+    [
+        ({}, "its opts, which tell pSp from e4e"),
+        ({"encoder_type": "BackboneEncoderUsingLastLayerIntoW"}, "its encoder is 'BackboneEncoderUsingLastLayerIntoW'"),
+    ],
+)
+def test_encoders_that_are_neither_are_named(opts: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(InputError, match=sentence):
+        convert({**psp(), "opts": opts})
+
+
+def test_an_encoder_of_sketches_is_refused() -> None:
+    checkpoint = psp()
+    checkpoint["state_dict"]["encoder.input_layer.0.weight"] = torch.randn(4, 1, 3, 3)
+    with pytest.raises(InputError, match="its encoder takes pictures of 1 channels"):
+        convert(checkpoint)
+
+
+def test_another_depth_of_heads_is_refused() -> None:
+    checkpoint = psp()
+    checkpoint["state_dict"]["encoder.styles.0.convs.8.weight"] = torch.randn(16, 16, 3, 3)
+    with pytest.raises(InputError, match="reads style 0 by 5 convolutions"):
+        convert(checkpoint)
+
+
+# Generators
+
+
+def test_missing_noise_is_drawn_by_a_fixed_seed_and_noted() -> None:
+    checkpoint = {"g_ema": rosinality(), "latent_avg": torch.zeros(16)}
+    for index in range(5):
+        del checkpoint["g_ema"][f"noises.noise_{index}"]
+    first, second = convert_and_tell(checkpoint), convert_and_tell(checkpoint)
+    assert first.checkpoint.notes == ["5 noise maps are not in the file, so they were drawn by a fixed seed"]
+    maps = {key: value for key, value in first.parts["generator"][1].items() if key.endswith(".noise")}
+    assert len(maps) == 5
+    for key, value in maps.items():
+        assert 0.5 < value.std() < 1.5
+        assert torch.equal(value, second.parts["generator"][1][key])
+
+
+def test_a_clamp_of_nvidias_is_noted() -> None:
+    assert "clamped" in convert_and_tell(nvidia()).checkpoint.notes[0]
+
+
+def nvidia_with(**tensors: Tensor) -> dict[str, Any]:
+    """A network whose state also has these tensors; "/" stands for a dot."""
+    checkpoint = nvidia()
+    checkpoint["G_ema"]["state"]["_buffers"] = {name.replace("/", "."): value for name, value in tensors.items()}
+    return checkpoint
+
+
+@pytest.mark.parametrize(
+    ("tensors", "variant"),
+    [
+        ({"synthesis/input/freqs": 1, "synthesis/L1_36_512/weight": 3}, "it is stylegan3-t,"),
+        ({"synthesis/input/freqs": 1, "synthesis/L1_36_512/weight": 1}, "it is stylegan3-r,"),
+        ({"mapping/embed/weight": 1}, "it is class-conditional"),
+        ({"synthesis/b8/skip/weight": 1}, "its architecture is 'resnet'"),
+    ],
+)
+def test_variants_of_nvidias_are_refused_by_name(tensors: dict[str, int], variant: str) -> None:
+    with pytest.raises(InputError, match=variant):
+        convert(nvidia_with(**{name: torch.zeros(1, 1, side, side) for name, side in tensors.items()}))
+
+
+def test_orig_architecture_is_refused_by_name() -> None:
+    checkpoint = nvidia()
+    del checkpoint["G_ema"]["state"]["_modules"]["synthesis"]["state"]["_modules"]["b4"]["state"]["_modules"]["torgb"]
+    with pytest.raises(InputError, match="its architecture is 'orig'"):
+        convert(checkpoint)
+
+
+def test_a_tree_without_end_is_refused() -> None:
+    checkpoint = nvidia()
+    state = checkpoint["G_ema"]["state"]
+    state["_modules"]["again"] = checkpoint["G_ema"]
+    with pytest.raises(InputError, match="nested without end"):
+        convert(checkpoint)
+
+
+# Numbers
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+@pytest.mark.parametrize("name", CHECKPOINTS)
+def test_weights_that_are_not_finite_are_refused(name: str, value: float) -> None:
+    checkpoint = CHECKPOINTS[name][0]()
+    tensors = next((checkpoint[key] for key in ("g_ema", "state_dict") if key in checkpoint), checkpoint)
+    if "G_ema" in checkpoint:
+        tensors = checkpoint["G_ema"]["state"]["_modules"]["mapping"]["state"]["_modules"]["fc0"]["state"][
+            "_parameters"
+        ]
+    key = next(key for key in tensors if key.endswith(TENSORS[name]) and key != "w_avg")
+    tensors[key] = tensors[key] + value
+    with pytest.raises(InputError, match="holds numbers that are not finite"):
+        convert(checkpoint)
+
+
+def test_whole_numbers_are_no_weights() -> None:
+    with pytest.raises(InputError, match=r"style\.2\.bias holds whole numbers"):
+        convert(damaged("a rosinality StyleGAN2 checkpoint", "style.2.bias", torch.zeros(16, dtype=torch.int64)))
+
+
+def test_half_precision_becomes_single() -> None:
+    checkpoint = {"g_ema": {key: value.half() for key, value in rosinality().items()}}
+    assert {value.dtype for value in convert(checkpoint)["generator"][1].values()} == {torch.float32}

@@ -331,7 +331,7 @@ def test_golden(path: Path) -> None:
     golden = Golden(path)
     runs = [run for start, run in RUNS.items() if golden.doc["model"].startswith(start)]
     if not runs:
-        pytest.skip(f"no network here for {golden.doc['model']}")
+        pytest.skip(f"proved from files in tests/checkpoints, if at all: {golden.doc['model']}")
     expected = {name for name in golden.arrays if not name.startswith("tol_")}
     for name, actual in runs[0](golden):
         if name in expected:
