@@ -430,7 +430,10 @@ def test_a_newer_format(copy: Path) -> None:
         ({"alignment": []}, "'alignment' in config.json is not text"),
         ({"parts": []}, "'parts' in config.json is not an object"),
         ({"parts": {"generator": "file"}}, "the part generator is no object"),
-        ({"parts": {"virus": {}}}, "'virus' is none of the parts generator, encoder, classifier, editor, judge"),
+        (
+            {"parts": {"virus": {}}},
+            "'virus' is none of the parts generator, encoder, classifier, editor, judge, identity",
+        ),
         ({"attributes": {}}, "'attributes' in config.json is not a list"),
         ({"attributes": ["Smiling"]}, "'attributes' holds something other than objects"),
         ({"attributes": [{}]}, "'name' is missing in config.json"),
