@@ -186,7 +186,18 @@ def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[Entry
     one, all_ = (comparable(run(engine, entries, replace(settings, batch_size=size))) for size in (1, 50))
     for key in ("success", "added_pictures", "removed_pictures", "side_effects"):
         assert [row[key] for row in one["edits"]] == [row[key] for row in all_["edits"]]
-    assert one["reconstructions"][0] == pytest.approx(all_["reconstructions"][0], rel=0.01)
+    for key in ("l2", "psnr", "identity", "judge_agreement", "judge_frechet"):
+        assert one["reconstructions"][0][key] == pytest.approx(all_["reconstructions"][0][key], rel=0.01)
+
+
+def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Entry]) -> None:
+    shown, again, _ = by_hand(engine, entries)
+    results = run(
+        engine, entries, Settings(batch_size=3), lpips=lambda a, b: np.abs(a / 255 - b / 255).max(axis=(1, 2, 3))
+    )
+    expected = np.abs(shown / 255 - again / 255).max(axis=(1, 2, 3)).mean()
+    assert results.reconstructions[0].lpips == pytest.approx(expected, abs=0.01)
+    assert run(engine, entries, Settings()).reconstructions[0].lpips is None
 
 
 def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Entry]) -> None:
