@@ -202,6 +202,8 @@ def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Entr
 
 def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Entry]) -> None:
     pairs = [Pair("0", "Smiling", entries[0], entries[1]), Pair("1", "Smiling", entries[2], entries[3])]
+    twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).pairs[0]
+    assert twice.pictures == 4
     results = run(engine, [], Settings(batch_size=2), pairs=[*pairs, Pair("0", "Eyeglasses", entries[4], entries[5])])
     assert [(row.attribute, row.pictures) for row in results.pairs] == [("Smiling", 4), ("Eyeglasses", 2)]
     shown, again, codes = by_hand(engine, entries[:4])
