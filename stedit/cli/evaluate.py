@@ -141,6 +141,7 @@ def _measure(
         from stedit.metrics.frechet import Inception
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
+        console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
         inception = Inception(fid, engine.device) if fid else None
         if not distortion.has_structural_similarity():
             console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")

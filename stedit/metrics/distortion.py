@@ -49,9 +49,10 @@ def ssim(pictures: Pixels, others: Pixels) -> Numbers:
 
 
 def scales_of(height: int, width: int) -> int:
-    """How many scales `ms_ssim` compares pictures of this size at: 5, as published, from 161 px on; 4 at 128 px."""
+    """How many scales `ms_ssim` compares pictures of this size at: 5, as published, from 176 px on; 4 at 128 px."""
     scales = 1
-    while scales < len(_SCALE_WEIGHTS) and (_WINDOW - 1) * scales**2 < min(height, width):
+    # a window must fit into the smallest picture; torchmetrics asks for scales^2 windows besides
+    while scales < len(_SCALE_WEIGHTS) and _WINDOW * max(2**scales, scales**2) <= min(height, width):
         scales += 1
     return scales
 
@@ -61,6 +62,8 @@ def ms_ssim(pictures: Pixels, others: Pixels) -> Numbers:
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
     weights = _SCALE_WEIGHTS[: scales_of(*pictures.shape[1:3])]
+    if len(weights) == 1:  # torchmetrics takes no picture smaller than a window
+        return ssim(pictures, others)
     values = multiscale_structural_similarity_index_measure(
         _to_tensor(pictures),
         _to_tensor(others),

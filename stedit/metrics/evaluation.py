@@ -113,8 +113,11 @@ class _Batch:
 
     entries: Sequence[Entry]
     first: int  # the number of the first, counted over all that could be read
-    originals: Sequence[Pixels]
     shown: Pixels  # (B, R, R, 3)
+    encoded: Pixels | None  # (B, h, w, 3) as the encoder takes them, if there is one
+
+
+_Fitted = tuple[Entry, Pixels, Pixels | None]  # a picture as `_Batch` holds it: shown, encoded
 
 
 @dataclass(frozen=True)
@@ -150,10 +153,10 @@ class _Evaluation:
         """Read pictures a batch at a time; those that cannot be read are left out, and told."""
         first = 0
         for some in _chunks(entries, self.settings.batch_size):
-            pictures: dict[Entry, Pixels] = {}
+            pictures: list[_Fitted] = []
             for entry in some:
                 try:
-                    pictures[entry] = self.archives.read(entry)
+                    pictures.append(self._read(entry))
                 except ImageError as error:
                     if tell:
                         self._fail(entry.name, error)
@@ -166,22 +169,23 @@ class _Evaluation:
         for attribute in dict.fromkeys(pair.attribute for pair in pairs):
             mine = [pair for pair in pairs if pair.attribute == attribute]
             for some in _chunks(mine, max(self.settings.batch_size // 2, 1)):
-                without: dict[Entry, Pixels] = {}
-                with_it: dict[Entry, Pixels] = {}
+                without: list[_Fitted] = []
+                with_it: list[_Fitted] = []
                 for pair in some:
                     try:
-                        picture, other = self.archives.read(pair.without), self.archives.read(pair.with_it)
+                        picture, other = self._read(pair.without), self._read(pair.with_it)
                     except ImageError as error:
                         self._fail(f"the pair {pair.identity} of {attribute}", error)
                         continue
-                    without[pair.without], with_it[pair.with_it] = picture, other
+                    without.append(picture)
+                    with_it.append(other)
                 if without:
-                    yield self._batch(without | with_it, 0), attribute
+                    yield self._batch(without + with_it, 0), attribute
 
     def invert(self, batch: _Batch, method: str) -> CodeArray:
         """Codes (B, N, D) of pictures."""
-        if method == "encoder":  # from the originals, as `stedit invert` does
-            return self.engine.invert(np.stack([fit_picture(one, self.engine.input_size) for one in batch.originals]))
+        if method == "encoder":  # of the size that `stedit invert` makes of the originals
+            return self.engine.invert(batch.shown if batch.encoded is None else batch.encoded)
         return cast(CodeArray, cast(Any, self.engine).invert(batch.shown, method=method))
 
     def look(self, pictures: Pixels) -> _Look:
@@ -235,9 +239,16 @@ class _Evaluation:
         self.out.peak_memory = _peak_memory(self.engine.device)
         return self.out
 
-    def _batch(self, pictures: Mapping[Entry, Pixels], first: int) -> _Batch:
-        shown = np.stack([fit_picture(picture, self.engine.output_size) for picture in pictures.values()])
-        return _Batch(list(pictures), first, list(pictures.values()), shown)
+    def _read(self, entry: Entry) -> _Fitted:
+        """Read a picture, and keep of it only the sizes that are needed: it may be large."""
+        original = self.archives.read(entry)
+        encoded = fit_picture(original, self.engine.input_size) if "encoder" in self.engine.networks else None
+        return entry, fit_picture(original, self.engine.output_size), encoded
+
+    def _batch(self, pictures: Sequence[_Fitted], first: int) -> _Batch:
+        shown = np.stack([picture for _, picture, _ in pictures])
+        encoded = [picture for *_, picture in pictures if picture is not None]
+        return _Batch([entry for entry, *_ in pictures], first, shown, np.stack(encoded) if encoded else None)
 
     def _fail(self, name: str, error: ImageError) -> None:
         self.out.failed += 1

@@ -1,0 +1,186 @@
+"""`stedit evaluate`: what it prints and writes, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import importlib.util
+import json
+import signal
+import subprocess
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import Result
+
+from stedit.bundle import PART_CONFIGS, Bundle
+from stedit.imaging.files import Pixels, encode_image, write_image
+
+Cli = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+
+@pytest.fixture
+def archive(face_image: Pixels) -> Path:
+    """`set.zip` of six pictures, `set.jsonl.gz` with their labels."""
+    records = []
+    with zipfile.ZipFile("set.zip", "w") as file:
+        for i in range(6):
+            file.writestr(f"face_{i}.png", encode_image(np.roll(face_image, 3 * i, axis=1), "png"))
+            records.append({"id": f"face_{i}", "attributes": {"Smiling": i % 2, "Eyeglasses": 0, "Male": 1}})
+    Path("set.jsonl.gz").write_bytes(gzip.compress("\n".join(map(json.dumps, records)).encode()))
+    return Path("set.zip")
+
+
+def test_table_and_json_tell_the_same(cli: Cli, photos: Path) -> None:
+    result = cli("evaluate", photos, "-r")
+    assert (result.exit_code, result.stderr) == (0, "")
+    record = json.loads(cli("evaluate", photos, "-r", "--json").stdout)
+    (row,) = record["reconstructions"]
+    assert (row["method"], row["pictures"], record["pictures"], record["failed"]) == ("encoder", 4, 4, 0)
+    assert f"{row['psnr']:.2f}" in result.stdout
+    assert f"{100 * row['judge_agreement']:.1f} %" in result.stdout
+    assert record["run"]["model"] == "tiny-32"
+    assert (record["edits"], record["pairs"], record["report"]) == ([], [], None)
+
+
+def test_archive_labels_edits_and_references(cli: Cli, archive: Path) -> None:
+    arguments = ("-l", "set.jsonl.gz", "-a", "smile,beard", "-a", "glasses", "--reference-edits", "-s", "1,2")
+    record = json.loads(cli("evaluate", archive, *arguments, "--limit", 4, "--json").stdout)
+    assert (record["pictures"], record["labelled"]) == (4, 4)
+    assert set(record["judge"]["by_attribute"]) == {"Smiling", "Eyeglasses"}  # the model knows no Male
+    names = ["Smiling", "No_Beard", "Eyeglasses"]
+    assert [(row["by"], row["strength"], row["attribute"]) for row in record["edits"]] == [
+        (by, strength, name) for by in ("label", "reference") for strength in (1, 2) for name in names
+    ]
+    assert all(row["added_pictures"] + row["removed_pictures"] == 4 for row in record["edits"] if row["by"] == "label")
+    everything = json.loads(cli("evaluate", archive, "-a", "all", "--limit", 1, "--json").stdout)
+    assert len(everything["edits"]) == 5
+
+
+def test_true_pairs(cli: Cli, archive: Path) -> None:
+    records = [
+        {"id": f"face_{2 * i + value}", "identity": i, "attribute": "Smiling", "value": value}
+        for i in range(3)
+        for value in (0, 1)
+    ]
+    Path("pairs.jsonl").write_text("\n".join(map(json.dumps, records)))
+    record = json.loads(cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive, "--json").stdout)
+    assert [(row["attribute"], row["pictures"]) for row in record["pairs"]] == [("Smiling", 6)]
+    assert record["reconstructions"] == []
+    result = cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive)
+    assert result.exit_code == 0
+    assert "True pairs: encoder, preserving, strength 1" in result.stdout
+
+
+def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> None:
+    arguments = ("evaluate", photos, "-a", "smile", "-o", "report.html", "--note", "a Friday")
+    result = cli(*arguments, "--samples", 2)
+    assert (result.exit_code, result.stderr) == (0, "written: report.html\n")
+    page = Path("report.html").read_text()
+    assert page.startswith("<!doctype html>")
+    assert page.endswith("</html>\n")
+    assert "a Friday" in page
+    assert page.count("<img") == 2 * 3
+    Path("report.html").write_text("kept")
+    result = cli(*arguments)
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr == "skipped because report.html exists (--overwrite replaces it)\n"
+    assert Path("report.html").read_text() == "kept"
+    assert json.loads(cli(*arguments, "--overwrite", "--json").stdout)["report"] == "report.html"
+    assert Path("report.html").read_text().count("<img") == 3 * 3
+    assert sorted(path.name for path in Path().iterdir()) == ["photos", "report.html"]
+
+
+def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) -> None:
+    (photos / "junk.png").write_bytes(b"junk")
+    result = cli("evaluate", photos, "nobody.png", "--json")
+    assert result.exit_code == 1
+    record = json.loads(result.stdout)
+    assert (record["pictures"], record["failed"]) == (3, 2)
+    first, second = result.stderr.splitlines()
+    assert first.startswith("error: photos/junk.png is not a picture")
+    assert second == "error: nobody.png does not exist: check the spelling"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "reason"),
+    [
+        ([], 2, "nothing to measure: give pictures, or --pairs"),
+        (["photos", "--reference-edits"], 2, "--reference-edits needs pictures, and the attributes to take over"),
+        (["photos", "-a", "smyle"], 2, "unknown attribute 'smyle': did you mean smile"),
+        (["photos", "-a", "smile", "-s", "0,1"], 2, "--strength 0,1 holds a number that is not above 0"),
+        (["photos", "-a", "smile", "-s", "much"], 2, "--strength much is no number"),
+        (["photos", "--method", ","], 2, "--method names nothing"),
+        (["photos", "-o", "report.pdf"], 2, "-o report.pdf has an ending that this command does not write"),
+        (["photos", "-o", "nowhere/report.html"], 1, "cannot write nowhere/report.html: its folder does not exist"),
+        (["photos", "-l", "nowhere.csv"], 1, "cannot read nowhere.csv (no such file or directory)"),
+        (["nowhere.zip"], 1, "cannot read the archive nowhere.zip"),
+        (["photos", "--pairs", "nowhere.jsonl"], 1, "cannot read nowhere.jsonl"),
+    ],
+)
+def test_refusals_are_sentences(cli: Cli, photos: Path, arguments: list[str], code: int, reason: str) -> None:
+    assert photos.is_dir()
+    result = cli("evaluate", *arguments)
+    assert (result.exit_code, result.stdout) == (code, "")
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("error: ")
+    assert reason in line
+
+
+def test_fid_needs_its_network_and_its_weights(cli: Cli, photos: Path) -> None:
+    result = cli("evaluate", photos, "--fid", "nowhere.pth")
+    if importlib.util.find_spec("torch_fidelity"):
+        assert (result.exit_code, result.stdout) == (1, "")
+        assert result.stderr.startswith("error: cannot read Inception's weights nowhere.pth")
+    else:
+        assert (result.exit_code, result.stdout) == (2, "")
+        assert result.stderr == "error: the FID needs torch-fidelity: pip install 'stedit[metrics]'\n"
+
+
+def test_empty_folder_is_nothing_to_do(cli: Cli) -> None:
+    Path("empty").mkdir()
+    result = cli("evaluate", "empty")
+    assert (result.exit_code, result.stdout) == (3, "")
+    assert result.stderr.endswith("nothing to do\n")
+
+
+def test_model_without_a_judge_measures_distortion_only(cli: Cli, photos: Path, tiny_bundle: Path) -> None:
+    tiny = Bundle.load(tiny_bundle)
+    parts = {
+        name: (PART_CONFIGS[name].from_dict(part.config), tiny.read_part(name))
+        for name, part in tiny.parts.items()
+        if name != "judge"
+    }
+    Bundle.save(
+        "blind", name="blind", domain="noise", license="MIT", parts=parts, attributes=tiny.attributes, readme=""
+    )
+    (row,) = json.loads(cli("evaluate", photos, "-m", "blind", "--json").stdout)["reconstructions"]
+    assert row["l2"] > 0
+    assert row["judge_agreement"] is None
+    result = cli("evaluate", photos, "-m", "blind", "-a", "smile")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == "error: the model 'blind' has no judge to see edits: choose a model that has one\n"
+
+
+def test_interrupt_leaves_nothing_behind(process: Process, face_image: Pixels) -> None:
+    Path("many").mkdir()
+    for i in range(200):
+        write_image(f"many/{i}.png", face_image)
+
+    # A shell has its background jobs, such as these tests may be, ignore Ctrl-C, and what they start inherits that.
+    def listen_to_ctrl_c() -> None:
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    command = ("evaluate", "many", "-a", "all", "-b", 1, "-o", "report.html", "-v")
+    with process(*command, preexec_fn=listen_to_ctrl_c) as running:
+        assert running.stderr is not None
+        assert running.stderr.readline().startswith(b"tiny-32 on ")  # it has begun
+        running.send_signal(signal.SIGINT)
+        stdout, stderr = running.communicate(timeout=120)
+    assert (running.returncode, stdout) == (130, b"")
+    assert b"interrupted" in stderr
+    assert b"Traceback" not in stderr
+    assert [path.name for path in Path().iterdir()] == ["many"]
