@@ -17,6 +17,7 @@ from stedit.cli.options import TalkOptions, spread
 from stedit.errors import OutputError, UsageError
 from stedit.training.config import TrainingConfig, flag, item_type
 from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
 
 if TYPE_CHECKING:
     from stedit.training.loop import Monitor
@@ -188,5 +189,17 @@ generator = training(
     stedit train generator --print-config > faces.toml   [dim]# a config to edit[/]
     stedit train generator faces.toml
     stedit train generator faces.toml --resume
+    """,
+)
+
+inversion = training(
+    "inversion",
+    InversionTraining,
+    """Train an encoder that inverts pictures into the codes of a model's generator.
+
+    [bold]Examples[/]
+    stedit train inversion --print-config > inversion.toml
+    stedit train inversion inversion.toml --model faces.run/model --data photos.zip
+    stedit train inversion inversion.toml --resume
     """,
 )

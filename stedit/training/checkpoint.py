@@ -102,10 +102,10 @@ def load(
             raise UsageError(f"{run} is a training of {state.kind!r}, not of {kind!r}: give another run folder")
         tensors = load_file(folder / "networks.safetensors")
         moments = load_file(folder / "optimizers.safetensors")
-        for name, network in networks.items():
-            network.load_state_dict(_subtree(tensors, name))
+        for name, one in networks.items():
+            one.load_state_dict(network(tensors, name))
         for name, optimizer in optimizers.items():
-            _restore(optimizer, groups[name], _subtree(moments, name))
+            _restore(optimizer, groups[name], network(moments, name))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"the checkpoint {folder} is damaged or of another config ({cause(error)}): delete that folder to resume "
@@ -129,5 +129,6 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
 
 
-def _subtree(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def network(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+    """The tensors of one network, or optimiser, of a file."""
     return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

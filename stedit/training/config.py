@@ -31,6 +31,7 @@ def key(
     high: float | None = None,
     above: float | None = None,
     changeable: bool = False,
+    local: bool = False,
 ) -> Any:
     """Declare a key of a config.
 
@@ -41,8 +42,9 @@ def key(
         high: the greatest.
         above: a bound that is itself not allowed.
         changeable: whether a resumed run may change it, since it does not decide what is computed.
+        local: whether it means something on this machine only, such as a path, and so is no provenance.
     """
-    about = {"text": text, "low": low, "high": high, "above": above, "changeable": changeable}
+    about = {"text": text, "low": low, "high": high, "above": above, "changeable": changeable, "local": local}
     return field(default=default, metadata=about)
 
 
@@ -58,12 +60,14 @@ class TrainingConfig:
     )
     warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
     seed: int = key(0, text="What all random numbers are drawn by.", low=0, high=2**63 - 1)
-    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", changeable=True)
+    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", changeable=True, local=True)
     precision: Literal["float32", "bfloat16", "float16"] = key("float32", text="Numbers that the networks compute in.")
     log_every: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
     sample_every: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
-    checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True)
-    tensorboard: bool = key(False, text="Write metrics for TensorBoard too, if it is installed.", changeable=True)
+    checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True, local=True)
+    tensorboard: bool = key(
+        False, text="Write metrics for TensorBoard too, if it is installed.", changeable=True, local=True
+    )
 
     def check(self) -> None:
         """Raise ValueError, naming the keys, if values contradict each other."""
@@ -99,6 +103,14 @@ class TrainingConfig:
         for item in fields(self):
             lines += [f"# {item.metadata['text']}", f"{item.name} = {_toml(getattr(self, item.name))}", ""]
         return "\n".join(lines)
+
+    def deciding(self) -> dict[str, Any]:
+        """The keys that decide the result and differ from their defaults, fit for JSON; without what is local."""
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if getattr(self, item.name) != item.default and not item.metadata["local"]
+        }
 
     def require_same(self, other: TrainingConfig, where: Path) -> None:
         """Raise UsageError if a key differs from `other`, read from `where`, that a resumed run may not change."""

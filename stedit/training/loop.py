@@ -100,8 +100,9 @@ class Outcome:
 class Run:
     """What a task sees of the loop in which it runs."""
 
-    def __init__(self, config: TrainingConfig, folder: Path) -> None:
+    def __init__(self, config: TrainingConfig, folder: Path, monitor: Monitor | None = None) -> None:
         self.folder = folder
+        self._monitor = monitor
         self.config = config
         self.step = 0
         """Steps done before this one."""
@@ -170,6 +171,11 @@ class Run:
         self.scaler.step(optimizer)
         self.scaler.update()
 
+    def say(self, text: str) -> None:
+        """Tell whoever watches a sentence."""
+        if self._monitor is not None and self.is_main:
+            self._monitor.note(text)
+
     def stop(self, why: str) -> None:
         """End the training after this step, since `why`, such as "no better for 10 evaluations"."""
         self.stop_reason = why
@@ -237,7 +243,7 @@ def train(
         UsageError: the folder holds a run already, or none to resume, or one of another config.
         DeviceError, OutputError.
     """
-    run = Run(config, folder)
+    run = Run(config, folder, monitor)
     torch.manual_seed(config.seed)
     task = build()
     for network in task.networks.values():
