@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         MissingPartError,
         OutputError,
         SteditError,
+        TrainingError,
         UsageError,
     )
     from stedit.imaging.files import read_image, write_image
@@ -49,6 +50,7 @@ __all__ = [
     "MissingPartError",
     "OutputError",
     "SteditError",
+    "TrainingError",
     "UsageError",
     "__version__",
     "read_image",

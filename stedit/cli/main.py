@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
+from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, train, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -134,6 +134,11 @@ models.command("remove", cls=_Command)(weights.remove)
 models.command("convert", cls=_Command)(convert.convert)
 models.command("assemble", cls=_Command)(convert.assemble)
 app.add_typer(models, name="weights", help="See, check, fetch, share and convert models.")
+
+trainings = typer.Typer(cls=_Group, no_args_is_help=True)
+trainings.command("generator", cls=_Command)(train.generator)
+trainings.command("inversion", cls=_Command)(train.inversion)
+app.add_typer(trainings, name="train", help="Train the parts of a model.")
 
 
 def main() -> None:
