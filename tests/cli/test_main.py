@@ -99,7 +99,7 @@ def test_answer_comes_at_once(arguments: list[str]) -> None:
         (["invert"], "missing argument 'FILES': see stedit invert --help"),
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b'"),
-        (["edit", "x"], "missing option '--attr' / '-a': see stedit edit --help"),
+        (["edit", "x"], "nothing is named to be edited: name an attribute with --attr, or a linear --direction"),
         (["edit", "x", "--attr"], "option '--attr' requires an argument"),
         (["reference-edit", "x", "-a", "smile"], "missing option '--ref': see stedit reference-edit --help"),
         (["reconstruct", "x", "--noise", "loud"], "invalid value for '--noise'"),
