@@ -20,9 +20,14 @@ from stedit.imaging.files import Pixels, write_image
 Cli = Callable[..., Result]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-COMMAND_LINE, FORMATS = ((DOCS / name).read_text(encoding="utf-8") for name in ("command-line.md", "formats.md"))
+COMMAND_LINE, FORMATS, EDITING = (
+    (DOCS / name).read_text(encoding="utf-8") for name in ("command-line.md", "formats.md", "editing.md")
+)
 NAMES = re.findall(r"^\| `stedit (.*)` \| `(.*)` \|$", COMMAND_LINE, flags=re.MULTILINE)
-CONSOLE = re.findall(r"^```console\n(.*?)^```", COMMAND_LINE, flags=re.MULTILINE | re.DOTALL)
+CONSOLE = {
+    name: re.findall(r"^```console\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
+    for name, page in (("command-line", COMMAND_LINE), ("editing", EDITING))
+}
 
 
 @pytest.fixture(autouse=True)
@@ -54,19 +59,29 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(("command", "output"), NAMES)
 def test_outputs_are_called_as_the_table_says(cli: Cli, command: str, output: str) -> None:
-    assert len(NAMES) == 11
+    assert len(NAMES) == 14
     result = cli(*shlex.split(command), "--dry-run")
     assert result.stdout.split(" -> ")[1] == f"{output}\n"
 
 
-def test_commands_print_what_the_page_shows(cli: Cli) -> None:
-    for block in CONSOLE:
+@pytest.mark.parametrize("page", CONSOLE)
+def test_commands_print_what_the_page_shows(cli: Cli, page: str) -> None:
+    for block in CONSOLE[page]:
         for command, *shown in (part.splitlines() for part in block.split("$ stedit ")[1:]):
             result = cli(*shlex.split(command))
-            printed = (result.stdout + result.stderr).splitlines()
+            assert result.exit_code == 0
+            printed = (result.stdout + (result.stderr if page == "command-line" else "")).splitlines()
             assert [re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in printed] == [
                 re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in shown
             ]
+
+
+def test_the_python_example_of_editing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(DOCS.parent)
+    (code,) = re.findall(r"^```python\n(.*?)^```", EDITING, flags=re.MULTILINE | re.DOTALL)
+    found: dict[str, Any] = {}
+    exec(compile(code, "editing.md", "exec"), found)
+    assert [picture.shape for picture in found["pictures"]] == [(1, 128, 128, 3)] * 3
 
 
 def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> None:
@@ -76,6 +91,8 @@ def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> Non
     named = first_cells(COMMAND_LINE)
     assert set(record) <= named
     assert set(json.loads(cli("attributes", "face.jpg", "--json").stdout)) <= named
+    learned = cli("directions", "learn", "-a", "smile", "--json").stdout
+    assert set(json.loads(learned)) <= named
     assert set(json.loads(cli("sheet", "photos", "-o", "sheet.png", "--json").stdout)) <= named
 
 
@@ -91,3 +108,19 @@ def test_every_key_of_a_latent_file_is_in_the_table(cli: Cli) -> None:
     cli("invert", "face.jpg")
     with safe_open("face.latent.safetensors", framework="numpy") as file:
         assert set(file.metadata()) <= first_cells(FORMATS)
+
+
+def test_every_key_of_a_file_of_directions_is_in_the_table(cli: Cli) -> None:
+    cli("directions", "learn", "-a", "smile")
+    with safe_open("smile.directions.safetensors", framework="numpy") as file:
+        assert set(file.metadata()) <= first_cells(FORMATS)
+
+
+def test_every_option_of_edits_and_of_mixing_is_on_the_page(cli: Cli) -> None:
+    for command in ("edit", "mix"):
+        text = cli(command, "--help").stdout.split("╭─", 1)[1]
+        options = set(re.findall(r"^│ \*?\s*(--[a-z-]+)", text, flags=re.MULTILINE))
+        shared = set(re.findall(r"--[a-z-]+", cli("reconstruct", "--help").stdout))
+        options -= shared
+        assert options >= {"--layers", "--strength"}
+        assert {option for option in options if option not in EDITING} == set()
