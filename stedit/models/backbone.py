@@ -55,10 +55,10 @@ class ResidualUnit(nn.Module):
 class Backbone(nn.Module):
     """Four stages, each starting with a unit of stride 2: features at 1/2, 1/4, 1/8 and 1/16 of the input."""
 
-    def __init__(self, config: BackboneConfig) -> None:
+    def __init__(self, config: BackboneConfig, channels: int = 3) -> None:
         super().__init__()
         self.input_layer = nn.Sequential(
-            nn.Conv2d(3, config.stem_width, 3, 1, 1, bias=False),
+            nn.Conv2d(channels, config.stem_width, 3, 1, 1, bias=False),
             nn.BatchNorm2d(config.stem_width),
             nn.PReLU(config.stem_width),
         )
@@ -73,7 +73,7 @@ class Backbone(nn.Module):
         self.body = nn.Sequential(*units)
 
     def forward(self, x: Tensor) -> list[Tensor]:
-        """(B, 3, H, W) in [-1, 1] -> the four stages' outputs, fine to coarse."""
+        """(B, channels, H, W) in [-1, 1] -> the four stages' outputs, fine to coarse."""
         x = self.input_layer(x.contiguous(memory_format=torch.channels_last))
         stages = []
         for index, unit in enumerate(cast("Iterable[nn.Module]", self.body)):

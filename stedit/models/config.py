@@ -114,6 +114,7 @@ class EncoderConfig(BackboneConfig):
 
     input_height: int = 256
     input_width: int = 256
+    fold: int = 1  # squares of n x n pixels become one pixel of 3 n^2 channels: detail at 1/n of the cost; published: 1
     style_count: int = 18
     style_dim: int = 512
     heads: int = 4
@@ -123,11 +124,12 @@ class EncoderConfig(BackboneConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
+        _check_int("fold", self.fold, 1, 8)
         for name in ("input_height", "input_width"):
-            size = getattr(self, name)
-            _check_int(name, size, 16, MAX_RESOLUTION)
-            if size % 16:
-                raise ValueError(f"{name} is {size}, not a multiple of 16")
+            size, unit = getattr(self, name), 16 * self.fold
+            _check_int(name, size, unit, MAX_RESOLUTION)
+            if size % unit:
+                raise ValueError(f"{name} is {size}, not a multiple of {unit}")
         _check_int("style_count", self.style_count, 1, 64)
         _check_int("summary_rank", self.summary_rank, 0, MAX_WIDTH)
         _check_attention(self.style_dim, self.heads, self.feedforward)

@@ -29,7 +29,7 @@ class StyleTransformer(nn.Module):
             raise ValueError(f"the last stage is {config.widths[-1]} wide, not style_dim {config.style_dim}")
         self.config = config
         width = config.style_dim
-        self.backbone = Backbone(config)
+        self.backbone = Backbone(config, channels=3 * config.fold**2)
         self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
         self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
         self.queries = nn.Parameter(torch.randn(config.style_count, width))
@@ -38,11 +38,11 @@ class StyleTransformer(nn.Module):
         )
         self.register_buffer("mean", torch.zeros(config.style_count, width))
         if config.position_embedding:
-            height, wide = config.input_height, config.input_width
+            height, wide = config.input_height // config.fold, config.input_width // config.fold
             self.rows = nn.ParameterList(nn.Parameter(torch.randn(width, height // s, 1) * 0.1) for s in (16, 8, 4))
             self.columns = nn.ParameterList(nn.Parameter(torch.randn(width, 1, wide // s) * 0.1) for s in (16, 8, 4))
         if config.summary_rank:
-            positions = (config.input_height // 16) * (config.input_width // 16)
+            positions = (config.input_height // config.fold // 16) * (config.input_width // config.fold // 16)
             self.summary = nn.Sequential(
                 nn.Conv2d(width, SUMMARY_WIDTH, 1),
                 nn.Flatten(),
@@ -52,8 +52,8 @@ class StyleTransformer(nn.Module):
             )
 
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the input: coarse, medium, fine."""
-        _, c1, c2, c3 = self.backbone(x)
+        """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the folded input: coarse, medium, fine."""
+        _, c1, c2, c3 = self.backbone(F.pixel_unshuffle(x, self.config.fold))
         p2 = _upsample_like(c3, c2) + self.lateral_medium(c2)
         p1 = _upsample_like(p2, c1) + self.lateral_fine(c1)
         return c3, p2, p1

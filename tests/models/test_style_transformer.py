@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
+from torch.nn import functional as F
 
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
@@ -47,6 +48,20 @@ def test_pyramid_is_top_down() -> None:
     # corners are aligned, so a corner of the finer map is that of the coarser one, plus its lateral connection
     torch.testing.assert_close(medium[:, :, 0, 0], c3[:, :, 0, 0] + encoder.lateral_medium(c2)[:, :, 0, 0])
     torch.testing.assert_close(fine[:, :, -1, -1], medium[:, :, -1, -1] + encoder.lateral_fine(c1)[:, :, -1, -1])
+
+
+def test_folded_input_equals_its_averages_where_weights_do_not_tell_pixels_apart() -> None:
+    plain = StyleTransformer(replace(SMALL, position_embedding=True)).eval().requires_grad_(False)
+    folded = StyleTransformer(replace(plain.config, fold=2, input_height=64, input_width=96)).eval()
+    weights = plain.state_dict()
+    stem = "backbone.input_layer.0.weight"
+    weights[stem] = weights[stem].repeat_interleave(4, dim=1) / 4  # each of four folded pixels counts a quarter
+    folded.load_state_dict(weights)
+    x = torch.randn(2, 3, 64, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(folded(x), plain(F.avg_pool2d(x, 2)), rtol=0, atol=1e-5)
+        folded.backbone.input_layer[0].weight[:, 0] *= 2  # type: ignore[index]
+        assert (folded(x) - plain(F.avg_pool2d(x, 2))).abs().max() > 1e-4, "it cannot tell pixels apart"
 
 
 def test_mean_is_added() -> None:
