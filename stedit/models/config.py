@@ -121,6 +121,7 @@ class EncoderConfig(BackboneConfig):
     feedforward: int = 1024
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
     summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
+    iterative: bool = False  # sees what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
 
     def __post_init__(self) -> None:
         super().__post_init__()
