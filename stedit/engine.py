@@ -6,7 +6,7 @@ Tensors in, tensors out: pictures as float (B, 3, H, W) in [-1, 1], codes as (B,
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -26,7 +26,7 @@ from stedit.errors import BundleError, DeviceError, LatentError, MissingPartErro
 from stedit.imaging.files import fit_picture
 from stedit.inversion.encoder import iterate, one_pass
 from stedit.inversion.hybrid import from_encoder
-from stedit.inversion.objective import Objective, frame_size
+from stedit.inversion.objective import Objective, describe_losses, frame_size
 from stedit.inversion.optimisation import Report, code_statistics, from_mean
 from stedit.inversion.options import DEFAULT_STEPS, METHODS, InversionOptions, Method, Step, TuningOptions
 from stedit.inversion.tuning import render_tuned, tune
@@ -206,6 +206,23 @@ class Engine:
             tunings.append(Tuning(halves, self.bundle.name, self.bundle.fingerprint))
         return tunings
 
+    def require_iterative(self) -> StyleTransformer:
+        """The encoder, if the method iterative can use it. Raises MissingPartError."""
+        encoder = cast(StyleTransformer, self._network("encoder"))
+        if not encoder.config.iterative:
+            raise MissingPartError(
+                f"the encoder of {self.bundle.name!r} was not trained to see its own renderings, as the method "
+                "iterative needs it: choose hybrid"
+            )
+        return encoder
+
+    def describe_losses(self, losses: Mapping[str, float]) -> str:
+        """What losses such as those of InversionOptions come to with this model: `l2 + 0.02 perceptual (judge)`.
+
+        Raises MissingPartError if no part of the model can measure one of them.
+        """
+        return describe_losses(losses, self.networks)
+
     @overload
     def synthesise(
         self, codes: CodeArray, *, noise: Noise = "const", seed: int = 0, tunings: Sequence[Tuning | None] = ()
@@ -328,7 +345,7 @@ class Engine:
         with torch.no_grad():
             objective = Objective(targets, options.losses, self.networks)
             if method == "iterative":
-                encoder = self._iterative_encoder()
+                encoder = self.require_iterative()
                 fitted = self._fit(images, self.input_size).to(self.device)
                 return iterate(encoder, generator, fitted, objective, steps=steps, report=report)
             statistics = code_statistics(generator, encoder)
@@ -339,15 +356,6 @@ class Engine:
             return from_encoder(
                 generator, objective, start, statistics, classifier, options, steps=steps, report=report
             )
-
-    def _iterative_encoder(self) -> StyleTransformer:
-        encoder = cast(StyleTransformer, self._network("encoder"))
-        if not encoder.config.iterative:
-            raise MissingPartError(
-                f"the encoder of {self.bundle.name!r} was not trained to see its own renderings, as the method "
-                "iterative needs it: choose hybrid"
-            )
-        return encoder
 
     def _fit(self, images: Pixels | Tensor, size: tuple[int, int]) -> Tensor:
         """Pictures of any size as a tensor (B, 3, *size); a tensor comes back as it is."""

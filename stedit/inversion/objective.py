@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,29 @@ SCALES = 3  # of the pixel losses: full size, a half, a quarter
 Features = Callable[[Tensor], list[Tensor]]  # (B, 3, H, W) -> maps (B, C, h, w)
 
 
+def choose_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> dict[str, float]:
+    """The losses asked for, or by default l2, and perceptual where `networks` has features for it.
+
+    Raises MissingPartError if no part of the model can measure a loss that is asked for.
+    """
+    eye, _ = _perceptual_features(networks)
+    if not weights:
+        return {name: DEFAULT_WEIGHTS[name] for name in (("l2", "perceptual") if eye else ("l2",))}
+    if "perceptual" in weights and not eye:
+        raise MissingPartError("the model has neither judge nor encoder for the loss perceptual: leave it out")
+    if "identity" in weights and not isinstance(networks.get("identity"), IdentityNetwork):
+        raise MissingPartError("the model has no identity network for the loss of that name: leave it out")
+    return dict(weights)
+
+
+def describe_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> str:
+    """`l2 + 0.02 perceptual (judge)`: what a log says of the losses that `choose_losses` gives."""
+    eye, _ = _perceptual_features(networks)
+    names = {"perceptual": f"perceptual ({eye})"}
+    terms = choose_losses(weights, networks).items()
+    return " + ".join(("" if weight == 1 else f"{weight:g} ") + names.get(name, name) for name, weight in terms)
+
+
 class Objective:
     """Weighted distances to B target pictures, for each of them on its own."""
 
@@ -34,31 +58,18 @@ class Objective:
         Raises:
             MissingPartError: a loss is asked for that no part of the model can measure.
         """
-        eye = _perceptual_features(networks)
-        names = dict(weights) or {name: DEFAULT_WEIGHTS[name] for name in ("l2", "perceptual") if name == "l2" or eye}
-        self.weights = names
-        self.eye = eye[0] if eye else ""
+        self.weights = choose_losses(weights, networks)
         self.count = len(targets)
         self._size = (targets.shape[-2], targets.shape[-1])
         self._pyramid = _pyramid(targets)
         self._features: Features | None = None
         self._identity: IdentityNetwork | None = None
-        if "perceptual" in names:
-            if eye is None:
-                raise MissingPartError("the model has neither judge nor encoder for a perceptual loss: leave it out")
-            self._features = eye[1]
+        if "perceptual" in self.weights:
+            self._features = _perceptual_features(networks)[1]
             self._seen = self._see(targets)
-        if "identity" in names:
-            network = networks.get("identity")
-            if not isinstance(network, IdentityNetwork):
-                raise MissingPartError("the model has no identity network for the loss of that name: leave it out")
-            self._identity = network
+        if "identity" in self.weights:
+            self._identity = cast(IdentityNetwork, networks["identity"])
             self._who = self._recognise(targets)
-
-    def __str__(self) -> str:
-        """`l2 + 0.02 perceptual (judge)`: what a log says."""
-        terms = [name if weight == 1 else f"{weight:g} {name}" for name, weight in self.weights.items()]
-        return " + ".join(f"{term} ({self.eye})" if term.endswith("perceptual") else term for term in terms)
 
     def terms(self, images: Tensor, kept: Tensor) -> dict[str, Tensor]:
         """Unweighted losses (b,) of renderings (b, 3, R, R) of the targets numbered `kept` (b,), and MSE beside them.
@@ -128,13 +139,13 @@ def _pyramid(images: Tensor) -> list[Tensor]:
     return levels
 
 
-def _perceptual_features(networks: Mapping[str, nn.Module]) -> tuple[str, Features] | None:
-    """The part whose features tell pictures apart, by name: the judge, else the encoder's backbone, else None."""
+def _perceptual_features(networks: Mapping[str, nn.Module]) -> tuple[str, Features | None]:
+    """The part whose features tell pictures apart, by name: the judge, else the encoder; or none, ""."""
     judge, encoder = networks.get("judge"), networks.get("encoder")
     if isinstance(judge, AttributeNetwork):
         return "judge", judge.features
     if not isinstance(encoder, StyleTransformer):
-        return None
+        return "", None
     size = (encoder.config.input_height, encoder.config.input_width)
 
     def features(images: Tensor) -> list[Tensor]:
