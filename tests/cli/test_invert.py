@@ -5,6 +5,8 @@ from __future__ import annotations
 import functools
 import io
 import json
+import os
+import pty
 import re
 import signal
 import subprocess
@@ -222,7 +224,7 @@ def test_a_batch_of_pictures_and_codes(cli: Cli, photos: Path) -> None:
     for record in records[1:]:
         assert record["steps"] == 3
         assert set(record["losses"]) == {"l2", "perceptual"}
-        assert 0 < record["loss"]
+        assert record["loss"] > 0
         assert -10 < record["psnr"] < 60
     assert records[1]["psnr"] != records[2]["psnr"]
     cli("reconstruct", code, "-o", "alone.png")
@@ -361,14 +363,32 @@ def test_a_folder_with_tunings_is_worked_on_like_any_other(cli: Cli, tuned: Path
 
 
 def test_interruption_keeps_what_is_done(process: Process, photos: Path) -> None:
-    arguments = ("--method", "hybrid", "--steps", "400", "-b", "1", "-o", "codes")
-    with process("invert", photos, *arguments) as running:
+    def listen_to_ctrl_c() -> None:  # which jobs in the background are told to ignore
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    arguments = ("--method", "hybrid", "--steps", "150", "-b", "1", "-o", "codes")
+    with process("invert", photos, *arguments, preexec_fn=listen_to_ctrl_c) as running:
         assert running.stdout is not None
         assert running.stdout.readline() == b"codes/a.latent.safetensors\n"
         running.send_signal(signal.SIGINT)
-        _, errors = running.communicate(timeout=60)
+        _, errors = running.communicate(timeout=120)
     assert running.returncode == 130
     assert b"interrupted: what is written is whole" in errors
     assert {path.name for path in Path("codes").iterdir()} <= {f"{name}.latent.safetensors" for name in "abc"}
     assert len(list(Path("codes").iterdir())) < 3
     LatentCode.load("codes/a.latent.safetensors")
+
+
+def test_terminal_sees_steps_and_loss(process: Process, face: Path) -> None:
+    terminal, child_end = pty.openpty()
+    with process("invert", face, "--method", "hybrid", "--steps", "60", stderr=child_end) as ran:
+        os.close(child_end)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+        assert ran.wait(timeout=120) == 0
+    os.close(terminal)
+    assert re.search(rb"Inverting, step \d+ of 60, loss \d+\.\d{4}", seen)

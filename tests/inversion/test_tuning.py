@@ -84,3 +84,9 @@ def test_counts_must_agree(tiny: Engine, pictures: Pixels, codes: np.ndarray) ->
     (tuning,) = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1))
     with pytest.raises(UsageError, match="3 codes and 1 tunings"):
         tiny.synthesise(codes, tunings=[tuning])
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"rank": 0}, {"rank": 65}, {"losses": {"ssim": 1.0}}])
+def test_options_out_of_bounds(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        TuningOptions(**options)  # type: ignore[arg-type]
