@@ -6,10 +6,10 @@ Tensors in, tensors out: pictures as float (B, 3, H, W) in [-1, 1], codes as (B,
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, cast, overload
 
@@ -33,8 +33,14 @@ from stedit.editing.directions import (
 from stedit.editing.label import edit_along, edit_by_label, move_along
 from stedit.editing.mixing import mix
 from stedit.editing.reference import condition_for, edit_by_reference, editor_for, shares
-from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
+from stedit.errors import BundleError, DeviceError, LatentError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
+from stedit.inversion.encoder import iterate, one_pass
+from stedit.inversion.hybrid import from_encoder
+from stedit.inversion.objective import Objective, describe_losses, frame_size, resize
+from stedit.inversion.optimisation import Report, code_statistics, from_mean
+from stedit.inversion.options import DEFAULT_STEPS, METHODS, InversionOptions, Method, Step, TuningOptions
+from stedit.inversion.tuning import render_tuned, tune
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import EncoderConfig, GeneratorConfig
@@ -43,6 +49,7 @@ from stedit.models.generator import Generator, Noise, SynthesisBlock
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
+from stedit.tunings import Tuning
 
 Precision = Literal["float32", "bfloat16", "float16"]
 Pixels = NDArray[np.uint8]
@@ -122,35 +129,141 @@ class Engine:
         return resolution, resolution
 
     @property
+    def target_size(self) -> tuple[int, int]:
+        """(height, width) of the part of a rendering that shows the picture: all of it, where pictures are square."""
+        resolution = self.output_size[0]
+        return frame_size(resolution, self.input_size) if "encoder" in self.networks else (resolution, resolution)
+
+    @property
     def code_shape(self) -> tuple[int, int]:
         """(N, D) of a code."""
         config = cast(GeneratorConfig, self._network("generator").config)
         return config.style_count, config.style_dim
 
     @overload
-    def invert(self, images: Pixels) -> CodeArray: ...
+    def invert(
+        self,
+        images: Pixels,
+        *,
+        method: Method = "encoder",
+        options: InversionOptions | None = None,
+        targets: Pixels | None = None,
+        report: Report | None = None,
+    ) -> CodeArray: ...
     @overload
-    def invert(self, images: Tensor) -> Tensor: ...
-    def invert(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Pictures -> W+ codes in one pass of the encoder.
+    def invert(
+        self,
+        images: Tensor,
+        *,
+        method: Method = "encoder",
+        options: InversionOptions | None = None,
+        targets: Tensor | None = None,
+        report: Report | None = None,
+    ) -> Tensor: ...
+    def invert(
+        self,
+        images: Pixels | Tensor,
+        *,
+        method: Method = "encoder",
+        options: InversionOptions | None = None,
+        targets: Pixels | Tensor | None = None,
+        report: Report | None = None,
+    ) -> CodeArray | Tensor:
+        """Pictures -> W+ codes.
 
         Args:
-            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size.
+            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size
+                or, for the other methods, of `target_size`.
+            method: "encoder", one pass of the style transformer; "optimise", a descent from the mean code, without
+                encoder; "hybrid", a descent from the encoder's code that stays near it; "iterative", several passes of
+                an encoder that was trained for it.
+            options: of the methods other than "encoder", which compute in float32 whatever the precision.
+            targets: the same pictures in `target_size`, which those methods compare renderings with; by default made
+                of `images`.
+            report: told after every step of those methods.
 
         Returns:
-            Codes (B, N, D), float32. Raises MissingPartError if the model has no encoder.
+            Codes (B, N, D), float32.
+
+        Raises:
+            MissingPartError: the model has no encoder, no iterative one, or no network for a loss asked for.
+            UsageError: there is no such method, or the targets are of the wrong size.
         """
-        if isinstance(images, np.ndarray):
-            batch = images if images.ndim == 4 else images[None]
-            fitted = np.stack([fit_picture(image, self.input_size) for image in batch])
-            return cast(CodeArray, self._encode(_to_tensor(fitted)).cpu().numpy())
-        return self._encode(images).to(images.device)
+        if method not in METHODS:
+            raise UsageError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
+        if method == "encoder":
+            codes = self._encode(self._fit(images, self.input_size))
+        else:
+            seen = images if targets is None else targets
+            codes = self._search(images, self._targets(seen), method, options or InversionOptions(), report)
+        return codes.cpu().numpy() if isinstance(images, np.ndarray) else codes.to(images.device)
+
+    def tune(
+        self,
+        targets: Pixels | Tensor,
+        codes: CodeArray | Tensor,
+        *,
+        options: TuningOptions | None = None,
+        report: Callable[[int, Step], None] | None = None,
+    ) -> list[Tuning]:
+        """Adapt the generator to each of some pictures, whose codes stay, for faces that a code alone cannot hold.
+
+        Args:
+            targets: pictures as `invert` takes them; a tensor of `target_size`.
+            codes: (B, N, D) of these pictures.
+            options: how.
+            report: told after every step, with the number of the picture.
+
+        Returns:
+            B tunings, for `synthesise`. Raises MissingPartError as `invert` does, and UsageError if sizes disagree.
+        """
+        options = options or TuningOptions()
+        generator = cast(Generator, self._network("generator"))
+        images, w = self._targets(targets), self._codes(codes)
+        if len(images) != len(w):
+            raise UsageError(f"there are {len(images)} pictures and {len(w)} codes: give a code for each picture")
+        tunings = []
+        for i in range(len(w)):
+            objective = Objective(images[i : i + 1], options.losses, self.networks)
+            tell = partial(report, i) if report else None
+            factors = tune(generator, w[i : i + 1], objective, options, report=tell)
+            halves = {name: (_to_half(up), _to_half(down)) for name, (up, down) in factors.items()}
+            tunings.append(Tuning(halves, self.bundle.name, self.bundle.fingerprint))
+        return tunings
+
+    def require_iterative(self) -> StyleTransformer:
+        """The encoder, if the method iterative can use it. Raises MissingPartError."""
+        encoder = cast(StyleTransformer, self._network("encoder"))
+        if not encoder.config.iterative:
+            raise MissingPartError(
+                f"the encoder of {self.bundle.name!r} was not trained to see its own renderings, as the method "
+                "iterative needs it: choose hybrid"
+            )
+        return encoder
+
+    def describe_losses(self, losses: Mapping[str, float]) -> str:
+        """What losses such as those of InversionOptions come to with this model: `l2 + 0.02 perceptual (judge)`.
+
+        Raises MissingPartError if no part of the model can measure one of them.
+        """
+        return describe_losses(losses, self.networks)
 
     @overload
-    def synthesise(self, codes: CodeArray, *, noise: Noise = "const", seed: int = 0) -> Pixels: ...
+    def synthesise(
+        self, codes: CodeArray, *, noise: Noise = "const", seed: int = 0, tunings: Sequence[Tuning | None] = ()
+    ) -> Pixels: ...
     @overload
-    def synthesise(self, codes: Tensor, *, noise: Noise = "const", seed: int = 0) -> Tensor: ...
-    def synthesise(self, codes: CodeArray | Tensor, *, noise: Noise = "const", seed: int = 0) -> Pixels | Tensor:
+    def synthesise(
+        self, codes: Tensor, *, noise: Noise = "const", seed: int = 0, tunings: Sequence[Tuning | None] = ()
+    ) -> Tensor: ...
+    def synthesise(
+        self,
+        codes: CodeArray | Tensor,
+        *,
+        noise: Noise = "const",
+        seed: int = 0,
+        tunings: Sequence[Tuning | None] = (),
+    ) -> Pixels | Tensor:
         """Codes (B, N, D) -> pictures: uint8 (B, R, R, 3) for an array, float (B, 3, R, R) for a tensor.
 
         Args:
@@ -158,8 +271,17 @@ class Engine:
             noise: "const" is the model's own, the same for every picture; "random" is drawn from `seed`, the same for
                 every picture of one seed; "none" leaves it out.
             seed: for random noise.
+            tunings: of each code, or None where the generator is to stay as it is; () for none at all.
+
+        Raises:
+            LatentError: a tuning is of another model.
+            UsageError: codes of the wrong size, or not as many tunings as codes.
         """
-        images = self._render(self._codes(codes), noise, seed)
+        w = self._codes(codes)
+        if any(tunings):
+            images = self._render_tuned(w, noise, seed, tunings)
+        else:
+            images = self._render(w, noise, seed)
         return _to_array(images) if isinstance(codes, np.ndarray) else images.to(codes.device)
 
     @overload
@@ -437,7 +559,7 @@ class Engine:
 
     def _encode(self, images: Tensor) -> Tensor:
         with torch.no_grad(), self._autocast():
-            codes: Tensor = self._network("encoder")(images.to(self.device))
+            codes = one_pass(self._network("encoder"), self._network("generator"), images.to(self.device))
         return codes.float()
 
     def _judged(self, images: Pixels | Tensor) -> Tensor:
@@ -451,15 +573,76 @@ class Engine:
             raise UsageError(f"the judge takes pictures of {(3, *size)}, not {tuple(images.shape[1:])}")
         return images.to(self.device)
 
-    def _render(self, w: Tensor, noise: Noise, seed: int) -> Tensor:
+    def _search(
+        self, images: Pixels | Tensor, targets: Tensor, method: Method, options: InversionOptions, report: Report | None
+    ) -> Tensor:
+        """Codes (B, N, D) of `targets` by any method but the encoder's one pass."""
         generator = cast(Generator, self._network("generator"))
+        encoder = cast("StyleTransformer | None", self.networks.get("encoder"))
+        steps = options.steps or DEFAULT_STEPS[method]
+        with torch.no_grad():
+            objective = Objective(targets, options.losses, self.networks)
+            if method == "iterative":
+                encoder = self.require_iterative()
+                return iterate(encoder, generator, self._seen(images), objective, steps=steps, report=report)
+            statistics = code_statistics(generator, encoder)
+            if method == "optimise":
+                return from_mean(generator, objective, statistics, options, steps=steps, report=report)
+            start = self._encode(self._seen(images))
+            classifier = cast("LatentClassifier | None", self.networks.get("classifier"))
+            return from_encoder(
+                generator, objective, start, statistics, classifier, options, steps=steps, report=report
+            )
+
+    def _seen(self, images: Pixels | Tensor) -> Tensor:
+        """What the encoder sees of pictures of any size."""
+        return resize(self._fit(images, self.input_size).to(self.device, torch.float32), self.input_size)
+
+    def _fit(self, images: Pixels | Tensor, size: tuple[int, int]) -> Tensor:
+        """Pictures of any size as a tensor (B, 3, *size); a tensor comes back as it is."""
+        if not isinstance(images, np.ndarray):
+            return images
+        batch = images if images.ndim == 4 else images[None]
+        return _to_tensor(np.stack([fit_picture(image, size) for image in batch]))
+
+    def _targets(self, images: Pixels | Tensor) -> Tensor:
+        """What renderings are compared with: (B, 3, *target_size). Raises UsageError for a tensor of another size."""
+        targets = self._fit(images, self.target_size)
+        if tuple(targets.shape[1:]) != (3, *self.target_size):
+            raise UsageError(f"targets of this model are {(3, *self.target_size)}, not {tuple(targets.shape[1:])}")
+        return targets.to(self.device, torch.float32)
+
+    def _render_tuned(self, w: Tensor, noise: Noise, seed: int, tunings: Sequence[Tuning | None]) -> Tensor:
+        """As `_render`, one by one, since each code with a tuning has a generator of its own."""
+        if len(tunings) != len(w):
+            raise UsageError(f"there are {len(w)} codes and {len(tunings)} tunings: give one, or None, for each code")
+        pairs = zip(torch.split(w, 1), tunings, strict=True)
+        return torch.cat([self._render(one, noise, seed, tuning) for one, tuning in pairs])
+
+    def _render(self, w: Tensor, noise: Noise, seed: int, tuning: Tuning | None = None) -> Tensor:
+        generator = cast(Generator, self._network("generator"))
+        if tuning is not None and tuning.fingerprint != self.bundle.fingerprint:
+            raise LatentError(
+                f"a tuning of the model {tuning.model!r} (fingerprint {tuning.fingerprint!r}) does not fit "
+                f"{self.bundle.name!r} ({self.bundle.fingerprint!r}): use that model, or invert the picture again"
+            )
         maps: Noise | list[Tensor] = noise
         if noise == "random":
             source = torch.Generator().manual_seed(seed)
             maps = [torch.randn(size, generator=source).to(self.device) for size in _noise_sizes(generator)]
         with torch.no_grad(), self._autocast():
-            images: Tensor = generator(w, noise=maps)
+            images: Tensor = generator(w, noise=maps) if tuning is None else self._with_tuning(tuning, w, maps)
         return images.float()
+
+    def _with_tuning(self, tuning: Tuning, w: Tensor, noise: Noise | list[Tensor]) -> Tensor:
+        factors = {
+            name: (_from_half(up).to(self.device), _from_half(down).to(self.device))
+            for name, (up, down) in tuning.factors.items()
+        }
+        try:
+            return render_tuned(cast(Generator, self._network("generator")), factors, w, noise=noise)
+        except ValueError as error:
+            raise LatentError(f"a tuning is damaged ({error}): make it again with stedit invert --tune") from error
 
     def _logits(self, w: Tensor) -> Tensor:
         with torch.no_grad():
@@ -544,6 +727,14 @@ def _to_array(images: Tensor) -> NDArray[np.uint8]:
     """Float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3)."""
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
+
+
+def _to_half(tensor: Tensor) -> NDArray[np.float16]:
+    return cast("NDArray[np.float16]", tensor.to(torch.float16).cpu().numpy())
+
+
+def _from_half(array: NDArray[np.float16]) -> Tensor:
+    return torch.from_numpy(array).float()
 
 
 def _like(result: Tensor, given: Codes) -> Codes:

@@ -6,8 +6,6 @@ to, and where it came from. A code means nothing to a generator other than its o
 
 from __future__ import annotations
 
-import json
-import struct
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -19,6 +17,7 @@ from stedit import __version__
 from stedit.atomic import write_file
 from stedit.errors import LatentError, cause
 from stedit.models.config import MAX_WIDTH
+from stedit.tensor_file import encode_tensors
 
 SUFFIX = ".latent.safetensors"
 FORMAT = "1"
@@ -46,6 +45,8 @@ class LatentCode:
     crop: str = ""
     """JSON of the crop that took the picture to the encoder, or "" if there was none."""
     stedit_version: str = __version__
+    tuning: str = ""
+    """The digest of the tuning beside the file (see `stedit.tunings`), or "" for the model's own generator."""
 
     def __post_init__(self) -> None:
         if self.w.dtype != np.float32 or self.w.ndim != 2:
@@ -61,13 +62,8 @@ class LatentCode:
 
     def encode(self) -> bytes:
         """The bytes of the file; the same code gives the same bytes."""
-        # not by the safetensors library, which would put the metadata in a random order
-        texts = {field.name: _unicode(getattr(self, field.name)) for field in fields(self) if field.name != "w"}
-        payload = self.w.astype("<f4").tobytes()
-        tensor = {"dtype": "F32", "shape": self.w.shape, "data_offsets": (0, len(payload))}
-        header = json.dumps({"__metadata__": {"format": FORMAT, **texts}, "w": tensor}).encode()
-        header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
-        return struct.pack("<Q", len(header)) + header + payload
+        texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "w"}
+        return encode_tensors({"w": self.w}, {"format": FORMAT, **texts})
 
     @classmethod
     def load(cls, path: str | Path) -> LatentCode:
@@ -122,8 +118,3 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
         raise LatentError(f"{path} is not a latent code, or is damaged ({cause(error)}): {again}") from error
     except OSError as error:
         raise LatentError(f"cannot read {path}: {cause(error)}") from error
-
-
-def _unicode(text: str) -> str:
-    """Replace what is no Unicode, as in a file name with stray bytes, since JSON readers refuse it."""
-    return text.encode("utf-8", "replace").decode()

@@ -19,6 +19,7 @@ import numpy.typing as npt
 
 from stedit.atomic import write_file
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record, standard_output
+from stedit.cli.inverter import Found, Inverter, Search
 from stedit.cli.options import FileOptions, ModelOptions, RenderOptions
 from stedit.cli.plan import Job, Plan, Source, Target
 from stedit.errors import InputError, OutputError, SteditError, UsageError, cause
@@ -26,6 +27,7 @@ from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, encode_image, fit_picture, read_picture, write_image
 from stedit.imaging.sheets import sheet
 from stedit.latents import LatentCode, is_latent_path
+from stedit.tunings import Tuning, tuning_path
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
@@ -39,7 +41,9 @@ class Loaded:
 
     source: Source
     picture: Pixels | None = None  # of the size that the encoder takes
+    target: Pixels | None = None  # the picture in the size that renderings are compared with, for methods that do
     code: Codes | None = None  # (N, D)
+    tuning: Tuning | None = None  # of the code that was read
     shown: Pixels | None = None  # the picture in the size of the results, for sheets
     notes: tuple[str, ...] = ()
 
@@ -51,6 +55,8 @@ class Batch:
     sources: Sequence[Source]
     codes: Codes  # (B, N, D)
     shown: Sequence[Pixels | None]
+    tunings: Sequence[Tuning | None]
+    details: Sequence[dict[str, Any]]  # how each code was found
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,7 @@ class Product:
     made: Pixels | LatentCode | Animation | None
     details: dict[str, Any] = field(default_factory=dict)  # for the JSON record
     text: str = ""  # the same for a person
+    tuning: Tuning | None = None  # of a code
 
 
 Work = Callable[[Batch], Sequence[Product]]
@@ -76,6 +83,7 @@ def write_all(
     model: ModelOptions,
     console: Console,
     keep_pictures: bool = False,
+    search: Search | None = None,
 ) -> int:
     """Do `plan`, writing every product to its place, or with --dry-run only tell it; returns the exit code."""
     if files.dry_run:
@@ -85,12 +93,12 @@ def write_all(
 
     def deliver(job: Job, product: Product) -> str:
         assert product.made is not None
-        write(product.made, job.output, target.format)
+        write(product.made, job.output, target.format, product.tuning)
         if product.text:
             console.detail(f"{job.source.name}: {product.text}")
         return str(job.output or "")
 
-    return run(plan, start, deliver, verb, model, console, keep_pictures=keep_pictures)
+    return run(plan, start, deliver, verb, model, console, keep_pictures=keep_pictures, search=search)
 
 
 def run(
@@ -102,11 +110,13 @@ def run(
     console: Console,
     *,
     keep_pictures: bool = False,
+    search: Search | None = None,
 ) -> int:
     """Do `plan` batch by batch and report every input; returns the exit code.
 
     The model is loaded only if there is something to do. `start` gets the engine and returns what turns a batch into
-    products; `deliver` is given a product as soon as its batch is done, and returns what to print for it.
+    products; `deliver` is given a product as soon as its batch is done, and returns what to print for it. `search` says
+    how codes are found where it is not by the encoder's one pass.
     """
     tally = _report_undone(plan, console)
     began = time.perf_counter()
@@ -117,10 +127,11 @@ def run(
             engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
             console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
             work = start(engine)
+            inverter = Inverter(engine, search, console, progress) if search else None
             began = time.perf_counter()
             if progress:
                 progress.begin()
-            for record in _records(engine, plan.jobs, work, deliver, model.batch_size, keep_pictures):
+            for record in _records(engine, plan.jobs, work, deliver, model.batch_size, keep_pictures, inverter):
                 tally[record.status] += 1
                 console.report(record)
                 if progress:
@@ -133,35 +144,53 @@ def run(
     return DONE if tally["done"] else NOTHING_TO_DO
 
 
-def load(engine: Engine, source: Source, *, keep_picture: bool) -> Loaded:
-    """Read a picture or a latent code. Raises InputError."""
+def load(engine: Engine, source: Source, *, keep_picture: bool, inverter: Inverter | None = None) -> Loaded:
+    """Read a picture, or a latent code and its tuning. Raises InputError."""
     if source.path and is_latent_path(source.path):
         code = LatentCode.load(source.path)
         bundle = engine.bundle
         code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=engine.code_shape, path=source.path)
-        return Loaded(source, code=code.w)
+        tuning = None
+        if code.tuning:
+            tuning = Tuning.load(path := tuning_path(source.path))
+            tuning.require(digest=code.tuning, path=path)
+        return Loaded(source, code=code.w, tuning=tuning)
     read = read_picture(source.path) if source.path else read_picture(sys.stdin.buffer)
     shown = fit_picture(read.pixels, engine.output_size) if keep_picture else None
-    return Loaded(source, fit_picture(read.pixels, engine.input_size), shown=shown, notes=read.notes)
+    picture, target = inverter.fit(read.pixels) if inverter else (fit_picture(read.pixels, engine.input_size), None)
+    return Loaded(source, picture, target, shown=shown, notes=read.notes)
 
 
-def encode(engine: Engine, loaded: Sequence[Loaded]) -> Batch:
-    """Invert the pictures, in one pass, and put their codes in line with those that were read."""
-    pictures = [one.picture for one in loaded if one.picture is not None]
-    inverted = iter(engine.invert(np.stack(pictures)) if pictures else ())
-    codes = [next(inverted) if one.code is None else one.code for one in loaded]
-    return Batch([one.source for one in loaded], np.stack(codes), [one.shown for one in loaded])
+def encode(engine: Engine, loaded: Sequence[Loaded], inverter: Inverter | None = None) -> Batch:
+    """Invert the pictures, together, and put their codes in line with those that were read."""
+    pictures = [(one.picture, one.target) for one in loaded if one.picture is not None]
+    if inverter:
+        inverted = iter(inverter(pictures))
+    else:
+        codes = engine.invert(np.stack([picture for picture, _ in pictures])) if pictures else ()
+        inverted = iter([Found(code) for code in codes])
+    found = [next(inverted) if one.code is None else Found(one.code, one.tuning) for one in loaded]
+    return Batch(
+        [one.source for one in loaded],
+        np.stack([one.code for one in found]),
+        [one.shown for one in loaded],
+        [one.tuning for one in found],
+        [one.details for one in found],
+    )
 
 
-def draw(engine: Engine, codes: Codes, options: RenderOptions) -> Sequence[Pixels]:
-    """The pictures (R, R, 3) of codes (B, N, D)."""
-    return list(engine.synthesise(codes, noise=options.noise, seed=options.seed))
+def draw(
+    engine: Engine, codes: Codes, options: RenderOptions, tunings: Sequence[Tuning | None] = ()
+) -> Sequence[Pixels]:
+    """The pictures (R, R, 3) of codes (B, N, D), each by the generator that was tuned for it, if one was."""
+    return list(engine.synthesise(codes, noise=options.noise, seed=options.seed, tunings=tunings))
 
 
-def to_latent(engine: Engine, code: Codes, source: Source, method: str) -> LatentCode:
+def to_latent(engine: Engine, code: Codes, source: Source, method: str, tuning: Tuning | None = None) -> LatentCode:
     """A code (N, D) with all that a latent file tells about it."""
     file_name = source.path.name if source.path else ""  # in which folder it lay is nobody's business
-    return LatentCode(code, engine.bundle.name, engine.bundle.fingerprint, method, file_name)
+    digest = tuning.digest if tuning else ""
+    return LatentCode(code, engine.bundle.name, engine.bundle.fingerprint, method, file_name, tuning=digest)
 
 
 def side_by_side(columns: Sequence[tuple[str, Pixels | None]]) -> Pixels:
@@ -180,9 +209,14 @@ def require_free_stdout(console: Console) -> None:
         raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
 
 
-def write(made: Pixels | LatentCode | Animation, path: Path | None, kind: str) -> None:
-    """Put what was made at `path`, making its folder, or as `kind` on standard output. Raises OutputError."""
+def write(made: Pixels | LatentCode | Animation, path: Path | None, kind: str, tuning: Tuning | None = None) -> None:
+    """Put what was made at `path`, making its folder, or as `kind` on standard output.
+
+    A code's tuning is put beside it, first, so that no code is there without it. Raises OutputError.
+    """
     if path is None:
+        if isinstance(made, LatentCode) and tuning:
+            raise OutputError("a tuned code is two files, and standard output takes one: name an output with -o")
         with standard_output() as stdout:
             stdout.buffer.write(_encode(made, kind))
         return
@@ -191,6 +225,8 @@ def write(made: Pixels | LatentCode | Animation, path: Path | None, kind: str) -
     except OSError as error:
         raise OutputError(f"cannot make the folder {path.parent} ({cause(error)}): choose another one") from error
     if isinstance(made, LatentCode):
+        if tuning:
+            tuning.save(tuning_path(path))
         made.save(path)
     elif isinstance(made, Animation):
         write_file(path, made.encode(kind))
@@ -205,24 +241,32 @@ def _encode(made: Pixels | LatentCode | Animation, kind: str) -> bytes:
 
 
 def _records(
-    engine: Engine, jobs: Sequence[Job], work: Work, deliver: Deliver, batch_size: int, keep_pictures: bool
+    engine: Engine,
+    jobs: Sequence[Job],
+    work: Work,
+    deliver: Deliver,
+    batch_size: int,
+    keep_pictures: bool,
+    inverter: Inverter | None,
 ) -> Iterator[Record]:
     for i in range(0, len(jobs), batch_size):
         loaded: list[tuple[Job, Loaded]] = []
         for job in jobs[i : i + batch_size]:
             try:
-                loaded.append((job, load(engine, job.source, keep_picture=keep_pictures)))
+                loaded.append((job, load(engine, job.source, keep_picture=keep_pictures, inverter=inverter)))
             except InputError as error:
                 yield Record.failed(job.source.name, error)
         if loaded:
-            yield from _compute(engine, loaded, work, deliver)
+            yield from _compute(engine, loaded, work, deliver, inverter)
 
 
-def _compute(engine: Engine, loaded: Sequence[tuple[Job, Loaded]], work: Work, deliver: Deliver) -> Iterator[Record]:
+def _compute(
+    engine: Engine, loaded: Sequence[tuple[Job, Loaded]], work: Work, deliver: Deliver, inverter: Inverter | None
+) -> Iterator[Record]:
     products: Sequence[Product] | None
     began = time.perf_counter()
     try:
-        products = work(encode(engine, [one for _, one in loaded]))
+        products = work(encode(engine, [one for _, one in loaded], inverter))
     except SteditError:
         raise  # the model has no such part, say: every picture would meet it
     except Exception as error:  # noqa: BLE001 - out of memory, most likely
@@ -232,7 +276,7 @@ def _compute(engine: Engine, loaded: Sequence[tuple[Job, Loaded]], work: Work, d
         products = None
     if products is None:  # one at a time then, once the error has let go of the memory
         for pair in loaded:
-            yield from _compute(engine, [pair], work, deliver)
+            yield from _compute(engine, [pair], work, deliver, inverter)
         return
     seconds = (time.perf_counter() - began) / len(loaded)
     for (job, one), product in zip(loaded, products, strict=True):

@@ -91,31 +91,37 @@ class Editor:
             write_image(self.by.attention, self.by.draw_attention(self.engine, batch.codes))
         made: Sequence[Pixels | LatentCode]
         if self.latent:
-            pairs = zip(edits[0], batch.sources, strict=True)
-            made = [to_latent(self.engine, code, source, f"edit {self.name}") for code, source in pairs]
+            made = [
+                to_latent(self.engine, code, source, f"edit {self.name}", tuning)
+                for code, source, tuning in zip(edits[0], batch.sources, batch.tunings, strict=True)
+            ]
         else:
-            columns = [*self._columns_before(batch), *self._columns(edits)]
+            columns = [*self._columns_before(batch), *self._columns(batch, edits)]
             made = [side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
         details = self._details(batch.codes, edits)
-        return [Product(one, detail, _in_words(detail)) for one, detail in zip(made, details, strict=True)]
+        return [
+            Product(one, detail, _in_words(detail), tuning)
+            for one, detail, tuning in zip(made, details, batch.tunings, strict=True)
+        ]
 
     def _columns_before(self, batch: Batch) -> Iterator[tuple[str, Sequence[Pixels | None]]]:
         """What a sheet shows on the left of the edits."""
         if not self.sheet:
             return
         yield "source", batch.shown
-        yield "reconstruction", draw(self.engine, batch.codes, self.render)
+        yield "reconstruction", draw(self.engine, batch.codes, self.render, batch.tunings)
         if isinstance(self.by, ByReference):
             references = self.by.references
             for place, picture in enumerate(references.shown):
                 if picture is None:  # it is a latent file
-                    picture = draw(self.engine, references.codes[place : place + 1], self.render)[0]
+                    tunings = references.tunings[place : place + 1]
+                    picture = draw(self.engine, references.codes[place : place + 1], self.render, tunings)[0]
                 yield "reference", [picture] * len(batch.sources)
 
-    def _columns(self, edits: Sequence[Codes]) -> Iterator[tuple[str, Sequence[Pixels]]]:
+    def _columns(self, batch: Batch, edits: Sequence[Codes]) -> Iterator[tuple[str, Sequence[Pixels]]]:
         for strength, codes in zip(self.strengths, edits, strict=True):
             title = f"{strength:g}" if len(self.strengths) > 1 else self.title
-            yield title, draw(self.engine, codes, self.render)
+            yield title, draw(self.engine, codes, self.render, batch.tunings)
 
     def _details(self, codes: Codes, edits: Sequence[Codes]) -> list[dict[str, Any]]:
         """For each image, how probable the edited attributes were to the classifier, and are at each strength."""

@@ -12,6 +12,7 @@ from stedit.cli.options import (
     ModelOptions,
     PictureFormat,
     RenderOptions,
+    SearchOptions,
     Sheet,
     TalkOptions,
     spread,
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 @spread
-def invert(inputs: Inputs, files: FileOptions, model: ModelOptions, talk: TalkOptions) -> int:
+def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: ModelOptions, talk: TalkOptions) -> int:
     """Find the latent code of each picture.
 
     face.png gives face.latent.safetensors. Other commands take such a latent
@@ -31,29 +32,45 @@ def invert(inputs: Inputs, files: FileOptions, model: ModelOptions, talk: TalkOp
 
     [bold]Examples[/]
     stedit invert face.png
-    stedit invert -r photos -o codes  [dim]# a tree of folders[/]
+    stedit invert --method hybrid face.png         [dim]# closer, in seconds[/]
+    stedit invert --method hybrid --tune face.png  [dim]# closer still[/]
+    stedit invert -r photos -o codes               [dim]# a tree of folders[/]
     stedit invert - -o face.latent.safetensors < face.png
     """
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import Product, to_latent, write_all
+    from stedit.cli.inverter import Search, in_words
     from stedit.cli.plan import Target, make_plan
+    from stedit.errors import UsageError
 
+    asked = Search.parse(search)
     bundle = Bundle.load(find_bundle(model.model))
     target = Target.parse(files.output, None, ("latent",))
     plan = make_plan(inputs, "", target, files, [attribute.name for attribute in bundle.attributes])
 
-    def start(engine: Engine) -> Work:
-        return lambda batch: [
-            Product(to_latent(engine, code, source, "encoder"))
-            for code, source in zip(batch.codes, batch.sources, strict=True)
-        ]
+    if search.tune and any(job.output is None for job in plan.jobs):
+        raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
 
-    return write_all(plan, target, start, verb="Inverting", files=files, model=model, console=Console(talk))
+    def start(engine: Engine) -> Work:
+        def work(batch: Batch) -> Sequence[Product]:
+            return [
+                Product(to_latent(engine, code, source, asked.method, tuning), details, in_words(details), tuning)
+                for code, source, tuning, details in zip(
+                    batch.codes, batch.sources, batch.tunings, batch.details, strict=True
+                )
+            ]
+
+        return work
+
+    return write_all(
+        plan, target, start, verb="Inverting", files=files, model=model, console=Console(talk), search=asked
+    )
 
 
 @spread
 def reconstruct(
     inputs: Inputs,
+    search: SearchOptions,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -69,12 +86,15 @@ def reconstruct(
     [bold]Examples[/]
     stedit reconstruct face.latent.safetensors
     stedit reconstruct --sheet face.png  [dim]# with the source beside it[/]
+    stedit reconstruct --method hybrid face.png
     stedit reconstruct - < face.png > again.png
     """
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.batch import Product, draw, side_by_side, write_all
+    from stedit.cli.inverter import Search, in_words
     from stedit.cli.plan import PICTURE_FORMATS, Target, make_plan
 
+    asked = Search.parse(search)
     bundle = Bundle.load(find_bundle(model.model))
     target = Target.parse(files.output, format_, PICTURE_FORMATS)
     what = "reconstruct.sheet" if sheet else "reconstruct"
@@ -82,12 +102,11 @@ def reconstruct(
 
     def start(engine: Engine) -> Work:
         def work(batch: Batch) -> Sequence[Product]:
-            pairs = zip(batch.shown, draw(engine, batch.codes, render), strict=True)
+            drawn = draw(engine, batch.codes, render, batch.tunings)
             if sheet:
-                return [
-                    Product(side_by_side([("source", source), ("reconstruction", again)])) for source, again in pairs
-                ]
-            return [Product(again) for _, again in pairs]
+                pairs = zip(batch.shown, drawn, strict=True)
+                drawn = [side_by_side([("source", source), ("reconstruction", again)]) for source, again in pairs]
+            return [Product(one, details, in_words(details)) for one, details in zip(drawn, batch.details, strict=True)]
 
         return work
 
@@ -100,4 +119,5 @@ def reconstruct(
         model=model,
         console=Console(talk),
         keep_pictures=sheet,
+        search=asked,
     )

@@ -80,6 +80,7 @@ _about_labels = partial(typer.Option, rich_help_panel="Edits by label")
 _about_references = partial(typer.Option, rich_help_panel="Edits by reference")
 _about_files = partial(typer.Option, rich_help_panel="Files")
 _about_model = partial(typer.Option, rich_help_panel="Model")
+_about_inversion = partial(typer.Option, rich_help_panel="Inversion")
 _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
@@ -99,6 +100,14 @@ _FORMAT = "The kind of file to write; latent writes the edited code, for further
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
 _NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
+_METHOD = (
+    "How to find codes: in one pass (encoder), by descent from the mean or the encoder's code, or in several passes."
+)
+_LOSS = (
+    "What makes a reconstruction good: l1, l2, perceptual, identity, each with a weight if need be (l2,identity=0.2)."
+)
+_SPACE = "w+: a style for each layer; w: one for all, which fits worse and edits best."
+_TUNE = "Adapt the generator to each picture, for faces that no code holds; FILE.tuning.safetensors keeps the change."
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
 Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
@@ -194,6 +203,29 @@ class ModelOptions:
     batch_size: Annotated[
         int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Pictures computed at a time.")
     ] = 8
+
+
+@dataclass(frozen=True)
+class SearchOptions:
+    """How the code of a picture is found."""
+
+    method: Annotated[
+        Literal["encoder", "optimise", "hybrid", "iterative"], _about_inversion("--method", help=_METHOD)
+    ] = "encoder"
+    steps: Annotated[
+        int | None,
+        _about_inversion(
+            "--steps", metavar="COUNT", min=1, show_default="as the method needs", help="At most as many."
+        ),
+    ] = None
+    space: Annotated[Literal["w+", "w"], _about_inversion("--space", help=_SPACE)] = "w+"
+    loss: Annotated[
+        str | None,
+        _about_inversion(
+            "--loss", metavar="NAME[=WEIGHT][,...]", show_default="l2, and perceptual if possible", help=_LOSS
+        ),
+    ] = None
+    tune: Annotated[bool, _about_inversion("--tune", help=_TUNE)] = False
 
 
 @dataclass(frozen=True)

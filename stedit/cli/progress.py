@@ -52,6 +52,10 @@ class Progress:
         self._bars.start_task(self._task)
         self._bars.update(self._task, description=self._verb)
 
+    def describe(self, state: str) -> None:
+        """Say how the images that are being computed stand."""
+        self._bars.update(self._task, description=f"{self._verb}, {state}")
+
     def advance(self) -> None:
         """One image is done, or has failed."""
         self._bars.advance(self._task)

@@ -128,6 +128,7 @@ class EncoderConfig(BackboneConfig):
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
     summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
     extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
+    iterative: bool = False  # sees what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -29,7 +29,7 @@ class StyleTransformer(nn.Module):
             raise ValueError(f"the last stage is {config.widths[-1]} wide, not style_dim {config.style_dim}")
         self.config = config
         width = config.style_dim
-        self.backbone = Backbone(config, channels=3 * config.fold**2)
+        self.backbone = Backbone(config, channels=(6 if config.iterative else 3) * config.fold**2)
         self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
         self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
         self.queries = nn.Parameter(torch.randn(config.style_count + config.extra_queries, width))
@@ -51,15 +51,24 @@ class StyleTransformer(nn.Module):
                 nn.Unflatten(1, (len(self.queries), width)),
             )
 
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W), or (B, 6, H, W) of an iterative encoder -> the backbone's four maps, fine to coarse."""
+        maps: list[Tensor] = self.backbone(F.pixel_unshuffle(x, self.config.fold))
+        return maps
+
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """(B, 3, H, W) -> maps of width D at 1/16, 1/8 and 1/4 of the folded input: coarse, medium, fine."""
-        _, c1, c2, c3 = self.backbone(F.pixel_unshuffle(x, self.config.fold))
+        _, c1, c2, c3 = self.features(x)
         p2 = upsample_like(c3, c2) + self.lateral_medium(c2)
         p1 = upsample_like(p2, c1) + self.lateral_fine(c1)
         return c3, p2, p1
 
     def forward(self, x: Tensor) -> Tensor:
-        """Images (B, 3, H, W) in [-1, 1], of the config's input size -> W+ codes (B, N, D)."""
+        """Images (B, 3, H, W) in [-1, 1], of the config's input size -> W+ codes (B, N, D).
+
+        An iterative encoder takes (B, 6, H, W), a picture and a rendering, and answers with the change of the code that
+        was rendered, plus the mean.
+        """
         query = self.queries[None]  # (1, N, D): constant, so its self-attention is the same for every image
         pyramid = self.pyramid(x)
         if self.config.summary_rank:

@@ -2,8 +2,16 @@
 
 from __future__ import annotations
 
+import functools
 import io
+import json
+import os
+import pty
+import re
+import signal
+import subprocess
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +22,12 @@ from typer.testing import Result
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image
+from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.latents import LatentCode
+from stedit.tunings import Tuning
 
 Cli = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
 
 
 @pytest.fixture
@@ -170,3 +181,214 @@ def test_latent_file_of_another_model_is_refused_by_name(cli: Cli, engine: Engin
     assert result.exit_code == 1
     assert "'other'" in result.stderr
     assert "'tiny-32'" in result.stderr
+
+
+# Methods
+
+
+@pytest.mark.parametrize("method", ["optimise", "hybrid"])
+def test_method_is_the_engines_and_the_code_says_so(cli: Cli, face: Path, engine: Engine, method: str) -> None:
+    result = cli("invert", face, "--method", method, "--steps", 4, "--loss", "l2=2,perceptual")
+    assert (result.exit_code, result.stdout) == (0, "face.latent.safetensors\n")
+    assert f"{method}: at most 4 steps in w+, on 2 l2 + 0.02 perceptual (encoder)" in result.stderr
+    code = LatentCode.load("face.latent.safetensors")
+    options = InversionOptions(steps=4, losses={"l2": 2, "perceptual": 0.02})
+    expected = engine.invert(read_image(face), method=method, options=options)  # type: ignore[call-overload]
+    np.testing.assert_allclose(code.w, expected[0], atol=1e-3)
+    assert (code.method, code.tuning) == (method, "")
+
+
+def test_hybrid_is_closer_than_the_encoder(cli: Cli, face: Path) -> None:
+    target = np.asarray(Image.open(face).crop((0, 4, 40, 44)).resize((32, 32))).astype(int)
+    errors = []
+    for method in ("encoder", "hybrid"):
+        cli("reconstruct", face, "--method", method, "-o", f"{method}.png", *(["--steps", 30] * (method == "hybrid")))
+        errors.append(((read_image(f"{method}.png") - target) ** 2).mean())
+    assert errors[1] < 0.8 * errors[0]
+
+
+def test_space_w_gives_the_same_style_to_all_layers(cli: Cli, face: Path) -> None:
+    assert cli("invert", face, "--method", "optimise", "--steps", 3, "--space", "w").exit_code == 0
+    assert np.ptp(LatentCode.load("face.latent.safetensors").w, axis=0).max() == 0
+
+
+def test_a_batch_of_pictures_and_codes(cli: Cli, photos: Path) -> None:
+    """Codes that were read stay as they are, whatever the method, and each record tells of its own picture."""
+    cli("invert", photos / "a.png")
+    code = photos / "a.latent.safetensors"
+    arguments = ("--method", "hybrid", "--steps", 3, "--json", "-o", "out/")
+    result = cli("reconstruct", code, photos / "b.jpg", photos / "c.webp", *arguments)
+    records = [json.loads(line) for line in result.stdout.splitlines()]
+    assert ["steps" in record for record in records] == [False, True, True]
+    assert [record.get("method") for record in records] == [None, "hybrid", "hybrid"]
+    for record in records[1:]:
+        assert record["steps"] == 3
+        assert set(record["losses"]) == {"l2", "perceptual"}
+        assert record["loss"] > 0
+        assert -10 < record["psnr"] < 60
+    assert records[1]["psnr"] != records[2]["psnr"]
+    cli("reconstruct", code, "-o", "alone.png")
+    assert abs(read_image("alone.png").astype(int) - read_image("out/a.reconstruct.png")).max() <= 1
+
+
+def test_verbose_tells_the_loss_of_each_picture(cli: Cli, face: Path) -> None:
+    result = cli("invert", face, "--method", "hybrid", "--steps", 2, "-v")
+    assert re.search(r"face\.png: hybrid: 2 steps, loss \d+\.\d{4}, -?\d+\.\d\d dB", result.stderr)
+    quiet = cli("invert", face, "--method", "hybrid", "--steps", 2, "-q", "--overwrite")
+    assert quiet.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--steps", "5"], "--steps is of no use to the encoder's one pass"),
+        (["--loss", "l2"], "--loss is of no use to the encoder's one pass"),
+        (["--space", "w"], "the method encoder finds codes in w+ only"),
+        (["--method", "iterative", "--space", "w"], "the method iterative finds codes in w+ only"),
+        (["--method", "hybrid", "--loss", "ssim"], "--loss ssim names 'ssim', which is no loss"),
+        (["--method", "hybrid", "--steps", "0"], "--steps"),
+        (["--method", "magic"], "'magic' is not one of"),
+        (["--method", "hybrid", "--steps", "1000000"], "give 1 to 100000"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_before_any_work(cli: Cli, face: Path, arguments: list[str], what: str) -> None:
+    result = cli("invert", face, *arguments)
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert what in result.stderr
+    assert not Path("face.latent.safetensors").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "what"),
+    [
+        (["--method", "iterative"], "the encoder of 'tiny-32' was not trained to see its own renderings"),
+        (["--method", "hybrid", "--loss", "identity"], "the model has no identity network"),
+    ],
+)
+def test_what_the_model_cannot_do_is_refused_in_a_sentence(
+    cli: Cli, face: Path, arguments: list[str], what: str
+) -> None:
+    result = cli("invert", face, *arguments)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert what in result.stderr
+
+
+def test_optimisation_needs_no_encoder(cli: Cli, face: Path, tiny_bundle: Path, tmp_path: Path) -> None:
+    tiny = Bundle.load(tiny_bundle)
+    config = PART_CONFIGS["generator"].from_dict(tiny.parts["generator"].config)
+    parts = {"generator": (config, tiny.read_part("generator"))}
+    alone = Bundle.save(tmp_path / "alone", name="alone", domain="", license="", parts=parts, readme="").path
+    result = cli("reconstruct", face, "--model", alone, "--method", "optimise", "--steps", 2)
+    assert (result.exit_code, result.stdout) == (0, "face.reconstruct.png\n")
+    assert "on l2\n" in result.stderr
+
+
+# Tuning
+
+
+@pytest.fixture
+def short_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stedit.cli.inverter.TuningOptions", functools.partial(TuningOptions, steps=30))
+
+
+@pytest.fixture
+def tuned(cli: Cli, face: Path, short_tuning: None) -> Path:
+    """`face.latent.safetensors` and the tuning beside it."""
+    del short_tuning
+    result = cli("invert", face, "--tune", "--loss", "l2")
+    assert (result.exit_code, result.stdout) == (0, "face.latent.safetensors\n")
+    assert "tuning: at most 30 steps of rank 8, on l2" in result.stderr
+    return Path("face.latent.safetensors")
+
+
+def test_a_tuned_code_is_drawn_by_its_generator(cli: Cli, tuned: Path, engine: Engine) -> None:
+    code, tuning = LatentCode.load(tuned), Tuning.load("face.tuning.safetensors")
+    assert (code.method, code.tuning) == ("encoder", tuning.digest)
+    assert cli("reconstruct", tuned).exit_code == 0
+    drawn = read_image("face.reconstruct.png").astype(int)
+    assert np.array_equal(drawn, engine.synthesise(code.w, tunings=[tuning])[0])
+    assert abs(drawn - engine.synthesise(code.w)[0]).mean() > 1
+    cli("reconstruct", "face.png", "--tune", "--loss", "l2", "-o", "direct.png")
+    assert abs(read_image("direct.png") - drawn).max() <= 1
+
+
+def test_edits_of_a_tuned_code_are_drawn_by_its_generator_and_keep_it(cli: Cli, tuned: Path, engine: Engine) -> None:
+    tuning = Tuning.load("face.tuning.safetensors")
+    result = cli("edit", "-a", "smile", tuned, "-f", "latent", "-o", "edits/")
+    assert result.stdout == "edits/face.smile.latent.safetensors\n"
+    edited = LatentCode.load("edits/face.smile.latent.safetensors")
+    assert Tuning.load("edits/face.smile.tuning.safetensors").digest == edited.tuning == tuning.digest
+    assert cli("edit", "-a", "smile", tuned, "-o", "smile.png").exit_code == 0
+    assert cli("reconstruct", "edits/face.smile.latent.safetensors", "-o", "again.png").exit_code == 0
+    expected = engine.synthesise(edited.w, tunings=[tuning])[0].astype(int)
+    for name in ("smile.png", "again.png"):
+        assert abs(read_image(name) - expected).max() <= 1
+
+
+def test_a_tuning_that_is_missing_or_of_another_code_is_refused(cli: Cli, tuned: Path) -> None:
+    tuning = Path("face.tuning.safetensors")
+    good = Tuning.load(tuning)
+    name, (up, down) = next(iter(good.factors.items()))
+    replace(good, factors={**good.factors, name: (up + np.float16(1), down)}).save(tuning)
+    result = cli("reconstruct", tuned)
+    assert result.exit_code == 1
+    assert "belongs to another code" in result.stderr
+    tuning.unlink()
+    result = cli("reconstruct", tuned)
+    assert result.exit_code == 1
+    assert "face.tuning.safetensors is missing" in result.stderr
+
+
+def test_inverting_again_without_tuning_forgets_it(cli: Cli, tuned: Path, engine: Engine) -> None:
+    assert cli("invert", "face.png", "--overwrite").exit_code == 0
+    code = LatentCode.load(tuned)
+    assert code.tuning == ""
+    cli("reconstruct", tuned)
+    assert abs(read_image("face.reconstruct.png").astype(int) - engine.synthesise(code.w)[0]).max() <= 1
+
+
+def test_standard_output_takes_no_two_files(cli: Cli, face: Path, tuned: Path) -> None:
+    result = cli("invert", face, "--tune", "-o", "-")
+    assert result.exit_code == 2
+    assert "--tune writes two files" in result.stderr
+    result = cli("edit", "-a", "smile", tuned, "-f", "latent", "-o", "-")
+    assert (result.exit_code, result.stdout_bytes) == (1, b"")
+    assert "a tuned code is two files" in result.stderr
+
+
+def test_a_folder_with_tunings_is_worked_on_like_any_other(cli: Cli, tuned: Path) -> None:
+    del tuned
+    result = cli("reconstruct", ".")
+    assert result.stdout == "face.reconstruct.png\n"
+
+
+def test_interruption_keeps_what_is_done(process: Process, photos: Path) -> None:
+    def listen_to_ctrl_c() -> None:  # which jobs in the background are told to ignore
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+    arguments = ("--method", "hybrid", "--steps", "150", "-b", "1", "-o", "codes")
+    with process("invert", photos, *arguments, preexec_fn=listen_to_ctrl_c) as running:
+        assert running.stdout is not None
+        assert running.stdout.readline() == b"codes/a.latent.safetensors\n"
+        running.send_signal(signal.SIGINT)
+        _, errors = running.communicate(timeout=120)
+    assert running.returncode == 130
+    assert b"interrupted: what is written is whole" in errors
+    assert {path.name for path in Path("codes").iterdir()} <= {f"{name}.latent.safetensors" for name in "abc"}
+    assert len(list(Path("codes").iterdir())) < 3
+    LatentCode.load("codes/a.latent.safetensors")
+
+
+def test_terminal_sees_steps_and_loss(process: Process, face: Path) -> None:
+    terminal, child_end = pty.openpty()
+    with process("invert", face, "--method", "hybrid", "--steps", "60", stderr=child_end) as ran:
+        os.close(child_end)
+        seen = b""
+        while True:
+            try:
+                seen += os.read(terminal, 4096)
+            except OSError:  # how Linux says that the other end is closed
+                break
+        assert ran.wait(timeout=120) == 0
+    os.close(terminal)
+    assert re.search(rb"Inverting, step \d+ of 60, loss \d+\.\d{4}", seen)

@@ -1,0 +1,155 @@
+"""What makes a rendering good: its distances to the pictures that it is to show, in colours and in features."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from stedit.errors import MissingPartError
+from stedit.inversion.options import DEFAULT_WEIGHTS
+from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.backbone import IdentityNetwork
+from stedit.models.style_transformer import StyleTransformer
+
+MSE = "mse"
+SCALES = 3  # of the pixel losses: full size, a half, a quarter
+
+Features = Callable[[Tensor], list[Tensor]]  # (B, 3, H, W) -> maps (B, C, h, w)
+
+
+def choose_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> dict[str, float]:
+    """The losses asked for, or by default l2, and perceptual where `networks` has features for it.
+
+    Raises MissingPartError if no part of the model can measure a loss that is asked for.
+    """
+    eye, _ = _perceptual_features(networks)
+    if not weights:
+        return {name: DEFAULT_WEIGHTS[name] for name in (("l2", "perceptual") if eye else ("l2",))}
+    if "perceptual" in weights and not eye:
+        raise MissingPartError("the model has neither judge nor encoder for the loss perceptual: leave it out")
+    if "identity" in weights and not isinstance(networks.get("identity"), IdentityNetwork):
+        raise MissingPartError("the model has no identity network for the loss of that name: leave it out")
+    return dict(weights)
+
+
+def describe_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> str:
+    """`l2 + 0.02 perceptual (judge)`: what a log says of the losses that `choose_losses` gives."""
+    eye, _ = _perceptual_features(networks)
+    names = {"perceptual": f"perceptual ({eye})"}
+    terms = choose_losses(weights, networks).items()
+    return " + ".join(("" if weight == 1 else f"{weight:g} ") + names.get(name, name) for name, weight in terms)
+
+
+class Objective:
+    """Weighted distances to B target pictures, for each of them on its own."""
+
+    def __init__(self, targets: Tensor, weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> None:
+        """Measure the targets once.
+
+        Args:
+            targets: (B, 3, *frame_size) in [-1, 1].
+            weights: of the losses by name; {} for l2, and perceptual where `networks` has features for it.
+            networks: the parts of a model, of which judge, encoder and identity can be eyes.
+
+        Raises:
+            MissingPartError: a loss is asked for that no part of the model can measure.
+        """
+        self.weights = choose_losses(weights, networks)
+        self.count = len(targets)
+        self._size = (targets.shape[-2], targets.shape[-1])
+        self._pyramid = _pyramid(targets)
+        self._features: Features | None = None
+        self._identity: IdentityNetwork | None = None
+        if "perceptual" in self.weights:
+            self._features = _perceptual_features(networks)[1]
+            self._seen = self._see(targets)
+        if "identity" in self.weights:
+            self._identity = cast(IdentityNetwork, networks["identity"])
+            self._who = self._recognise(targets)
+
+    def terms(self, images: Tensor, kept: Tensor) -> dict[str, Tensor]:
+        """Unweighted losses (b,) of renderings (b, 3, R, R) of the targets numbered `kept` (b,), and MSE beside them.
+
+        MSE is the mean squared error of the colours that can be shown, from which PSNR follows.
+        """
+        images = frame(images, self._size)
+        differences = [a - b[kept] for a, b in zip(_pyramid(images), self._pyramid, strict=True)]
+        values: dict[str, Tensor] = {}
+        if "l1" in self.weights:
+            values["l1"] = torch.stack([one.abs().mean(dim=(1, 2, 3)) for one in differences]).mean(dim=0)
+        if "l2" in self.weights:
+            values["l2"] = torch.stack([one.square().mean(dim=(1, 2, 3)) for one in differences]).mean(dim=0)
+        if self._features:
+            pairs = zip(self._see(images), self._seen, strict=True)
+            levels = [(a - b[kept]).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
+            values["perceptual"] = torch.stack(levels).mean(dim=0)
+        if self._identity:
+            values["identity"] = 1 - (self._recognise(images) * self._who[kept]).sum(dim=1)
+        with torch.no_grad():
+            values[MSE] = (images.clamp(-1, 1) - self._pyramid[0][kept]).square().mean(dim=(1, 2, 3))
+        return values
+
+    def total(self, terms: Mapping[str, Tensor]) -> Tensor:
+        """The weighted sum of `terms`, (b,)."""
+        return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum(dim=0)
+
+    def _see(self, images: Tensor) -> list[Tensor]:
+        """Features, each of unit length in every place, as LPIPS compares them (Zhang et al. 2018, section 3)."""
+        assert self._features
+        return [F.normalize(level, dim=1) for level in self._features(images)]
+
+    def _recognise(self, images: Tensor) -> Tensor:
+        assert self._identity
+        return self._identity.embed(self._identity.crop(images))
+
+
+def frame_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the part of a square rendering that shows the picture.
+
+    Models of things that are wider than high (cars: 192 x 256 of 256 x 256) draw them in the middle.
+    """
+    longest = max(input_size)
+    return resolution * input_size[0] // longest, resolution * input_size[1] // longest
+
+
+def frame(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut the middle (B, 3, *size) out of renderings (B, 3, R, R)."""
+    top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
+    return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale (B, C, H, W) without aliasing."""
+    height, width = images.shape[-2:]
+    if (height, width) == size:
+        return images
+    if height % size[0] == 0 and width % size[1] == 0:
+        return F.avg_pool2d(images, (height // size[0], width // size[1]))
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)
+
+
+def _pyramid(images: Tensor) -> list[Tensor]:
+    levels = [images]
+    while len(levels) < SCALES and min(levels[-1].shape[-2:]) >= 2:
+        levels.append(F.avg_pool2d(levels[-1], 2))
+    return levels
+
+
+def _perceptual_features(networks: Mapping[str, nn.Module]) -> tuple[str, Features | None]:
+    """The part whose features tell pictures apart, by name: the judge, else the encoder; or none, ""."""
+    judge, encoder = networks.get("judge"), networks.get("encoder")
+    if isinstance(judge, AttributeNetwork):
+        return "judge", judge.features
+    if not isinstance(encoder, StyleTransformer):
+        return "", None
+    size = (encoder.config.input_height, encoder.config.input_width)
+
+    def features(images: Tensor) -> list[Tensor]:
+        small = resize(images, size)
+        return encoder.features(torch.cat([small, small], dim=1) if encoder.config.iterative else small)
+
+    return "encoder", features

@@ -1,0 +1,124 @@
+"""What an inversion is asked for. Nothing here imports torch, so that a command line can be read without it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from types import MappingProxyType
+from typing import Literal, get_args
+
+from stedit.errors import UsageError
+
+Method = Literal["encoder", "optimise", "hybrid", "iterative"]
+Space = Literal["w", "w+"]
+Loss = Literal["l1", "l2", "perceptual", "identity"]
+
+METHODS: tuple[str, ...] = get_args(Method)
+LOSSES: tuple[str, ...] = get_args(Loss)
+
+DEFAULT_STEPS: Mapping[str, int] = MappingProxyType({"encoder": 1, "optimise": 300, "hybrid": 100, "iterative": 5})
+"""`optimise` has the way from the mean to go; `iterative` is ReStyle's count (Alaluf et al. 2021, section 4.1)."""
+
+DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType({"l1": 0.1, "l2": 1.0, "perceptual": 0.02, "identity": 0.1})
+"""Of a loss that is named without a weight. l2 leads, so that a better loss is a better PSNR; identity as in pSp."""
+
+MAX_STEPS = 100_000
+MAX_WEIGHT = 1e6
+MAX_RANK = 64
+
+
+@dataclass(frozen=True)
+class InversionOptions:
+    """How to look for a code; what a method has no use for is ignored. Raises UsageError for a value out of bounds."""
+
+    steps: int | None = None
+    """Of the descent, or passes of the encoder; None: DEFAULT_STEPS of the method."""
+    space: Space = "w+"
+    """"w+": a style for each layer; "w": the same style for all, which fits worse and edits best."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """Weights by name, of LOSSES; {}: l2, and perceptual where a network for it is at hand."""
+    stay: float = 1.0
+    """How strongly `hybrid` is held near the encoder's code and the mean; 0: not at all."""
+    patience: int = 25
+    """A picture is done when its loss has not fallen by IMPROVEMENT in as many steps."""
+    seed: int = 0
+    """Of the noise on the code in `optimise`."""
+
+    def __post_init__(self) -> None:
+        if self.steps is not None:
+            _check_steps(self.steps)
+        _check_losses(self.losses)
+        if self.space not in get_args(Space):
+            raise UsageError(f"there is no space {self.space!r}: choose w or w+")
+        if not 0 <= self.stay <= MAX_WEIGHT:
+            raise UsageError(f"the pull to the encoder's code is {self.stay:g}: give a number from 0 to {MAX_WEIGHT:g}")
+        if self.patience < 1:
+            raise UsageError(f"the patience is {self.patience} steps: give at least 1")
+
+
+@dataclass(frozen=True)
+class TuningOptions:
+    """How the generator is adapted to one picture. Raises UsageError for a value out of bounds."""
+
+    steps: int = 100
+    rank: int = 8
+    """Of the change of each layer's weights: it bounds the size of the file and what can be changed."""
+    losses: Mapping[str, float] = field(default_factory=dict)
+    """As in InversionOptions."""
+    seed: int = 0
+    """Of the factors that the change starts from."""
+
+    def __post_init__(self) -> None:
+        _check_steps(self.steps)
+        _check_losses(self.losses)
+        if not 1 <= self.rank <= MAX_RANK:
+            raise UsageError(f"the rank is {self.rank}: give 1 to {MAX_RANK}")
+
+
+@dataclass(frozen=True)
+class Step:
+    """How an inversion stands: told after every step of a batch of B pictures."""
+
+    step: int
+    """1 to `steps`."""
+    steps: int
+    terms: tuple[Mapping[str, float], ...]
+    """For each picture, the unweighted losses of its best code so far, by name."""
+    losses: tuple[float, ...]
+    """For each picture, their weighted sum; with what `hybrid` adds to stay near the encoder's code."""
+    psnr: tuple[float, ...]
+    """For each picture, the PSNR of its best code's rendering, in dB, at the size of the renderings."""
+    taken: tuple[int, ...]
+    """For each picture, the steps it has taken; below `step` once it is done."""
+
+
+def parse_losses(text: str) -> dict[str, float]:
+    """Read `l2`, `l2,perceptual` or `l2,perceptual=0.05`. Raises UsageError."""
+    losses: dict[str, float] = {}
+    for part in text.split(","):
+        name, equals, number = part.strip().partition("=")
+        if name not in LOSSES:
+            raise UsageError(f"--loss {text} names {name!r}, which is no loss: choose from {', '.join(LOSSES)}")
+        if name in losses:
+            raise UsageError(f"--loss {text} names {name} twice: name it once")
+        try:
+            losses[name] = float(number) if equals else DEFAULT_WEIGHTS[name]
+        except ValueError:
+            losses[name] = math.nan
+        if not 0 < losses[name] <= MAX_WEIGHT:
+            raise UsageError(f"--loss {text} gives {name} the weight {number!r}: give a number above 0")
+    return losses
+
+
+def _check_steps(steps: int) -> None:
+    if not 1 <= steps <= MAX_STEPS:
+        raise UsageError(f"{steps} steps are asked for: give 1 to {MAX_STEPS}")
+
+
+def _check_losses(losses: Mapping[str, float]) -> None:
+    for name, weight in losses.items():
+        if name not in LOSSES:
+            raise UsageError(f"there is no loss {name!r}: choose from {', '.join(LOSSES)}")
+        if not 0 < weight <= MAX_WEIGHT:
+            raise UsageError(f"the loss {name} has the weight {weight:g}: give a number above 0 up to {MAX_WEIGHT:g}")

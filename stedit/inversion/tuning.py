@@ -1,0 +1,89 @@
+"""Pivotal tuning: the generator adapted to one picture, whose code stays (Roich et al. 2021, section 3.2).
+
+Beyond the paper, the change of each convolution is a product of two thin matrices (LoRA, Hu et al. 2021): it is small
+on disk, and a generator that can change little stays a generator of faces, so that edits go on to work.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import cast
+
+import torch
+from torch import Tensor
+from torch.func import functional_call
+
+from stedit.inversion.objective import Objective
+from stedit.inversion.optimisation import Report, descend
+from stedit.inversion.options import InversionOptions, TuningOptions
+from stedit.models.generator import Generator, Noise
+
+LEARNING_RATE = 3e-3
+
+Factors = Mapping[str, tuple[Tensor, Tensor]]
+"""By the name of a weight (O, I, k, k): up (O, r) and down (r, I * k * k)."""
+
+
+def tune(
+    generator: Generator, w: Tensor, objective: Objective, options: TuningOptions, *, report: Report | None = None
+) -> Factors:
+    """Adapt the 3x3 convolutions to one picture.
+
+    Args:
+        generator: nothing of it is changed.
+        w: (1, N, D), the pivot.
+        objective: of that picture.
+        options: steps, rank and seed.
+        report: told after every step.
+
+    Returns:
+        The factors with the smallest loss; at worst those that change nothing.
+    """
+    weights = _tunable(generator)
+    shapes = [
+        shape
+        for weight in weights.values()
+        for shape in ((weight.shape[0], options.rank), (options.rank, weight[0].numel()))
+    ]
+    source = torch.Generator().manual_seed(options.seed)
+    start: list[Tensor] = []
+    for index, shape in enumerate(shapes):  # up from zero: the first rendering is the generator's own
+        down = torch.randn(shape, generator=source) / math.sqrt(options.rank)
+        start.append(down.flatten() if index % 2 else torch.zeros(math.prod(shape)))
+
+    def factors(flat: Tensor) -> Factors:
+        sizes = [math.prod(shape) for shape in shapes]
+        tensors = [part.view(shape) for part, shape in zip(torch.split(flat.flatten(), sizes), shapes, strict=True)]
+        return dict(zip(weights, zip(tensors[::2], tensors[1::2], strict=True), strict=True))
+
+    best = descend(
+        lambda flat: render_tuned(generator, factors(flat), w),
+        objective,
+        torch.cat(start).to(w)[None, None],
+        InversionOptions(),
+        steps=options.steps,
+        learning_rate=LEARNING_RATE,
+        report=report,
+    )
+    return factors(best)
+
+
+def render_tuned(generator: Generator, factors: Factors, w: Tensor, *, noise: Noise | list[Tensor] = "const") -> Tensor:
+    """Render codes (B, N, D) by the generator with the factors' change -> (B, 3, R, R).
+
+    Raises ValueError if the factors do not fit the generator.
+    """
+    weights = dict(generator.named_parameters())
+    changed = {}
+    for name, (up, down) in factors.items():
+        weight = weights.get(name)
+        if weight is None or weight.ndim != 4 or (weight.shape[0], weight[0].numel()) != (up.shape[0], down.shape[1]):
+            raise ValueError(f"the tuning of {name} does not fit the generator")
+        changed[name] = weight + (up @ down).view_as(weight)
+    return cast(Tensor, functional_call(generator, changed, (w,), {"noise": noise}))
+
+
+def _tunable(generator: Generator) -> dict[str, Tensor]:
+    """The 3x3 convolutions: they draw, while the rest only colours what they draw."""
+    return {name: weight for name, weight in generator.named_parameters() if weight.ndim == 4 and weight.shape[-1] == 3}

@@ -1,0 +1,46 @@
+"""Two engines: the small random model, and the embedded one with some of the sample pictures."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pytest
+import torch
+
+from stedit.engine import Engine
+from stedit.imaging.files import Pixels, read_image
+from stedit.models.generator import Generator
+
+FACES = Path(__file__).resolve().parents[1] / "data/faces"
+
+
+@pytest.fixture(scope="session")
+def tiny(tiny_bundle: Path) -> Engine:
+    return Engine.from_pretrained(tiny_bundle, device="cpu")
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Engine:
+    return Engine.from_pretrained(device="cpu")
+
+
+@pytest.fixture(scope="session")
+def faces() -> Pixels:
+    """Three sample pictures, uint8 (3, 128, 128, 3)."""
+    return np.stack([read_image(FACES / name) for name in ("glasses.jpg", "hat.jpg", "smile.jpg")])
+
+
+@pytest.fixture
+def pictures(tiny: Engine) -> Pixels:
+    """What the small model draws of three z, uint8 (3, 32, 32, 3)."""
+    generator = cast(Generator, tiny.networks["generator"])
+    with torch.no_grad():
+        return tiny.synthesise(generator.mix([torch.randn(3, 16)]).numpy())
+
+
+def psnr(one: Pixels, other: Pixels) -> np.ndarray:
+    """PSNR (B,) of pictures (B, H, W, 3), in dB."""
+    error = ((one.astype(float) - other.astype(float)) ** 2).mean(axis=(1, 2, 3)) / 255**2
+    return -10 * np.log10(np.maximum(error, 1e-10))

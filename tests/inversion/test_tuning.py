@@ -1,0 +1,92 @@
+"""A tuned generator draws its picture better, through a small file that fits no other model."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from stedit.engine import Engine
+from stedit.errors import LatentError, UsageError
+from stedit.imaging.files import Pixels
+from stedit.inversion.options import Step, TuningOptions
+from stedit.tunings import Tuning
+
+from .conftest import psnr
+
+ONLY_L2 = {"l2": 1.0}
+
+
+@pytest.fixture(scope="module")
+def codes(tiny: Engine) -> np.ndarray:
+    torch.manual_seed(1)
+    with torch.no_grad():
+        return tiny.networks["generator"].mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
+
+
+def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: Pixels, tmp_path: Path) -> None:
+    code = embedded.invert(faces[:1])
+    told: list[Step] = []
+    options = TuningOptions(steps=15)
+    (tuning,) = embedded.tune(faces[:1], code, options=options, report=lambda _, step: told.append(step))
+    tuning.save(tmp_path / "face.tuning.safetensors")
+    assert (tmp_path / "face.tuning.safetensors").stat().st_size < 2**20
+    again = Tuning.load(tmp_path / "face.tuning.safetensors")
+    drawn = embedded.synthesise(code, tunings=[again])
+    assert psnr(faces[:1], drawn)[0] > psnr(faces[:1], embedded.synthesise(code))[0] + 0.5
+    assert psnr(faces[:1], drawn)[0] == pytest.approx(told[-1].psnr[0], abs=0.05)  # float16 loses next to nothing
+    edited = embedded.edit_by_label(code, "smile", strength=-1)
+    assert np.abs(embedded.synthesise(edited, tunings=[again]).astype(int) - drawn).mean() > 1
+
+
+def test_each_code_is_drawn_by_its_own_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+    tunings = tiny.tune(pictures, codes, options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
+    plain, tuned = tiny.synthesise(codes), tiny.synthesise(codes, tunings=tunings)
+    assert (psnr(pictures, tuned) > psnr(pictures, plain) + 0.5).all()
+    mixed = tiny.synthesise(codes, tunings=[None, tunings[1], None])
+    assert np.abs(mixed[[0, 2]].astype(int) - plain[[0, 2]]).max() <= 1
+    assert np.array_equal(mixed[1], tuned[1])
+    assert np.array_equal(tiny.synthesise(codes), plain), "the engine's own generator is as it was"
+    alone = tiny.tune(pictures[1:2], codes[1:2], options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
+    assert alone[0].encode() == tunings[1].encode()
+
+
+def test_the_rank_bounds_the_file(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+    (tuning,) = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1, rank=3))
+    weights = dict(tiny.networks["generator"].named_parameters())
+    assert len(tuning.factors) == 7  # the 3x3 convolutions of 4 blocks
+    for name, (up, down) in tuning.factors.items():
+        assert (up.shape, down.shape) == ((weights[name].shape[0], 3), (3, weights[name][0].numel()))
+
+
+def test_noise_reaches_a_tuned_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+    tunings = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1))
+    for noise in ("none", "random"):
+        assert tiny.synthesise(codes[:1], noise=noise, seed=1, tunings=tunings).shape == (1, 32, 32, 3)  # type: ignore[call-overload]
+
+
+def test_the_tuning_of_another_model_is_refused(tiny: Engine, codes: np.ndarray) -> None:
+    half = np.zeros((8, 1), np.float16)
+    foreign = Tuning({"blocks.0.layers.0.conv.weight": (half, half.T)}, "other", "0" * 16)
+    with pytest.raises(LatentError, match=r"'other'.*'tiny-32'"):
+        tiny.synthesise(codes[:1], tunings=[foreign])
+    forged = replace(foreign, fingerprint=tiny.bundle.fingerprint)
+    with pytest.raises(LatentError, match=r"does not fit the generator"):
+        tiny.synthesise(codes[:1], tunings=[forged])
+
+
+def test_counts_must_agree(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+    with pytest.raises(UsageError, match="3 pictures and 2 codes"):
+        tiny.tune(pictures, codes[:2])
+    (tuning,) = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1))
+    with pytest.raises(UsageError, match="3 codes and 1 tunings"):
+        tiny.synthesise(codes, tunings=[tuning])
+
+
+@pytest.mark.parametrize("options", [{"steps": 0}, {"rank": 0}, {"rank": 65}, {"losses": {"ssim": 1.0}}])
+def test_options_out_of_bounds(options: dict[str, object]) -> None:
+    with pytest.raises(UsageError):
+        TuningOptions(**options)  # type: ignore[arg-type]
