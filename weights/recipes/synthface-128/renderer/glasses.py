@@ -100,4 +100,4 @@ def _arm(fit: _Fit, head: Head, shape: Shape, side: int, rim: np.ndarray) -> NDA
     hinge = np.array([side * max(abs(corner[0]) + 0.1, fit.temple - 0.55), corner[1] + 0.02, corner[2] - 0.35])
     ear = np.array([side * (fit.temple + 0.10), ear_point[1] + 0.2, ear_point[2] - 0.5])
     along = hinge[None] + np.linspace(0, 1, 12)[:, None] * (ear - hinge)
-    return np.concatenate([[corner], along, [ear + [0, -1.2, -1.5]]])
+    return np.concatenate([[corner], along, [ear + np.array([0, -1.2, -1.5])]])

@@ -161,9 +161,7 @@ def _grow(roots, normals, random, clumps, cut, radius, longest, points, counts, 
             gravity = 0.2
             lift = 1.2
         elif style == 2 and cut.curls > 0.5 and not bang:
-            length = (
-                (1.0 + 3.4 * cut.volume + 0.5 * r0) * (0.45 + 0.55 * top) * (0.35 + 0.65 * smoothstep(0.0, 1.8, h))
-            )
+            length = (1.0 + 3.4 * cut.volume + 0.5 * r0) * (0.45 + 0.55 * top) * (0.35 + 0.65 * smoothstep(0.0, 1.8, h))
             dx = nx + 0.5 * (c0 - 0.5)
             dy = ny + 0.5 * (c1 - 0.5)
             dz = nz + 0.5 * (c2 - 0.5)

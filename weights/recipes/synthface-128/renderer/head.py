@@ -232,9 +232,7 @@ class Head:
         size = OCCLUSION_SIZE
         k = np.arange(OCCLUSION_DIRECTIONS) + 0.5
         polar, azimuth = np.arccos(1 - 2 * k / OCCLUSION_DIRECTIONS), np.pi * (1 + 5**0.5) * k  # a Fibonacci sphere
-        for direction in np.stack(
-            [np.cos(azimuth) * np.sin(polar), np.cos(polar), np.sin(azimuth) * np.sin(polar)], 1
-        ):
+        for direction in np.stack([np.cos(azimuth) * np.sin(polar), np.cos(polar), np.sin(azimuth) * np.sin(polar)], 1):
             up = np.array([0, 1.0, 0]) if abs(direction[1]) < 0.9 else np.array([1.0, 0, 0])
             a = np.cross(up, direction)
             a /= np.linalg.norm(a)
@@ -242,8 +240,7 @@ class Head:
             u = (turned[:, 0] * OCCLUSION_SCALE + size / 2).astype(F)
             v = (turned[:, 1] * OCCLUSION_SCALE + size / 2).astype(F)
             distance = (-turned[:, 2]).astype(F)
-            depth = empty_depth(size, size)
-            rasterise_depth(u, v, distance, self.triangles, drawn, depth)
+            depth = rasterise_depth(u, v, distance, self.triangles, drawn, size)
             columns, rows = np.clip(u.astype(int), 0, size - 1), np.clip(v.astype(int), 0, size - 1)
             facing = np.maximum(self.normals @ direction, 0)
             seen += (distance < depth[rows, columns] + 0.35) * facing

@@ -11,8 +11,7 @@ from renderer.camera import Pose
 from renderer.colours import BLACK, BLOND, BROWN, GREY, IRISES, Colours, srgb_of
 from renderer.head import Head, Shape
 from renderer.identity import LOW_EYES
-from renderer.parameters import (
-    BALD, DECIMALS, FULL_BEARD, GOATEE, MOUSTACHE, NO_BEARD, SHORT, STUBBLE, Parameters)
+from renderer.parameters import BALD, DECIMALS, FULL_BEARD, GOATEE, MOUSTACHE, NO_BEARD, SHORT, STUBBLE, Parameters
 
 
 def record_of(

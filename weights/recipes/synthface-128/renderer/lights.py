@@ -72,15 +72,14 @@ def cast_shadows(
     rotation = np.stack([right, np.cross(toward, right), toward])
     middle = rotation @ (head_rotation @ np.array([0, 2.5, 2.0], F))
     scale = SHADOW_SIZE / SHADOW_EXTENT
-    depth = empty_depth(SHADOW_SIZE, SHADOW_SIZE)
     seen = vertices @ rotation.T.astype(F)
-    rasterise_depth(
+    depth = rasterise_depth(
         (seen[:, 0] - middle[0]) * F(scale) + F(SHADOW_SIZE / 2),
         (seen[:, 1] - middle[1]) * F(scale) + F(SHADOW_SIZE / 2),
         -seen[:, 2],
         triangles,
         casting,
-        depth,
+        SHADOW_SIZE,
     )
     return Shadows(rotation, middle[0], middle[1], scale, depth, empty_depth(SHADOW_SIZE, SHADOW_SIZE))
 

@@ -175,7 +175,7 @@ PAIRS = {
     "Wearing_Lipstick": ("lipstick_on", 0, 1),
     "Pale_Skin": ("pale_on", 0, 1),
 }
-"""Attributes of the set of pairs: the parameter that is toggled, its case where the attribute is absent, and present."""
+"""Attributes of the set of pairs: the parameter that is toggled, its case without and with the attribute."""
 
 
 def pair_parameters(seed: int, identity: int, attribute: str, present: bool) -> NDArray[np.float64]:

@@ -19,12 +19,11 @@ from renderer.hat import RIM_HEIGHT, add_hat
 from renderer.head import Head, Shape
 from renderer.labels import age, record_of, rosiness
 from renderer.lights import Shadows, cast_shadows, cast_strand_shadows, exposure_of, lights_of
-from renderer.mesh import FRAME, GUMS, HAT, CLOTH, HEAD, LENS, TEETH, Mesh, MeshBuilder, smoothsteps
+from renderer.mesh import CLOTH, FRAME, GUMS, HAT, HEAD, LENS, TEETH, Mesh, MeshBuilder, smoothsteps
 from renderer.noise import F
 from renderer.parameters import BALD, SHORT, STUBBLE, Parameters
 from renderer.rasteriser import empty_depth, rasterise, vertex_normals
 from renderer.regions import BROWS, COUNT, SCALP, brow_weight
-from renderer.scalp import DEGREES
 from renderer.shading import Materials, shade
 from renderer.skin import Skin
 from renderer.strands import Strands, draw_strands
@@ -106,7 +105,7 @@ class Renderer:
             variation = 1.0 if item.layered else 0.5
             draw_strands(
                 item.points, item.heights, item.counts, item.random, item.root_colour, item.tip_colour, pose.distance,
-                pose.rotation, crop, side, depth, light, covered, lights, width, shadows, item.hidden_above,
+                pose.rotation, np.array(crop), side, depth, light, covered, lights, width, shadows, item.hidden_above,
                 int(item.layered), variation, centre, item.clumps,
             )  # fmt: skip
 

@@ -40,10 +40,10 @@ def rasterise(px, py, pz, triangles, chosen, depth, ids, second, third):
         det = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
         if abs(det) < 1e-9:
             continue
-        xa = max(int(math.ceil(min(x0, x1, x2) - 0.5)), 0)
-        xb = min(int(math.floor(max(x0, x1, x2) - 0.5)), W - 1)
-        ya = max(int(math.ceil(min(y0, y1, y2) - 0.5)), 0)
-        yb = min(int(math.floor(max(y0, y1, y2) - 0.5)), H - 1)
+        xa = max(math.ceil(min(x0, x1, x2) - 0.5), 0)
+        xb = min(math.floor(max(x0, x1, x2) - 0.5), W - 1)
+        ya = max(math.ceil(min(y0, y1, y2) - 0.5), 0)
+        yb = min(math.floor(max(y0, y1, y2) - 0.5), H - 1)
         inv = 1.0 / det
         for y in range(ya, yb + 1):
             for x in range(xa, xb + 1):
@@ -61,40 +61,11 @@ def rasterise(px, py, pz, triangles, chosen, depth, ids, second, third):
                     third[y, x] = b2
 
 
-@njit(**JIT)
-def rasterise_depth(px, py, pz, triangles, chosen, depth):
-    """`rasterise`, of which only the distance is wanted."""
-    H, W = depth.shape
-    for q in range(chosen.shape[0]):
-        t = chosen[q]
-        i0 = triangles[t, 0]
-        i1 = triangles[t, 1]
-        i2 = triangles[t, 2]
-        x0 = px[i0]
-        y0 = py[i0]
-        x1 = px[i1]
-        y1 = py[i1]
-        x2 = px[i2]
-        y2 = py[i2]
-        det = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(det) < 1e-9:
-            continue
-        xa = max(int(math.ceil(min(x0, x1, x2) - 0.5)), 0)
-        xb = min(int(math.floor(max(x0, x1, x2) - 0.5)), W - 1)
-        ya = max(int(math.ceil(min(y0, y1, y2) - 0.5)), 0)
-        yb = min(int(math.floor(max(y0, y1, y2) - 0.5)), H - 1)
-        inv = 1.0 / det
-        for y in range(ya, yb + 1):
-            for x in range(xa, xb + 1):
-                dx = x + 0.5 - x0
-                dy = y + 0.5 - y0
-                b1 = (dx * (y2 - y0) - (x2 - x0) * dy) * inv
-                b2 = ((x1 - x0) * dy - dx * (y1 - y0)) * inv
-                if b1 < -1e-6 or b2 < -1e-6 or b1 + b2 > 1.000001:
-                    continue
-                z = pz[i0] + b1 * (pz[i1] - pz[i0]) + b2 * (pz[i2] - pz[i0])
-                if z < depth[y, x]:
-                    depth[y, x] = z
+def rasterise_depth(px, py, pz, triangles, chosen, size):
+    """`rasterise` into an empty z-buffer (size, size), which is returned."""
+    depth, ids = empty_depth(size, size), np.empty((size, size), np.int32)
+    rasterise(px, py, pz, triangles, chosen, depth, ids, np.empty_like(depth), np.empty_like(depth))
+    return depth
 
 
 @njit(**JIT)

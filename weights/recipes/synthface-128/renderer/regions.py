@@ -43,9 +43,9 @@ def skin_regions(vertices: NDArray[np.float32], landmarks: NDArray[np.int64], fa
 
 
 def brow_weight(across: NDArray, y: NDArray, *, thickness: float, arch: float) -> tuple[NDArray, NDArray]:
-    """How much of a brow is at a point of the mean head, and how far along the brow that is (0 at the nose, 1 at its end).
+    """How much of a brow is at a point of the mean head, and how far along it that is: 0 at the nose, 1 at its end.
 
-    across: |x|; thickness and arch in cm.
+    `across` is |x|; thickness and arch are in cm.
     """
     along = np.clip((across - 1.0) / 4.9, 0, 1.08)
     middle = (
@@ -119,19 +119,12 @@ def _beard(regions: np.ndarray, vertices: np.ndarray, face: np.ndarray) -> None:
         * (1 - smoothsteps(-4.9, -4.4, y))
     )
     beside_mouth = (
-        np.exp(-(((ax - 2.75) / 0.5) ** 2))
-        * (y > -6.5)
-        * (1 - smoothsteps(-2.9, -2.2, y))
-        * smoothsteps(-6.5, -5, y)
+        np.exp(-(((ax - 2.75) / 0.5) ** 2)) * (y > -6.5) * (1 - smoothsteps(-2.9, -2.2, y)) * smoothsteps(-6.5, -5, y)
     )
     regions[:, GOATEE] = np.maximum(chin, beside_mouth * 0.85) * (z > 5.5) * face * off_lips
     cheek_line = -2.2 - 0.55 * (5.5 - np.clip(ax, 0, 8)) * 1.0  # rises toward the ear
     cheek_line = np.where(ax > 5.5, -2.2 + (ax - 5.5) * 2.2, cheek_line)
-    full = (
-        (1 - smoothsteps(-0.5, 0.5, y - cheek_line))
-        * smoothsteps(-1.9, -0.6, above_jaw)
-        * smoothsteps(1.2, 2.6, z)
-    )
+    full = (1 - smoothsteps(-0.5, 0.5, y - cheek_line)) * smoothsteps(-1.9, -0.6, above_jaw) * smoothsteps(1.2, 2.6, z)
     full = np.where((ax < 3.2) & (y > -5.2), beside_mouth, full)
     regions[:, FULL_BEARD] = full * face * off_lips
     regions[:, SIDEBURNS] = (

@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from renderer.lights import diffuse, highlight, lit_share
 from renderer.mesh import EYE_LEFT, EYE_RIGHT, EYE_SOCKET_RIGHT, FRAME, GUMS, HAT, HEAD, MOUTH_SOCKET, TEETH
-from renderer.noise import JIT, noise, smoothstep
-from renderer.skin import Point, interpolate_region, shade_skin
+from renderer.noise import JIT, F, noise, smoothstep
+from renderer.skin import Point, shade_skin
 
 EYE_X, EYE_Y = 3.094, 3.614  # of the pupils of the mean head
 IRIS_RADIUS = 0.70
@@ -83,7 +83,7 @@ def shade(
             covered[y, x] = 1
             point = Point(X, Y, Z, nx, ny, nz, rx, ry, rz, vx, vy, vz, A)
             if part <= HEAD:
-                region = interpolate_region(regions, i0, i1, i2, b0, b1, b2)
+                region = regions[i0] * F(b0) + regions[i1] * F(b1) + regions[i2] * F(b2)
                 r, g, b = shade_skin(point, region, skin, lights, shadows)
             elif part >= MOUTH_SOCKET and part <= EYE_SOCKET_RIGHT:
                 r, g, b = _shade_socket(point, part == MOUTH_SOCKET, skin.colour, lights)
@@ -91,7 +91,7 @@ def shade(
                 r, g, b = _shade_gums(point, lights, shadows)
             elif part == TEETH:
                 r, g, b = _shade_teeth(point, lights, shadows)
-            elif part == EYE_LEFT or part == EYE_RIGHT:
+            elif part in (EYE_LEFT, EYE_RIGHT):
                 r, g, b = _shade_eye(point, materials.iris, skin.phase_1, lights, shadows)
             elif part == FRAME:
                 r, g, b = _shade_frame(point, materials, lights, shadows)

@@ -10,7 +10,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from renderer.lights import diffuse, highlight, lit_share
-from renderer.noise import JIT, F, noise, smoothstep
+from renderer.noise import JIT, noise, smoothstep
 from renderer.regions import (
     BROWS,
     CHEEKS,
@@ -56,7 +56,7 @@ class Skin(NamedTuple):
 
 
 class Point(NamedTuple):
-    """A point of a surface: place and unit normal in the world, place on the mean head, direction of view, occlusion."""
+    """A point of a surface: place and unit normal in the world, place on the mean head, direction of view."""
 
     X: float
     Y: float
@@ -70,7 +70,7 @@ class Point(NamedTuple):
     vx: float
     vy: float
     vz: float
-    occlusion: float
+    occlusion: float  # share of the sky that is seen
 
 
 @njit(**JIT)
@@ -104,11 +104,7 @@ def shade_skin(point, region, skin, lights, shadows):
     b *= 1 - 0.21 * blush
     if skin.freckles > 0:
         f = noise(rx * 5.2 + 31.0, ry * 5.2, rz * 5.2)
-        amount = (
-            smoothstep(0.64, 0.76, f)
-            * skin.freckles
-            * min(1.0, region[CHEEKS] * 1.2 + 1.1 * region[OILY] + 0.15)
-        )
+        amount = smoothstep(0.64, 0.76, f) * skin.freckles * min(1.0, region[CHEEKS] * 1.2 + 1.1 * region[OILY] + 0.15)
         r *= 1 - 0.26 * amount
         g *= 1 - 0.38 * amount
         b *= 1 - 0.48 * amount
@@ -239,9 +235,3 @@ def _age_line(rx, ry, rz, phase):
                 * 0.8,
             )
     return depth
-
-
-@njit(**JIT)
-def interpolate_region(regions, i0, i1, i2, b0, b1, b2):
-    """The row of the table of regions at a point of a triangle."""
-    return regions[i0] * F(b0) + regions[i1] * F(b1) + regions[i2] * F(b2)

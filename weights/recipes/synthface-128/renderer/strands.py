@@ -41,7 +41,7 @@ def draw_strands(
     rotation takes the head to the world; centre (3,) is that of the head, away from which surfaces under the strands
     are taken to face; variation is how much colours differ.
     """
-    squared = crop.right_x * crop.right_x + crop.right_y * crop.right_y
+    squared = crop[2] * crop[2] + crop[3] * crop[3]
     for i in range(points.shape[0]):
         m = counts[i]
         if m < 2:
@@ -65,10 +65,10 @@ def draw_strands(
             d = distance - Z
             ix = X / d
             iy = -Y / d
-            dx = ix - crop.x
-            dy = iy - crop.y
-            u = ((dx * crop.right_x + dy * crop.right_y) / squared + 1) * 0.5 * S
-            v = ((-dx * crop.right_y + dy * crop.right_x) / squared + 1) * 0.5 * S
+            dx = ix - crop[0]
+            dy = iy - crop[1]
+            u = ((dx * crop[2] + dy * crop[3]) / squared + 1) * 0.5 * S
+            v = ((-dx * crop[3] + dy * crop[2]) / squared + 1) * 0.5 * S
             ka = k if k > 0 else 1
             tx = points[i, ka, 0] - points[i, ka - 1, 0]
             ty = points[i, ka, 1] - points[i, ka - 1, 1]
@@ -134,8 +134,7 @@ def draw_strands(
                 dv = v - v0
                 ln = max(abs(du), abs(dv))
                 ns = int(ln) + 1
-                outside = max(u, u0) < -3 or min(u, u0) > S + 3 or max(v, v0) < -3 or min(v, v0) > S + 3
-                if ns < 400 and not outside:
+                if ns < 400 and not (max(u, u0) < -3 or min(u, u0) > S + 3 or max(v, v0) < -3 or min(v, v0) > S + 3):
                     w = width * (1 - 0.55 * t) * (0.8 + 0.4 * random[i, 3])
                     steep = abs(dv) > abs(du)
                     for e in range(ns):
@@ -147,9 +146,9 @@ def draw_strands(
                         cg_ = g0 + (g - g0) * f
                         cb_ = b0 + (b - b0) * f
                         if steep:
-                            yy = int(math.floor(vv))
-                            xa = int(math.ceil(uu - w * 0.5 - 0.5))
-                            xb = int(math.floor(uu + w * 0.5 - 0.5))
+                            yy = math.floor(vv)
+                            xa = math.ceil(uu - w * 0.5 - 0.5)
+                            xb = math.floor(uu + w * 0.5 - 0.5)
                             if yy < 0 or yy >= S:
                                 continue
                             for xx in range(max(xa, 0), min(xb, S - 1) + 1):
@@ -160,9 +159,9 @@ def draw_strands(
                                     light[yy, xx, 2] = cb_
                                     covered[yy, xx] = 1
                         else:
-                            xx = int(math.floor(uu))
-                            ya = int(math.ceil(vv - w * 0.5 - 0.5))
-                            yb = int(math.floor(vv + w * 0.5 - 0.5))
+                            xx = math.floor(uu)
+                            ya = math.ceil(vv - w * 0.5 - 0.5)
+                            yb = math.floor(vv + w * 0.5 - 0.5)
                             if xx < 0 or xx >= S:
                                 continue
                             for yy in range(max(ya, 0), min(yb, S - 1) + 1):
