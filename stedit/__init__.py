@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         MissingPartError,
         OutputError,
         SteditError,
+        TrainingError,
         UsageError,
     )
     from stedit.imaging.files import read_image, write_image
@@ -47,6 +48,7 @@ __all__ = [
     "MissingPartError",
     "OutputError",
     "SteditError",
+    "TrainingError",
     "UsageError",
     "__version__",
     "read_image",

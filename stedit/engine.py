@@ -71,7 +71,7 @@ class Engine:
             DeviceError: the device or precision is not available here.
         """
         bundle = Bundle.load(find_bundle(name_or_path))
-        chosen = _choose_device(device)
+        chosen = choose_device(device)
         if precision == "float16" and chosen.type == "cpu":
             raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
         if chosen.type == "cpu":
@@ -261,7 +261,8 @@ def _load_network(bundle: Bundle, name: str) -> nn.Module:
     return cast(nn.Module, cast(Any, network).to(memory_format=torch.channels_last))
 
 
-def _choose_device(wanted: str | torch.device) -> torch.device:
+def choose_device(wanted: str | torch.device) -> torch.device:
+    """The torch device of this name; "auto" is CUDA, then MPS, then the CPU. Raises DeviceError."""
     if str(wanted) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")

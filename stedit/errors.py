@@ -9,6 +9,7 @@ SteditError                  one sentence for a person: what is wrong and what t
 │   └── MissingPartError     the model has no such part: a classifier, an editor
 ├── AttributeNameError       an attribute that the model does not know
 ├── DeviceError              a device or precision that this machine does not offer
+├── TrainingError            a training cannot begin or go on: it diverged, or its checkpoint is damaged
 └── UsageError               a request that contradicts itself, such as two inputs for one output
 
 Nothing here imports anything, so that any module may raise any of these.
@@ -49,6 +50,10 @@ class AttributeNameError(SteditError):
 
 class DeviceError(SteditError):
     """A device or precision is not available on this machine."""
+
+
+class TrainingError(SteditError):
+    """A training cannot begin or go on: its extra is not installed, it diverged, or its checkpoint is damaged."""
 
 
 class UsageError(SteditError):

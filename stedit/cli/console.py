@@ -143,6 +143,11 @@ class Console:
         with Progress(self._stderr, total, verb) as progress:
             yield progress
 
+    @property
+    def terminal(self) -> RichConsole | None:
+        """Where a bar can be drawn: stderr, if a person is watching it."""
+        return None if self._quiet or not self._stderr.is_terminal else self._stderr
+
     @cached_property
     def _stderr(self) -> RichConsole:
         from rich.console import Console as RichConsole

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, edit, invert, sheet, weights
+from stedit.cli import attributes, edit, invert, sheet, train, weights
 from stedit.cli.console import Console, exit_code
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -122,6 +122,11 @@ models.command("list", cls=_Command)(weights.list_models)
 models.command("info", cls=_Command)(weights.info)
 models.command("verify", cls=_Command)(weights.verify)
 app.add_typer(models, name="weights", help="See which models there are, and check them.")
+
+trainings = typer.Typer(cls=_Group, no_args_is_help=True)
+trainings.command("generator", cls=_Command)(train.generator)
+trainings.command("inversion", cls=_Command)(train.inversion)
+app.add_typer(trainings, name="train", help="Train the parts of a model.")
 
 
 def main() -> None:

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from typing import Protocol, cast
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.models.attribute_network import AttributeNetwork
+
+class FeatureNetwork(Protocol):
+    """A network whose inner maps tell pictures apart: the attribute network, or a discriminator."""
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in [-1, 1] -> maps (B, C, h, w)."""
 
 
 def multiscale_l1(image: Tensor, target: Tensor, scales: int = 4) -> Tensor:
@@ -26,13 +33,19 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 class FeatureLoss(nn.Module):
     """LPIPS-like distance in a frozen network: unit-normalised features of every level (Zhang et al. 2018)."""
 
-    def __init__(self, network: AttributeNetwork) -> None:
+    def __init__(self, network: nn.Module) -> None:
+        """`network` is a FeatureNetwork."""
         super().__init__()
         self.network = network.eval().requires_grad_(False)
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
-        with torch.no_grad():
-            wanted = [F.normalize(f.float(), dim=1) for f in self.network.features(target)]
-        seen = [F.normalize(f.float(), dim=1) for f in self.network.features(image)]
-        return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in zip(seen, wanted, strict=True)]).mean()
+        return feature_distance(cast(FeatureNetwork, self.network), image, target)
+
+
+def feature_distance(network: FeatureNetwork, image: Tensor, target: Tensor) -> Tensor:
+    """The same in a network that goes on learning, whose parameters the caller freezes for the while."""
+    with torch.no_grad():
+        wanted = [F.normalize(f.float(), dim=1) for f in network.features(target)]
+    seen = [F.normalize(f.float(), dim=1) for f in network.features(image)]
+    return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in zip(seen, wanted, strict=True)]).mean()

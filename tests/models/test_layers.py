@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
-from stedit.models.layers import Attention, EqualizedLinear, TransformerLayer, blur, upsample
+from stedit.models.layers import Attention, EqualizedConv2d, EqualizedLinear, TransformerLayer, blur, upsample
 
 
 def filtered(signal: Tensor, *, gain: float) -> Tensor:
@@ -39,11 +40,14 @@ def test_upsample_is_zero_insertion_and_the_filter() -> None:
     torch.testing.assert_close(upsample(x)[0, 0], filtered(spread, gain=4.0)[1:-2, 1:-2])
 
 
-def test_equalized_layer_scales_at_run_time() -> None:
+def test_equalized_layers_scale_at_run_time() -> None:
     linear = EqualizedLinear(64, 8, bias=0.5, lr_multiplier=0.01)
     assert 80 < linear.weight.std() < 120  # 1 / lr_multiplier
     x = torch.randn(3, 64)
     torch.testing.assert_close(linear(x), x @ (linear.weight.T * 0.01 / 8) + 0.5)
+    conv = EqualizedConv2d(4, 8, 3, stride=2, bias=False)
+    x = torch.randn(1, 4, 6, 6)
+    torch.testing.assert_close(conv(x), F.conv2d(x, conv.weight / 6, stride=2, padding=1))
 
 
 def test_attention_equals_pytorch() -> None:

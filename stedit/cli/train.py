@@ -1,0 +1,205 @@
+"""`stedit train`: train the parts of a model; one command for each part, every key of its config a flag."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, fields, make_dataclass
+from datetime import timedelta
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+
+import typer
+
+from stedit.cli.console import DONE, INTERRUPTED, Console
+from stedit.cli.options import TalkOptions, spread
+from stedit.errors import OutputError, UsageError
+from stedit.training.config import TrainingConfig, flag, item_type
+from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
+
+if TYPE_CHECKING:
+    from stedit.training.loop import Monitor
+
+_CONFIG = "A TOML file of keys; see --print-config. Without one, flags and defaults are the config."
+_RUN = "Where config, metrics, samples and checkpoints are kept."
+_RESUME = "Go on from the last checkpoint of the run; without CONFIG, with the config of the run."
+_OUTPUT = "The model folder to write at the end."
+_PRINT = "Print the effective config, every key with its meaning, and stop."
+
+Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
+
+
+@dataclass(frozen=True)
+class RunOptions:
+    """Where a training lives."""
+
+    run: Annotated[
+        Path | None,
+        typer.Option("--run", metavar="FOLDER", show_default="CONFIG with the ending .run", help=_RUN),
+    ] = None
+    resume: Annotated[bool, typer.Option("--resume", help=_RESUME)] = False
+    output: Annotated[
+        Path | None,
+        typer.Option("--output", "-o", metavar="FOLDER", show_default="the folder model in the run", help=_OUTPUT),
+    ] = None
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace the model folder if it exists.")] = False
+    print_config: Annotated[bool, typer.Option("--print-config", help=_PRINT)] = False
+
+
+def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
+    """The command that trains what `stedit.training.<kind>` builds: its function `build(config)` gives the task."""
+    flags = _flags(config_class)
+
+    def command(run: RunOptions, keys: Any, talk: TalkOptions, config: Config = None) -> int:
+        given = {field.name: value for field in fields(keys) if (value := getattr(keys, field.name)) is not None}
+        return _train(kind, config_class, config, run, given, Console(talk))
+
+    command.__annotations__["keys"] = flags
+    command.__doc__ = help_text
+    return spread(command)
+
+
+def _train(
+    kind: str,
+    config_class: type[TrainingConfig],
+    path: Path | None,
+    options: RunOptions,
+    flags: Mapping[str, Any],
+    console: Console,
+) -> int:
+    if options.print_config:
+        console.result(config_class.read(path, flags, check=False).to_toml().rstrip("\n"))
+        return DONE
+    if path is None and options.run is None:
+        raise UsageError("neither a config nor a run is given: name a CONFIG.toml, or a folder with --run")
+    run = options.run or Path(path or "").with_suffix(".run")
+    saved = run / "config.toml"
+    if options.resume and path is None and saved.exists():
+        path = saved
+    config = config_class.read(path, flags)
+    output = options.output or run / "model"
+    if options.output and options.output.exists() and not options.overwrite:
+        raise OutputError(f"cannot write {output}: it exists already, so choose another folder or give --overwrite")
+
+    from stedit.training import loop
+
+    module = import_module(f"stedit.training.{kind}")
+    try:
+        with _monitor(console, config.steps) as monitor:
+            task, outcome = loop.train(
+                lambda: module.build(config), config, run, resume=options.resume, monitor=monitor
+            )
+        if not outcome.is_main:
+            return INTERRUPTED if outcome.reason == "interrupted" else DONE
+        if outcome.reason == "interrupted":
+            console.note(f"stopped after step {outcome.step}, which is saved in {run}: add --resume to go on")
+            return INTERRUPTED
+        if outcome.reason == "stopped":
+            console.note(f"stopped after step {outcome.step}: {outcome.why}")
+        bundle = task.save(output, overwrite=options.overwrite or not options.output)
+    finally:
+        loop.leave()
+    if console.json:
+        console.data({"model": str(bundle.path), "run": str(run), "steps": outcome.step, "outcome": outcome.reason})
+    else:
+        console.result(str(bundle.path))
+    return DONE
+
+
+class _Lines:
+    """A line for every line of the metrics, for logs."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
+        if metrics:
+            left = timedelta(seconds=round(seconds_left))
+            self._console.note(f"step {step}/{steps}: {_told(metrics)} ({left} left)")
+
+    def note(self, text: str) -> None:
+        self._console.note(text)
+
+
+class _Bar:
+    """A bar with the time left, and the last metrics beside it."""
+
+    def __init__(self, console: Console, bars: Any, task: Any) -> None:
+        self._console, self._bars, self._task = console, bars, task
+
+    def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
+        left = timedelta(seconds=round(seconds_left))
+        self._bars.update(self._task, completed=step, total=steps, left=f"{left} left")
+        if metrics:
+            self._bars.update(self._task, metrics=_told(metrics))
+
+    def note(self, text: str) -> None:
+        self._console.note(text)
+
+
+@contextmanager
+def _monitor(console: Console, steps: int) -> Iterator[Monitor]:
+    if console.terminal is None:
+        yield _Lines(console)
+        return
+    from rich import progress
+
+    columns = (progress.BarColumn(bar_width=30), progress.MofNCompleteColumn(), "{task.fields[left]}")
+    with progress.Progress(*columns, "[dim]{task.fields[metrics]}", console=console.terminal, transient=True) as bars:
+        yield _Bar(console, bars, bars.add_task("", total=steps, left="", metrics=""))
+
+
+def _told(metrics: Mapping[str, float]) -> str:
+    return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _flags(config_class: type[TrainingConfig]) -> type[Any]:
+    """A dataclass of options that `spread` lays out: one for each key, None where it is not given."""
+    hints = get_type_hints(config_class)
+    members: list[Any] = []
+    for field in fields(config_class):
+        hint, name = hints[field.name], flag(field.name)
+        switch = hint is bool
+        option = typer.Option(
+            f"{name}/--no-{name[2:]}" if switch else name,
+            help=field.metadata["text"] + (" Repeat it for several." if item_type(hint) else ""),
+            show_default=_shown(field.default),
+            rich_help_panel="Keys of the config",
+        )
+        inner = item_type(hint)
+        wanted = list[inner] if inner else hint  # type: ignore[valid-type]
+        members.append((field.name, Annotated[wanted | None, option], None))
+    return make_dataclass("Flags", members, frozen=True)
+
+
+def _shown(default: Any) -> str:
+    if isinstance(default, tuple):
+        return ", ".join(map(str, default)) or "none"
+    return str(default).lower() if isinstance(default, bool) else str(default) or "none"
+
+
+generator = training(
+    "generator",
+    GeneratorTraining,
+    """Train a StyleGAN2 generator on pictures.
+
+    [bold]Examples[/]
+    stedit train generator --print-config > faces.toml   [dim]# a config to edit[/]
+    stedit train generator faces.toml
+    stedit train generator faces.toml --resume
+    """,
+)
+
+inversion = training(
+    "inversion",
+    InversionTraining,
+    """Train an encoder that inverts pictures into the codes of a model's generator.
+
+    [bold]Examples[/]
+    stedit train inversion --print-config > inversion.toml
+    stedit train inversion inversion.toml --model faces.run/model --data photos.zip
+    stedit train inversion inversion.toml --resume
+    """,
+)

@@ -1,0 +1,70 @@
+"""StyleGAN2's discriminator: a residual network with a minibatch statistic (Karras et al. 2020, section 4.1)."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+
+from stedit.models.layers import SQRT2, EqualizedConv2d, EqualizedLinear, blur, scaled_leaky_relu
+
+STATISTIC_GROUP = 4  # pictures that are compared with each other
+
+
+class ResidualBlock(nn.Module):
+    """Two convolutions beside a 1x1 one, each halving the size after a low-pass."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.conv = EqualizedConv2d(inputs, inputs, 3)
+        self.down = EqualizedConv2d(inputs, outputs, 3, stride=2, padding=0)
+        self.skip = EqualizedConv2d(inputs, outputs, 1, stride=2, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, inputs, H, W) -> (B, outputs, H/2, W/2)."""
+        y = scaled_leaky_relu(self.conv(x))
+        y = scaled_leaky_relu(self.down(blur(y, pad=2)))
+        return cast(Tensor, (y + self.skip(blur(x, pad=1))) / SQRT2)
+
+
+class Discriminator(nn.Module):
+    """Pictures -> a logit: above 0 for what looks real."""
+
+    def __init__(self, channels: tuple[int, ...]) -> None:
+        """`channels` at 4, 8, … px, like a generator's; they decide the size of the pictures, 4 * 2^(count - 1)."""
+        super().__init__()
+        widths = channels[::-1]
+        self.from_rgb = EqualizedConv2d(3, widths[0], 1)
+        self.blocks = nn.ModuleList(ResidualBlock(before, after) for before, after in pairwise(widths))
+        self.conv = EqualizedConv2d(channels[0] + 1, channels[0], 3)
+        self.hidden = EqualizedLinear(channels[0] * 16, channels[0])
+        self.output = EqualizedLinear(channels[0], 1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, R, R) in [-1, 1] -> (B,)."""
+        x = _with_deviation(self.features(x)[-1])
+        x = scaled_leaky_relu(self.conv(x))
+        x = scaled_leaky_relu(self.hidden(x.flatten(1)))
+        return cast(Tensor, self.output(x)).squeeze(1)
+
+    def features(self, x: Tensor) -> list[Tensor]:
+        """(B, 3, R, R) in [-1, 1] -> features at R, R/2, … 4 px."""
+        x = scaled_leaky_relu(self.from_rgb(x.contiguous(memory_format=torch.channels_last)))
+        levels = [x]
+        for block in self.blocks:
+            x = block(x)
+            levels.append(x)
+        return levels
+
+
+def _with_deviation(x: Tensor) -> Tensor:
+    """Append a map that holds, for each group of pictures, the mean deviation within it (Karras et al. 2018)."""
+    count, _, height, width = x.shape
+    group = math.gcd(count, STATISTIC_GROUP)
+    y = x.float().view(group, count // group, *x.shape[1:])  # (group, groups, C, H, W)
+    deviation = (y - y.mean(dim=0)).square().mean(dim=0).add(1e-8).sqrt().mean(dim=(1, 2, 3))  # (groups,)
+    extra = deviation.to(x.dtype).repeat(group)[:, None, None, None].expand(-1, 1, height, width)
+    return torch.cat([x, extra], dim=1)

@@ -1,0 +1,195 @@
+"""Configs of trainings: a dataclass of documented keys, read from TOML, overridden by flags, saved with the run.
+
+A training's config subclasses `TrainingConfig`; each field is declared with `key`, and its type is int, float, bool,
+str, a Literal of strings, or a tuple of one of these. Nothing here imports torch, for every key is a flag too.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import tomllib
+from collections.abc import Mapping
+from dataclasses import Field, dataclass, field, fields
+from difflib import get_close_matches
+from pathlib import Path
+from types import GenericAlias
+from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+
+from stedit.errors import UsageError, cause
+
+MAX_CONFIG_BYTES = 2**20
+
+_WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
+
+
+def key(
+    default: Any,
+    *,
+    text: str,
+    low: float | None = None,
+    high: float | None = None,
+    above: float | None = None,
+    changeable: bool = False,
+    local: bool = False,
+) -> Any:
+    """Declare a key of a config.
+
+    Args:
+        default: taken where neither file nor flag gives the key.
+        text: what the key means and its unit, one sentence; it is the help of the flag and the comment in the file.
+        low: the least value allowed; of a tuple, of each item.
+        high: the greatest.
+        above: a bound that is itself not allowed.
+        changeable: whether a resumed run may change it, since it does not decide what is computed.
+        local: whether it means something on this machine only, such as a path, and so is no provenance.
+    """
+    about = {"text": text, "low": low, "high": high, "above": above, "changeable": changeable, "local": local}
+    return field(default=default, metadata=about)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
+
+    steps: int = key(10_000, text="How many steps to train.", low=1, changeable=True)
+    batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
+    learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
+    schedule: Literal["constant", "cosine"] = key(
+        "constant", text="How the learning rate goes on: as it is, or down to zero at the last step."
+    )
+    warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
+    seed: int = key(0, text="What all random numbers are drawn by.", low=0, high=2**63 - 1)
+    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", changeable=True, local=True)
+    precision: Literal["float32", "bfloat16", "float16"] = key("float32", text="Numbers that the networks compute in.")
+    log_every: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
+    sample_every: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
+    checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True, local=True)
+    tensorboard: bool = key(
+        False, text="Write metrics for TensorBoard too, if it is installed.", changeable=True, local=True
+    )
+
+    def check(self) -> None:
+        """Raise ValueError, naming the keys, if values contradict each other."""
+
+    @classmethod
+    def read(cls, path: Path | None, flags: Mapping[str, Any], *, check: bool = True) -> Self:
+        """Values of `flags`, else of the TOML file `path`, else the defaults; `check=False` for a config to be shown.
+
+        Raises UsageError, naming the file and the key, or the flag.
+        """
+        values = {} if path is None else _read_toml(path)
+        types = get_type_hints(cls)
+        known = {item.name: item for item in fields(cls)}
+        taken = {}
+        for name, value in values.items():
+            if name not in known:
+                (near,) = get_close_matches(name, known, n=1, cutoff=0)
+                raise UsageError(f"{path} has the unknown key {name!r}: did you mean {near!r}?")
+            taken[name] = _checked(f"{name} in {path}", value, types[name], known[name])
+        for name, value in flags.items():
+            taken[name] = _checked(flag(name), value, types[name], known[name])
+        config = cls(**taken)
+        try:
+            if check:
+                config.check()
+        except ValueError as error:
+            raise UsageError(f"{path or 'the config'}: {error}") from error
+        return config
+
+    def to_toml(self) -> str:
+        """All keys, each under a comment that explains it; `read` gives the same config."""
+        lines = []
+        for item in fields(self):
+            lines += [f"# {item.metadata['text']}", f"{item.name} = {_toml(getattr(self, item.name))}", ""]
+        return "\n".join(lines)
+
+    def deciding(self) -> dict[str, Any]:
+        """The keys that decide the result and differ from their defaults, fit for JSON; without what is local."""
+        return {
+            item.name: getattr(self, item.name)
+            for item in fields(self)
+            if getattr(self, item.name) != item.default and not item.metadata["local"]
+        }
+
+    def require_same(self, other: TrainingConfig, where: Path) -> None:
+        """Raise UsageError if a key differs from `other`, read from `where`, that a resumed run may not change."""
+        for item in fields(self):
+            mine, theirs = getattr(self, item.name), getattr(other, item.name)
+            if mine != theirs and not item.metadata["changeable"]:
+                raise UsageError(
+                    f"{item.name} is {_toml(theirs)} in {where}, not {_toml(mine)}: a run is resumed as it began, "
+                    "so leave the key as it is or start another run"
+                )
+
+
+def flag(name: str) -> str:
+    """The flag of a key: batch_size -> --batch-size."""
+    return f"--{name.replace('_', '-')}"
+
+
+def item_type(hint: Any) -> Any:
+    """The type of a tuple's items, or None if `hint` is no tuple."""
+    return get_args(hint)[0] if get_origin(hint) is tuple else None
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_CONFIG_BYTES + 1)
+    except FileNotFoundError:
+        raise UsageError(f"there is no config {path}: check the spelling") from None
+    except OSError as error:
+        raise UsageError(f"cannot read the config {path} ({cause(error)}): give a TOML file") from error
+    if len(data) > MAX_CONFIG_BYTES:
+        raise UsageError(f"the config {path} is larger than {MAX_CONFIG_BYTES // 2**20} MB: give a TOML file")
+    try:
+        return tomllib.loads(data.decode())
+    except (ValueError, RecursionError) as error:
+        raise UsageError(f"the config {path} is not TOML ({cause(error)}): correct it there") from error
+
+
+def _checked(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:
+    """Return `value` as `hint` wants it. Raises UsageError."""
+    inner = item_type(hint)
+    if inner is None:
+        return _checked_one(where, value, hint, item)
+    if isinstance(value, str) and inner is str:
+        value = [value]
+    if not isinstance(value, list | tuple):
+        raise UsageError(f"{where} is {value!r}, not a list: write it as {_toml(_example(hint))}")
+    return tuple(_checked_one(where, one, inner, item) for one in value)
+
+
+def _checked_one(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:
+    if get_origin(hint) is Literal:
+        choices = get_args(hint)
+        if value not in choices:
+            raise UsageError(f"{where} is {value!r}: choose {', '.join(choices[:-1])} or {choices[-1]}")
+        return value
+    if hint is float and type(value) is int:
+        value = float(value)
+    if type(value) is not hint or (hint is float and not math.isfinite(value)):
+        raise UsageError(f"{where} is {value!r}, not {_WORDS[hint]}: write it as {_toml(_example(hint))}")
+    low, high, above = (item.metadata[bound] for bound in ("low", "high", "above"))
+    if low is not None and value < low:
+        raise UsageError(f"{where} is {value}: it must be at least {low}")
+    if above is not None and value <= above:
+        raise UsageError(f"{where} is {value}: it must be above {above}")
+    if high is not None and value > high:
+        raise UsageError(f"{where} is {value}: it can be at most {high}")
+    return value
+
+
+def _example(hint: Any) -> Any:
+    examples: dict[Any, Any] = {int: 8, float: 0.5, bool: True, str: "text"}
+    return [examples[item_type(hint)]] if isinstance(hint, GenericAlias) else examples[hint]
+
+
+def _toml(value: Any) -> str:
+    """A value of a config as TOML; JSON's texts are TOML's too, but for the one control character it lets through."""
+    if isinstance(value, tuple | list):
+        return f"[{', '.join(map(_toml, value))}]"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    return str(value).lower() if isinstance(value, bool) else repr(value)

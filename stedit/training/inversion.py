@@ -1,0 +1,215 @@
+"""`stedit train inversion`: a style transformer for the generator of a model (Hu et al. 2022, section 3.2).
+
+The generator stays as it is but for its mapping network, of which a copy learns: it maps N learned tokens to the
+encoder's queries. These are constants when training ends, and stored as such, so that the model's own generator, and
+with it the meaning of every code, does not change.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Mapping
+from pathlib import Path
+from typing import cast
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+
+from stedit.bundle import Bundle
+from stedit.engine import Engine
+from stedit.errors import TrainingError, UsageError, cause
+from stedit.imaging.files import Pixels
+from stedit.models.discriminator import Discriminator
+from stedit.models.generator import Generator
+from stedit.models.style_transformer import StyleTransformer
+from stedit.training import checkpoint
+from stedit.training.generator import flipped, tell_bad
+from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
+from stedit.training.loop import CONFIG_NAME, Run, Task, update_average
+from stedit.training.perceptual import ARCFACE_SOURCE, MOCO_SOURCE, choose_perceptual, load_identity
+from stedit.training.pictures import Batches, PictureSet
+from stedit.training.reconstruction import measure, reconstruction_sheet
+from stedit.training.results import provenance, with_parts
+
+
+def build(config: InversionTraining) -> Task:
+    """The task of a config. Raises InputError, BundleError, UsageError."""
+    return Inversion(config)
+
+
+class Tokens(nn.Module):
+    """N learned z (N, D), and the mapping network that makes queries of them."""
+
+    def __init__(self, mapping: nn.Module, count: int, width: int) -> None:
+        super().__init__()
+        self.z = nn.Parameter(torch.randn(count, width))
+        self.mapping = mapping
+
+    def forward(self) -> Tensor:
+        """The queries (N, D)."""
+        return cast(Tensor, self.mapping(self.z))
+
+
+class Inversion:
+    """The task."""
+
+    kind = "inversion"
+
+    def __init__(self, config: InversionTraining) -> None:
+        self.config = config
+        engine = Engine.from_pretrained(config.model, device="cpu")
+        self.base = engine.bundle
+        self.generator = cast(Generator, engine.networks["generator"])
+        sizes = self.generator.config
+        self.pictures: PictureSet | None = None
+        self.held_out: PictureSet | None = None
+        if config.data:
+            everything = PictureSet.open(config.data, sizes.resolution)
+            self.pictures, self.held_out = everything.split(config.held_out)
+            self._batches = Batches(self.pictures)
+        try:
+            encoder_config = config.encoder_config(sizes.style_count, sizes.style_dim)
+        except ValueError as error:
+            raise UsageError(f"the encoder's sizes are wrong: {error}") from error
+        self.encoder = StyleTransformer(encoder_config)
+        mapping = copy.deepcopy(self.generator.mapping).requires_grad_(True)
+        self.tokens = Tokens(mapping, sizes.style_count, sizes.style_dim)
+        self.encoder.mean.copy_(self.generator.mapping.mean.expand_as(self.encoder.mean))
+        self.encoder.queries.requires_grad_(False)  # they follow the tokens
+        self._take_queries()
+        self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
+        learned = [p for p in (*self.encoder.parameters(), *self.tokens.parameters()) if p.requires_grad]
+        self.networks: Mapping[str, nn.Module] = {
+            "encoder": self.encoder,
+            "tokens": self.tokens,
+            "average": self.average,
+        }
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "encoder": torch.optim.Adam(learned, lr=config.learning_rate)
+        }
+        self.numbers: dict[str, float] = {}
+        discriminator = load_discriminator(Path(config.discriminator)) if config.discriminator else None
+        self.perceptual = choose_perceptual(config, judge=engine.networks.get("judge"), discriminator=discriminator)
+        self.identity = load_identity(config.identity) if config.identity and config.identity_weight else None
+        self._told = False
+
+    def step(self, run: Run) -> Mapping[str, Tensor]:
+        """One step on pictures and on samples of the generator."""
+        self._prepare(run)
+        drawn = run.share if self.pictures is None else round(self.config.sampled_share * run.share)
+        images, known = self._samples(run, drawn) if drawn else (None, None)
+        if self.pictures is not None:
+            taken = self._batches.take(run)[: run.share - drawn]
+            taken = flipped(taken) if self.config.flip else taken
+            images = taken if images is None else torch.cat([images, taken])
+        assert images is not None
+        with run.autocast():
+            codes = functional_call(self.encoder, {"queries": self.tokens()}, (self._seen(images),)).float()
+            losses = self._losses(images, codes, known)
+        weights = {
+            "l2": self.config.l2_weight,
+            "identity": self.config.identity_weight,
+            "mean": self.config.mean_weight,
+            "codes": self.config.code_weight,
+        }
+        total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
+        run.update(self.optimizers["encoder"], total.sum())
+        self._take_queries()
+        decay = 0.5 ** (self.config.batch_size / self.config.average_images)
+        update_average(self.average, self.encoder, min(decay, (1 + run.step) / (10 + run.step)))
+        return {**losses, "total": total.sum()}
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """Reconstruction of held-out pictures, if there are any."""
+        if self.pictures is not None:
+            tell_bad(run, self.pictures)
+        return measure(self._reconstruct, self.held_out, run) if self.held_out else {}
+
+    def sample(self) -> Pixels | None:
+        """Pictures above their reconstructions."""
+        pictures = self.held_out or self.pictures
+        device = self.encoder.mean.device
+        return None if pictures is None else reconstruction_sheet(self._reconstruct, pictures, device)
+
+    def save(self, path: Path, *, overwrite: bool) -> Bundle:
+        """The model with the averaged encoder. Raises OutputError."""
+        facts = provenance(self.kind, self.config, pictures=len(self.pictures or ()), losses=self._told_losses())
+        parts = {"encoder": (self.average.config, self.average.state_dict())}
+        return with_parts(self.base, path, parts, {"encoder": facts}, overwrite=overwrite)
+
+    def _losses(self, images: Tensor, codes: Tensor, known: Tensor | None) -> dict[str, Tensor]:
+        """Each loss without its weight."""
+        output = self.generator(codes, noise="const").float()
+        losses = {"l2": F.mse_loss(output, images)}
+        if self.perceptual is not None:
+            losses[self.perceptual.name] = self.perceptual.distance(output, images)
+        if self.identity is not None:
+            losses["identity"] = self.identity(output, images)
+        losses["mean"] = (codes - self.encoder.mean).flatten(1).norm(dim=1).mean()  # as pSp regularises (section 3.2)
+        if known is not None:
+            losses["codes"] = F.mse_loss(codes[: len(known)], known)
+        return losses
+
+    def _samples(self, run: Run, count: int) -> tuple[Tensor, Tensor]:
+        """Pictures (count, 3, R, R) of random codes, and the codes (count, N, D)."""
+        z = torch.randn(2, count, self.generator.config.style_dim, device=run.device)
+        crossover = int(torch.randint(1, self.generator.config.style_count + 1, ()).item())
+        with torch.no_grad(), run.autocast():
+            codes = self.generator.mix([z[0], z[1]], crossover)
+            return self.generator(codes, noise="const").float().clamp(-1, 1), codes.float()
+
+    def _reconstruct(self, images: Tensor) -> Tensor:
+        output: Tensor = self.generator(self.average(self._seen(images)).float(), noise="const")
+        return output
+
+    def _seen(self, images: Tensor) -> Tensor:
+        """What the encoder sees of pictures."""
+        size = (self.encoder.config.input_height, self.encoder.config.input_width)
+        if images.shape[-2:] == size:
+            return images
+        if images.shape[-1] > size[1]:
+            return F.adaptive_avg_pool2d(images, size)
+        return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
+
+    def _take_queries(self) -> None:
+        with torch.no_grad():
+            self.encoder.queries.copy_(self.tokens())
+
+    def _told_losses(self) -> list[str]:
+        names = ["l2", "mean"] + ([self.perceptual.name] if self.perceptual else [])
+        return names + (["identity"] if self.identity else [])
+
+    def _prepare(self, run: Run) -> None:
+        if self._told:
+            return
+        self._told = True
+        self.generator.to(run.device)
+        if self.perceptual is not None:
+            self.perceptual.network.to(run.device)
+            run.say(self.perceptual.told)
+        else:
+            run.say("there is no perceptual loss: give lpips_backbone, judge or discriminator")
+        if self.identity is not None:
+            self.identity.to(run.device)
+        elif self.config.identity_weight:
+            run.say(f"there is no identity loss: for faces give {ARCFACE_SOURCE}; for other things {MOCO_SOURCE}")
+        if self.pictures is None:
+            run.say("there is no data, so all pictures are samples of the generator")
+
+
+def load_discriminator(run: Path) -> Discriminator:
+    """The discriminator of a generator's training. Raises UsageError and TrainingError."""
+    config = GeneratorTraining.read(run / CONFIG_NAME, {}, check=False)
+    folder = checkpoint.require(run)
+    try:
+        network = Discriminator(config.discriminator_channels or config.generator_config().channels)
+        tensors = checkpoint.network(load_file(folder / "networks.safetensors"), "discriminator")
+        network.load_state_dict(tensors)
+    except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        raise TrainingError(f"{folder} holds no usable discriminator ({cause(error)}): name another run") from error
+    return network.eval().requires_grad_(False)

@@ -1,0 +1,43 @@
+"""The keys of `stedit train inversion`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stedit.training.config import key
+from stedit.training.encoder_config import EncoderTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class InversionTraining(EncoderTraining):
+    """A style transformer that inverts pictures into the codes of a given generator (Hu et al. 2022, section 3.2)."""
+
+    model: str = key("", text="The model whose generator is inverted: a folder, or the name of an embedded one.")
+    steps: int = key(100_000, text="How many steps to train.", low=1, changeable=True)
+    batch_size: int = key(8, text="Examples in a step, of all processes together.", low=1)
+    learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
+
+    l2_weight: float = key(1.0, text="Weight of the pixels' mean squared difference.", low=0)
+    identity_weight: float = key(0.1, text="Weight of the identity loss, if there are weights for it.", low=0)
+    identity: str = key(
+        "", text="ArcFace's IR-SE50 weights, for faces, or MoCo's ResNet-50 weights, for anything else.", local=True
+    )
+    mean_weight: float = key(0.005, text="Weight of the codes' distance from the mean code.", low=0)
+    sampled_share: float = key(
+        0.0,
+        text="Share of each batch drawn from the generator, whose codes are known; all without data.",
+        low=0,
+        high=1,
+    )
+    code_weight: float = key(1.0, text="Weight of the squared difference from known codes.", low=0)
+    discriminator: str = key(
+        "", text="The run folder of the generator's training, for its discriminator's features.", local=True
+    )
+
+    def check(self) -> None:
+        """Raise ValueError if values contradict each other."""
+        super().check()
+        if not self.model:
+            raise ValueError("model is empty: name the model whose generator is to be inverted")
+        if self.held_out and not self.data:
+            raise ValueError("held_out is given without data: name folders or zip files of pictures")

@@ -1,0 +1,37 @@
+"""The discriminator halves pictures down to 4 px, sees how alike a group is, and every weight takes part."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from stedit.models.discriminator import Discriminator, _with_deviation
+
+
+def test_sizes_of_features_and_logits() -> None:
+    network = Discriminator((16, 8, 4))
+    images = torch.randn(4, 3, 16, 16)
+    assert [tuple(level.shape) for level in network.features(images)] == [(4, 4, 16, 16), (4, 8, 8, 8), (4, 16, 4, 4)]
+    logits = network(images)
+    assert logits.shape == (4,)
+    logits.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in network.parameters())
+
+
+def test_variance_is_kept_through_the_blocks() -> None:
+    """Equalised weights and the division by sqrt 2 keep the size of white noise about what it was."""
+    torch.manual_seed(1)
+    levels = Discriminator((64, 64, 64)).features(torch.randn(8, 3, 16, 16))
+    assert all(0.3 < level.square().mean().sqrt() < 1.5 for level in levels)
+
+
+@pytest.mark.parametrize(("count", "groups"), [(4, 1), (8, 2), (6, 3), (1, 1)])
+def test_statistic_is_the_mean_deviation_of_each_group(count: int, groups: int) -> None:
+    x = torch.randn(count, 5, 4, 4)
+    extra = _with_deviation(x)[:, 5]
+    assert (extra == extra[:, :1, :1]).all()
+    group = count // groups
+    for number in range(groups):
+        members = x[number::groups]
+        wanted = (members.var(dim=0, correction=0) + 1e-8).sqrt().mean()
+        torch.testing.assert_close(extra[number::groups, 0, 0], wanted.expand(group))

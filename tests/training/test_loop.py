@@ -1,0 +1,217 @@
+"""The loop resumes exactly, shares a batch among processes, stops on what is no number, and keeps its files whole."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from importlib import util
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
+
+import stedit
+from stedit.errors import DeviceError, TrainingError, UsageError
+from stedit.training import checkpoint
+from stedit.training.loop import Outcome, train
+
+_spec = util.spec_from_file_location("lines", Path(__file__).with_name("lines.py"))
+assert _spec is not None
+assert _spec.loader is not None
+lines: Any = util.module_from_spec(_spec)
+sys.modules["lines"] = lines
+_spec.loader.exec_module(lines)
+
+BASE = lines.LinesConfig(
+    steps=12, batch_size=6, learning_rate=0.1, noise=0.3, log_every=5, sample_every=4, checkpoint_every=3, device="cpu"
+)
+
+
+def run(config: Any, folder: Path, **options: Any) -> tuple[Any, Outcome]:
+    return train(lambda: lines.Lines(config), config, folder, **options)
+
+
+def tensors(folder: Path, file: str = "networks") -> dict[str, torch.Tensor]:
+    return load_file(checkpoint.checkpoints(folder)[-1] / f"{file}.safetensors")
+
+
+def assert_same_state(one: Path, other: Path) -> None:
+    for file in ("networks", "optimizers"):
+        a, b = tensors(one, file), tensors(other, file)
+        assert a.keys() == b.keys()
+        assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+def metrics(folder: Path) -> list[dict[str, float]]:
+    rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
+
+
+class Interrupting:
+    """A monitor that presses Ctrl-C after a step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        self.told: list[Mapping[str, float]] = []
+
+    def advance(self, step: int, steps: int, seconds_left: float, figures: Mapping[str, float] | None) -> None:
+        assert steps == 12
+        assert seconds_left >= 0
+        if figures:
+            self.told.append(figures)
+        if step == self.step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+@pytest.mark.parametrize("stop", [1, 5, 7, 11])
+def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path: Path, stop: int) -> None:
+    config = replace(BASE, schedule="cosine", warmup=4)
+    whole, outcome = run(config, tmp_path / "whole")
+    assert outcome == Outcome(12, "done")
+    assert whole.numbers == {"seen": 72}
+    _, outcome = run(config, tmp_path / "broken", monitor=Interrupting(stop))
+    assert outcome == Outcome(stop, "interrupted")
+    _, outcome = run(config, tmp_path / "broken", resume=True)
+    assert outcome == Outcome(12, "done")
+    assert_same_state(tmp_path / "whole", tmp_path / "broken")
+    assert metrics(tmp_path / "whole") == metrics(tmp_path / "broken")
+    assert [row["step"] for row in metrics(tmp_path / "whole")] == [4, 5, 8, 10, 12]
+    sheets = [sorted(path.name for path in (tmp_path / name / "samples").iterdir()) for name in ("whole", "broken")]
+    assert sheets[0] == sheets[1] == ["00000004.png", "00000008.png", "00000012.png"]
+
+
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
+    run(BASE, tmp_path / "a")
+    run(replace(BASE, seed=1), tmp_path / "b")
+    a, b = (tensors(tmp_path / name)["model/1.weight"] for name in "ab")
+    assert (a - b).abs().max() > 1e-3
+
+
+def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None:
+    task, _ = run(replace(BASE, steps=10), tmp_path)
+    order = [index for batch in task.asked for index in batch]
+    assert len(order) == 60
+    passes = [order[start : start + 20] for start in (0, 20, 40)]
+    assert all(sorted(one) == list(range(20)) for one in passes)
+    assert passes[0] != passes[1] != passes[2]
+
+
+def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+    """Without noise of their own, two processes that share a batch take the same steps as one, but for rounding."""
+    config = replace(BASE, noise=0.0, log_every=1)
+    run(config, tmp_path / "one")
+    (tmp_path / "config.toml").write_text(config.to_toml())
+    command = [
+        "-m",
+        "accelerate.commands.launch",
+        "--cpu",
+        "--num_processes=2",
+        "--num_machines=1",
+        "--dynamo_backend=no",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    subprocess.run(
+        [
+            sys.executable,
+            *command,
+            "--mixed_precision=no",
+            str(Path(lines.__file__)),
+            tmp_path / "two",
+            tmp_path / "config.toml",
+        ],
+        check=True,
+        env=environment,
+        timeout=120,
+    )
+    one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
+    for name in one:
+        torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
+    for a, b in zip(metrics(tmp_path / "one"), metrics(tmp_path / "two"), strict=True):
+        assert b == pytest.approx(a, abs=1e-4)
+
+
+def test_nan_stops_and_the_last_sound_checkpoint_stays(tmp_path: Path) -> None:
+    with pytest.raises(TrainingError, match=r"'loss' is nan at step 7; .*00000006 is sound: .*--learning-rate"):
+        run(replace(BASE, spoil_at=7), tmp_path)
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000003", "00000006"]
+    assert all(value.isfinite().all() for value in tensors(tmp_path).values())
+
+
+def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
+    run(replace(BASE, checkpoint_every=1), tmp_path)
+    assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000011", "00000012"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "checkpoints",
+        "config.toml",
+        "metrics.jsonl",
+        "samples",
+    ]
+
+
+def test_a_task_can_stop_early(tmp_path: Path) -> None:
+    _, outcome = run(replace(BASE, steps=400, enough=1.0, noise=0.0), tmp_path)
+    assert outcome.reason == "stopped"
+    assert outcome.why.startswith("the error is")
+    assert outcome.step < 400
+    assert outcome.step % BASE.sample_every == 0
+    assert metrics(tmp_path)[-1]["held_out"] < 1.0
+
+
+def test_the_sheet_shows_the_weights(tmp_path: Path) -> None:
+    run(BASE, tmp_path)
+    with Image.open(tmp_path / "samples" / "00000012.png") as sheet:
+        shown = sheet.getpixel((0, 1))
+    slope = tensors(tmp_path)["average/1.weight"][0, 2].clamp(0, 1).item()
+    assert shown == (int(slope * 255),) * 3
+
+
+def test_a_run_is_not_overwritten_and_not_resumed_with_another_config(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="holds no checkpoint to resume from"):
+        run(BASE, tmp_path, resume=True)
+    run(BASE, tmp_path)
+    with pytest.raises(UsageError, match="--resume continues it"):
+        run(BASE, tmp_path)
+    with pytest.raises(UsageError, match=r"batch_size is 6 in .*config\.toml, not 5"):
+        run(replace(BASE, batch_size=5), tmp_path, resume=True)
+    _, outcome = run(replace(BASE, steps=15), tmp_path, resume=True)
+    assert outcome == Outcome(15, "done")
+
+
+def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+    run(BASE, tmp_path)
+    newest = checkpoint.checkpoints(tmp_path)[-1]
+    data = (newest / "networks.safetensors").read_bytes()
+    (newest / "networks.safetensors").write_bytes(data[:-5])
+    with pytest.raises(TrainingError, match=r"00000012 is damaged .*: delete that folder"):
+        run(replace(BASE, steps=15), tmp_path, resume=True)
+
+
+def test_requests_that_this_machine_cannot_meet(tmp_path: Path) -> None:
+    with pytest.raises(DeviceError, match="no fast float16"):
+        run(replace(BASE, precision="float16"), tmp_path)
+    with pytest.raises(DeviceError, match="'cuda:99' is not available"):
+        run(replace(BASE, device="cuda:99"), tmp_path)
+
+
+def test_bfloat16_learns_nearly_the_same(tmp_path: Path) -> None:
+    run(BASE, tmp_path / "float32")
+    run(replace(BASE, precision="bfloat16"), tmp_path / "bfloat16")
+    a, b = (tensors(tmp_path / name)["model/1.weight"] for name in ("float32", "bfloat16"))
+    assert 0 < (a - b).abs().max() < 0.05
+
+
+def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "accelerate", None)
+    with pytest.raises(TrainingError, match=r"pip install 'stedit\[train\]'"):
+        run(BASE, tmp_path)
