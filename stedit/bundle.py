@@ -6,6 +6,7 @@
       encoder.safetensors       pictures -> codes                       may be absent
       classifier.safetensors    codes -> attributes                     may be absent
       editor.safetensors        source and reference codes -> codes     may be absent
+      judge.safetensors         pictures -> attributes                  may be absent
       README.md
 
 Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
@@ -27,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 
 from stedit.atomic import write_folder
 from stedit.errors import BundleError, MissingPartError, OutputError, cause
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
 
 if TYPE_CHECKING:
     import torch
@@ -40,12 +41,13 @@ MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_SURE = 100.0  # logit
 
-PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig
+PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig
 PART_CONFIGS: dict[str, type[PartConfig]] = {
     "generator": GeneratorConfig,
     "encoder": EncoderConfig,
     "classifier": ClassifierConfig,
     "editor": EditorConfig,
+    "judge": JudgeConfig,
 }
 Alignment = Literal["ffhq", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
@@ -80,7 +82,7 @@ class Part:
     """A network of a bundle: its file and its sizes."""
 
     name: str
-    """"generator", "encoder", "classifier" or "editor"."""
+    """"generator", "encoder", "classifier", "editor" or "judge"."""
     file: str
     sha256: str
     config: dict[str, Any]
@@ -102,7 +104,7 @@ class Bundle:
     license: str
     parts: Mapping[str, Part]
     attributes: tuple[AttributeSpec, ...] = ()
-    """In the order of the classifier's logits."""
+    """In the order of the classifier's and the judge's logits."""
     description: str = ""
     alignment: Alignment = "none"
     """How pictures must be cropped before the encoder."""
@@ -326,16 +328,20 @@ def _require_agreement(bundle: Bundle) -> None:
     if "generator" not in bundle.parts:
         raise ValueError("it has no generator")
     configs = {name: PART_CONFIGS[name].from_dict(part.config) for name, part in bundle.parts.items()}
-    shapes = {name: (config.style_count, config.style_dim) for name, config in configs.items()}
+    shapes = {
+        name: (config.style_count, config.style_dim)
+        for name, config in configs.items()
+        if not isinstance(config, JudgeConfig)  # it looks at pictures
+    }
     for name, (count, dim) in shapes.items():
         if (count, dim) != shapes["generator"]:
             raise ValueError(f"the {name} is for codes of {count} x {dim}, the generator for {shapes['generator']}")
     names = [attribute.name.casefold() for attribute in bundle.attributes]
     if len(set(names)) < len(names):
         raise ValueError("two of its attributes have the same name")
-    classifier = configs.get("classifier")
-    if isinstance(classifier, ClassifierConfig) and classifier.attributes != len(names):
-        raise ValueError(f"the classifier gives {classifier.attributes} attributes, but {len(names)} are named")
+    for name, config in configs.items():
+        if isinstance(config, ClassifierConfig | JudgeConfig) and config.attributes != len(names):
+            raise ValueError(f"the {name} gives {config.attributes} attributes, but {len(names)} are named")
 
 
 def _require_replaceable(path: Path, *, overwrite: bool) -> None:

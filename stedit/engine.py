@@ -23,6 +23,7 @@ from stedit.editing.attributes import related, resolve_attribute
 from stedit.editing.label import edit_by_label
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
+from stedit.models.attribute_network import Judge
 from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator, Noise, SynthesisBlock
@@ -39,6 +40,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "encoder": StyleTransformer,
     "classifier": LatentClassifier,
     "editor": EditTransformer,
+    "judge": Judge,
 }
 
 
@@ -150,6 +152,33 @@ class Engine:
         probabilities = self._logits(self._codes(codes)).sigmoid()
         return _like(probabilities, codes)
 
+    @overload
+    def judge(self, images: Pixels) -> CodeArray: ...
+    @overload
+    def judge(self, images: Tensor) -> Tensor: ...
+    def judge(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Pictures -> the probability (B, K) of each of the bundle's attributes, as the image-space judge sees them.
+
+        Args:
+            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the judge's input size.
+
+        Returns:
+            Probabilities (B, K), float32. Raises MissingPartError if the model has no judge.
+        """
+        with torch.no_grad(), self._autocast():
+            seen: Tensor = self._network("judge")(self._judged(images)).float().sigmoid()
+        return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
+
+    @overload
+    def judge_embedding(self, images: Pixels) -> CodeArray: ...
+    @overload
+    def judge_embedding(self, images: Tensor) -> Tensor: ...
+    def judge_embedding(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Pictures, as `judge` takes them -> the features (B, 16 * C) that its answers are read from."""
+        with torch.no_grad(), self._autocast():
+            seen: Tensor = self._network("judge").embed(self._judged(images)).float()
+        return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
+
     def edit_by_label(self, codes: Codes, attributes: str | Sequence[str], *, strength: float = 1.0) -> Codes:
         """Give codes one or more attributes, or take them away.
 
@@ -212,6 +241,17 @@ class Engine:
         with torch.no_grad(), self._autocast():
             codes: Tensor = self._network("encoder")(images.to(self.device))
         return codes.float()
+
+    def _judged(self, images: Pixels | Tensor) -> Tensor:
+        """What the judge takes: (B, 3, H, W) of its input size. Raises UsageError for a tensor of another size."""
+        config = cast(Judge, self._network("judge")).config
+        size = (config.input_height, config.input_width)
+        if isinstance(images, np.ndarray):
+            batch = images if images.ndim == 4 else images[None]
+            images = _to_tensor(np.stack([fit_picture(image, size) for image in batch]))
+        if tuple(images.shape[1:]) != (3, *size):
+            raise UsageError(f"the judge takes pictures of {(3, *size)}, not {tuple(images.shape[1:])}")
+        return images.to(self.device)
 
     def _render(self, w: Tensor, noise: Noise, seed: int) -> Tensor:
         generator = cast(Generator, self._network("generator"))

@@ -14,7 +14,8 @@ from PIL import Image, ImageDraw
 
 from stedit.bundle import AttributeSpec, Bundle
 from stedit.imaging.files import Pixels
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+from stedit.models.attribute_network import Judge
+from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
@@ -50,6 +51,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
     classifier = ClassifierConfig(attributes=len(TINY_ATTRIBUTES), hidden=(32, 16), embedding=4, **code)
     editor = EditorConfig(heads=2, feedforward=32, attributes=len(TINY_ATTRIBUTES), **code)
+    judge = JudgeConfig(attributes=len(TINY_ATTRIBUTES), widths=(8, 16), input_height=32, input_width=32)
     bundle = Bundle.save(
         tmp_path_factory.mktemp("models") / "tiny-32",
         name="tiny-32",
@@ -63,6 +65,7 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
             "encoder": (encoder, StyleTransformer(encoder).state_dict()),
             "classifier": (classifier, LatentClassifier(classifier).state_dict()),
             "editor": (editor, EditTransformer(editor).state_dict()),
+            "judge": (judge, Judge(judge).state_dict()),
         },
         readme="# tiny-32\n",
     )

@@ -93,7 +93,7 @@ def test_a_saved_model_comes_back(tiny_bundle: Path) -> None:
     assert bundle.training == {"steps": 0}
     assert tuple(attribute.name for attribute in bundle.attributes) == TINY_ATTRIBUTES
     assert {attribute.sure for attribute in bundle.attributes} == {3.0}
-    assert list(bundle.parts) == ["generator", "encoder", "classifier", "editor"]
+    assert list(bundle.parts) == ["generator", "encoder", "classifier", "editor", "judge"]
     for name, part in bundle.parts.items():
         data = (tiny_bundle / part.file).read_bytes()
         assert part.file == f"{name}.safetensors"
@@ -429,7 +429,7 @@ def test_a_newer_format(copy: Path) -> None:
         ({"alignment": []}, "'alignment' in config.json is not text"),
         ({"parts": []}, "'parts' in config.json is not an object"),
         ({"parts": {"generator": "file"}}, "the part generator is no object"),
-        ({"parts": {"virus": {}}}, "'virus' is none of the parts generator, encoder, classifier, editor"),
+        ({"parts": {"virus": {}}}, "'virus' is none of the parts generator, encoder, classifier, editor, judge"),
         ({"attributes": {}}, "'attributes' in config.json is not a list"),
         ({"attributes": ["Smiling"]}, "'attributes' holds something other than objects"),
         ({"attributes": [{}]}, "'name' is missing in config.json"),
@@ -477,6 +477,9 @@ def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
         ("encoder", {"feedforward": 10**12}, "the sizes of the encoder are wrong (feedforward is"),
         ("classifier", {"attributes": 10**12}, "the sizes of the classifier are wrong (attributes is"),
         ("editor", {"layers": 10**6}, "the sizes of the editor are wrong (layers is"),
+        ("judge", {"widths": [10**9]}, "the sizes of the judge are wrong (widths is"),
+        ("judge", {"input_height": 2}, "the sizes of the judge are wrong (input_height is"),
+        ("judge", {"attributes": 6}, "the judge gives 6 attributes, but 5 are named"),
         ("encoder", {"style_count": 9}, "the encoder is for codes of 9 x 16, the generator for (8, 16)"),
         ("classifier", {"style_dim": 8}, "the classifier is for codes of 8 x 8, the generator for (8, 16)"),
     ],

@@ -14,7 +14,8 @@ from safetensors.torch import load_file, save_file
 from stedit.bundle import CONFIG_NAME, Bundle
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, DeviceError, MissingPartError, UsageError
-from stedit.imaging.files import Pixels
+from stedit.imaging.files import Pixels, fit_picture
+from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
 
 from .conftest import TINY_ATTRIBUTES
@@ -145,6 +146,24 @@ def test_bfloat16_is_near_float32(tiny_bundle: Path, codes: np.ndarray, engine: 
     assert 0 < np.abs(difference).mean() < 3
 
 
+def test_judge_reads_its_embedding_of_the_picture(engine: Engine, face_image: np.ndarray) -> None:
+    images = np.stack([face_image, face_image[::-1]])
+    network = engine.networks["judge"]
+    assert isinstance(network, Judge)
+    fitted = torch.from_numpy(np.stack([fit_picture(image, (32, 32)) for image in images]))
+    tensor = fitted.permute(0, 3, 1, 2) / 127.5 - 1
+    probabilities, embeddings = engine.judge(images), engine.judge_embedding(images)
+    assert (probabilities.shape, embeddings.shape) == ((2, 5), (2, 16 * 16))
+    np.testing.assert_allclose(probabilities, network(tensor).sigmoid(), atol=1e-6)
+    np.testing.assert_allclose(engine.judge(tensor), probabilities, atol=1e-6)
+    np.testing.assert_allclose(engine.judge(face_image), probabilities[:1], atol=1e-6)
+    np.testing.assert_allclose(engine.judge_embedding(tensor), embeddings, atol=1e-5)
+    np.testing.assert_allclose(network.read(torch.from_numpy(embeddings)).sigmoid(), probabilities, atol=1e-6)
+    assert abs(probabilities[0] - probabilities[1]).max() > 1e-3
+    with pytest.raises(UsageError, match=r"the judge takes pictures of \(3, 32, 32\)"):
+        engine.judge(tensor[:, :, 4:])
+
+
 def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
     with pytest.raises(AttributeNameError, match="did you mean smile"):
         engine.edit_by_label(codes, "smyle")
@@ -169,6 +188,7 @@ def test_a_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.nd
         (lambda: engine.invert(np.zeros((32, 32, 3), np.uint8)), "encoder"),
         (lambda: engine.edit_by_label(codes, "smile"), "classifier"),
         (lambda: engine.edit_by_reference(codes, codes, "smile"), "editor"),
+        (lambda: engine.judge(np.zeros((32, 32, 3), np.uint8)), "judge"),
     ):
         with pytest.raises(MissingPartError, match=f"has no {part}"):
             call()

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stedit.models.config import JudgeConfig
+
 
 class ResidualStage(nn.Module):
     """Halve the size, then one residual convolution."""
@@ -44,5 +46,20 @@ class AttributeNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, targets)."""
-        last = F.adaptive_avg_pool2d(self.features(x)[-1], 4)
-        return cast(Tensor, self.head(F.dropout(last.flatten(1), 0.3, self.training)))
+        return self.read(self.embed(x))
+
+    def embed(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> (B, 16 * C): the deepest features, of C channels, in a grid of 4 x 4."""
+        return F.adaptive_avg_pool2d(self.features(x)[-1], 4).flatten(1)
+
+    def read(self, embeddings: Tensor) -> Tensor:
+        """(B, 16 * C) -> (B, targets)."""
+        return cast(Tensor, self.head(F.dropout(embeddings, 0.3, self.training)))
+
+
+class Judge(AttributeNetwork):
+    """The attribute network as a bundle holds it: a logit for each of the bundle's attributes, in their order."""
+
+    def __init__(self, config: JudgeConfig) -> None:
+        super().__init__(config.attributes, config.widths)
+        self.config = config

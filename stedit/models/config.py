@@ -173,6 +173,24 @@ class EditorConfig(NetworkConfig):
         _check_attention(self.style_dim, self.heads, self.feedforward)
 
 
+@dataclass(frozen=True)
+class JudgeConfig(NetworkConfig):
+    """The judge: a small network that sees the bundle's attributes in pictures, by which edits are measured."""
+
+    attributes: int = 40
+    widths: tuple[int, ...] = (32, 64, 128, 192)  # at 1/2, 1/4, 1/8, ... of the input
+    input_height: int = 128
+    input_width: int = 128
+
+    def __post_init__(self) -> None:
+        _check_int("attributes", self.attributes, 1, 1024)
+        _check_int("widths", len(self.widths), 1, 8)
+        for width in self.widths:
+            _check_int("widths", width, 1, MAX_WIDTH)
+        for name in ("input_height", "input_width"):
+            _check_int(name, getattr(self, name), 2 ** len(self.widths), MAX_RESOLUTION)
+
+
 def _check_attention(width: int, heads: int, feedforward: int) -> None:
     _check_int("style_dim", width, 1, MAX_WIDTH)
     _check_int("heads", heads, 1, 64)

@@ -70,7 +70,7 @@ def test_bad_file_is_a_sentence(cli: Cli, face: Path) -> None:
 def test_model_without_a_classifier_is_told_once(cli: Cli, photos: Path, tiny_bundle: Path) -> None:
     config = json.loads((tiny_bundle / "config.json").read_text())
     config["attributes"] = []
-    del config["parts"]["classifier"], config["parts"]["editor"]
+    del config["parts"]["classifier"], config["parts"]["editor"], config["parts"]["judge"]
     Path("bare").mkdir()
     for name in ("generator", "encoder"):
         Path(f"bare/{name}.safetensors").write_bytes((tiny_bundle / f"{name}.safetensors").read_bytes())

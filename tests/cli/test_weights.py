@@ -37,7 +37,7 @@ def test_info_tells_what_a_model_holds(cli: Cli, tiny_bundle: Path) -> None:
     facts = json.loads(cli("weights", "info", tiny_bundle, "--json").stdout)
     bundle = Bundle.load(tiny_bundle)
     assert (facts["name"], facts["fingerprint"], facts["license"]) == ("tiny-32", bundle.fingerprint, "MIT")
-    assert set(facts["parts"]) == {"generator", "encoder", "classifier", "editor"}
+    assert set(facts["parts"]) == {"generator", "encoder", "classifier", "editor", "judge"}
     assert facts["parts"]["encoder"]["bytes"] == (tiny_bundle / "encoder.safetensors").stat().st_size
     assert facts["attributes"] == ["Smiling", "Eyeglasses", "Bangs", "Blond_Hair", "No_Beard"]
     text = cli("weights", "info").stdout  # the model of STEDIT_MODEL
@@ -54,7 +54,7 @@ def test_info_passes_no_control_character_on(cli: Cli, tiny_bundle: Path, damage
 
 
 def test_verify_finds_damage_that_loading_does_not(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
-    assert cli("weights", "verify", tiny_bundle).stdout == "tiny-32: all 4 files match their checksums\n"
+    assert cli("weights", "verify", tiny_bundle).stdout == "tiny-32: all 5 files match their checksums\n"
     assert cli("weights", "info", damaged).exit_code == 0
     result = cli("weights", "verify", damaged)
     assert (result.exit_code, result.stdout) == (1, "")
