@@ -19,9 +19,10 @@ class FeatureNetwork(Protocol):
 def multiscale_l1(image: Tensor, target: Tensor, scales: int = 4) -> Tensor:
     """Mean absolute difference at full size, 1/2, … of it, averaged; plus that of the full-size gradients."""
     loss = _gradient_l1(image, target)
-    for _ in range(scales):
+    for level in range(scales):
+        if level:
+            image, target = F.avg_pool2d(image, 2), F.avg_pool2d(target, 2)
         loss = loss + F.l1_loss(image, target) / scales
-        image, target = F.avg_pool2d(image, 2), F.avg_pool2d(target, 2)
     return loss
 
 

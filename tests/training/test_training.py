@@ -15,17 +15,13 @@ from PIL import Image
 from torch import Tensor
 
 from stedit.errors import InputError
-from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+from stedit.models.config import ClassifierConfig, EditorConfig
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator, MappingNetwork
-from stedit.models.style_transformer import StyleTransformer
+from stedit.models.generator import MappingNetwork
 from stedit.training.attribute_network import train_attribute_network
-from stedit.training.autoencoder import Autoencoder, AutoencoderOptions, moving_average_of, train_autoencoder
 from stedit.training.classifier import accuracy, train_classifier
 from stedit.training.data import LabelledPictures, load_labelled
 from stedit.training.editor import Counterfactuals, reference_edit_loss, train_editor
-from stedit.training.losses import FeatureLoss
 from stedit.training.mapping import fit_mapping
 
 
@@ -86,75 +82,12 @@ def test_mapping_is_fitted_to_codes_of_known_parameters() -> None:
     assert mapping.mean.abs().max() < 0.3
 
 
-def small_autoencoder() -> Autoencoder:
-    torch.manual_seed(0)
-    code = {"style_count": 6, "style_dim": 16}
-    encoder = EncoderConfig(
-        stem_width=8,
-        widths=(8, 8, 16, 16),
-        blocks=(1, 1, 1, 1),
-        reduction=4,
-        input_height=16,
-        input_width=16,
-        heads=2,
-        feedforward=32,
-        position_embedding=True,
-        summary_rank=16,
-        **code,
-    )
-    generator = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=1, channels=(16, 16, 8))
-    return Autoencoder(StyleTransformer(encoder), Generator(generator), labels=2, parameters=3)
-
-
 def coloured_squares(count: int) -> LabelledPictures:
     """16 px pictures: a square whose colour is given by three parameters; labels say whether red, green are strong."""
     parameters = np.random.default_rng(0).uniform(-1, 1, (count, 3)).astype(np.float32)
     pixels = np.full((count, 16, 16, 3), 128, np.uint8)
     pixels[:, 4:12, 4:12] = (128 + 120 * parameters).astype(np.uint8)[:, None, None]
     return LabelledPictures(pixels, (parameters[:, :2] > 0).astype(np.uint8), parameters, ("Smiling", "Eyeglasses"))
-
-
-def test_autoencoder_learns_to_reconstruct() -> None:
-    data = coloured_squares(120)
-    model = small_autoencoder()
-    average = moving_average_of(model)
-    reports: list[dict[str, float]] = []
-    options = AutoencoderOptions(steps=200, batch_size=12, resolution=16, learning_rate=3e-3, decay=True)
-    train_autoencoder(
-        model,
-        average,
-        data,
-        options,
-        features=FeatureLoss(AttributeNetwork(2, widths=(4, 8))),
-        report=lambda _, losses: reports.append(losses),
-    )
-    assert len(reports) == 200
-    assert set(reports[0]) == {"labels", "parameters", "image", "features", "total"}
-    first, last = (np.mean([row["image"] for row in rows]) for rows in (reports[:10], reports[-10:]))
-    assert last < 0.6 * first
-    images = data.images(torch.arange(20))
-    with torch.no_grad():
-        seen = (average.generator(average.encode(images), noise="none") - images).abs().mean()
-        unlike = (images.mean(dim=0) - images).abs().mean()
-    assert seen < unlike
-
-
-def test_the_same_seed_gives_the_same_autoencoder() -> None:
-    data = coloured_squares(32)
-    models = [small_autoencoder(), small_autoencoder()]
-    for model in models:
-        options = AutoencoderOptions(steps=3, batch_size=8, resolution=16, seed=5)
-        train_autoencoder(model, moving_average_of(model), data, options)
-    assert all(torch.equal(a, b) for a, b in zip(*(model.parameters() for model in models), strict=True))
-
-
-def test_divergence_stops_training_with_the_step() -> None:
-    model = small_autoencoder()
-    options = AutoencoderOptions(steps=1, batch_size=4, resolution=16)
-    with torch.no_grad():
-        model.generator.constant.fill_(float("nan"))
-    with pytest.raises(FloatingPointError, match="at step 0: lower the learning rate"):
-        train_autoencoder(model, moving_average_of(model), coloured_squares(8), options)
 
 
 def write_set(folder: Path, names: list[str]) -> tuple[Path, Path]:

@@ -13,7 +13,6 @@ import argparse
 import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import TextIO
 
 import torch
 from counterfactuals import ATTRIBUTES_OF
@@ -28,13 +27,13 @@ from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, 
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.models.style_transformer import StyleTransformer
+from stedit.training import checkpoint, loop
 from stedit.training.attribute_network import train_attribute_network
-from stedit.training.autoencoder import Autoencoder, AutoencoderOptions, moving_average_of, train_autoencoder
+from stedit.training.autoencoder import Autoencoder, Joint
 from stedit.training.classifier import accuracy, train_classifier
 from stedit.training.data import LabelledPictures, load_labelled, read_records
 from stedit.training.editor import Counterfactuals, train_editor
-from stedit.training.losses import FeatureLoss
+from stedit.training.generator_config import GeneratorTraining
 from stedit.training.mapping import fit_mapping
 
 STYLE_DIM = 256
@@ -55,11 +54,6 @@ ENCODER = EncoderConfig(
     position_embedding=True,
     summary_rank=256,
 )
-PHASES = (
-    AutoencoderOptions(steps=2000, resolution=64, seed=1),
-    AutoencoderOptions(steps=2700, resolution=128, seed=2),
-    AutoencoderOptions(steps=6000, resolution=128, features=1.5, decay=True, seed=3),
-)
 
 
 def load(data: Path, edits: Path) -> tuple[LabelledPictures, Counterfactuals]:
@@ -78,40 +72,55 @@ def load(data: Path, edits: Path) -> tuple[LabelledPictures, Counterfactuals]:
     return pictures.join(edited), truth
 
 
-def train(data: LabelledPictures, work: Path) -> None:
-    """Train the attribute network and the autoencoder; keep their states in `work`."""
-    eye = train_attribute_network(data)
-    save_file(eye.state_dict(), work / "attribute_network.safetensors")
-    model = Autoencoder(
-        StyleTransformer(ENCODER),
-        Generator(GENERATOR),
-        labels=len(data.attributes),
-        parameters=data.parameters.shape[1],
+def config(source: Path, work: Path) -> GeneratorTraining:
+    """The joint training of encoder and generator."""
+    return GeneratorTraining(
+        mode="joint",
+        data=tuple(str(path) for path in sorted(source.glob("train-*.zip"))),
+        labels=str(source / "train.jsonl.gz"),
+        judge=str(work / "attribute_network.safetensors"),
+        perceptual_weight=1.0,
+        steps=10_700,
+        half_size_steps=2000,
+        learning_rate=1e-3,
+        schedule="cosine",
+        precision="bfloat16",
+        resolution=GENERATOR.resolution,
+        style_dim=GENERATOR.style_dim,
+        mapping_layers=GENERATOR.mapping_layers,
+        channels=GENERATOR.channels,
+        encoder_size=ENCODER.input_height,
+        encoder_stem=ENCODER.stem_width,
+        encoder_widths=ENCODER.widths,
+        encoder_blocks=ENCODER.blocks,
+        encoder_reduction=ENCODER.reduction,
+        encoder_heads=ENCODER.heads,
+        encoder_feedforward=ENCODER.feedforward,
+        encoder_positions=ENCODER.position_embedding,
+        encoder_summary=ENCODER.summary_rank,
     )
-    average = moving_average_of(model)
-    for number, options in enumerate(PHASES):
-        with (work / f"phase-{number}.jsonl").open("w") as log:
 
-            def report(step: int, losses: dict[str, float], log: TextIO = log) -> None:
-                print(json.dumps({"step": step, **losses}), file=log, flush=True)
 
-            train_autoencoder(model, average, data, options, features=FeatureLoss(eye), report=report)
-        torch.save(average.state_dict(), work / "autoencoder.pt")
+def train(data: LabelledPictures, source: Path, work: Path) -> None:
+    """Train the attribute network and the autoencoder; keep their states in `work`."""
+    save_file(train_attribute_network(data).state_dict(), work / "attribute_network.safetensors")
+    keys = config(source, work)
+    loop.train(lambda: Joint(keys), keys, work / "joint.run")
 
 
 def assemble(
-    data: LabelledPictures, truth: Counterfactuals, names: dict[str, object], work: Path, output: Path
+    data: LabelledPictures,
+    truth: Counterfactuals,
+    names: dict[str, object],
+    source: Path,
+    work: Path,
+    output: Path,
 ) -> None:
     """Train what learns from codes, and save the bundle."""
     torch.manual_seed(0)
-    model = Autoencoder(
-        StyleTransformer(ENCODER),
-        Generator(GENERATOR),
-        labels=len(data.attributes),
-        parameters=data.parameters.shape[1],
-    )
-    model.load_state_dict(torch.load(work / "autoencoder.pt", weights_only=True))
-    model.eval().requires_grad_(False)
+    model = Joint(config(source, work)).average
+    state = load_file(checkpoint.require(work / "joint.run") / "networks.safetensors")
+    model.load_state_dict(checkpoint.network(state, "average"))
     codes = encode(model, data)
     labels = torch.from_numpy(data.labels)
     held_out = len(codes) // 20
@@ -247,10 +256,10 @@ def main() -> None:
     arguments.work.mkdir(parents=True, exist_ok=True)
     data, truth = load(arguments.data, arguments.edits)
     if arguments.step == "train":
-        train(data, arguments.work)
+        train(data, arguments.data, arguments.work)
     else:
         names = json.loads((arguments.data / "param_names.json").read_text())
-        assemble(data, truth, names, arguments.work, arguments.output)
+        assemble(data, truth, names, arguments.data, arguments.work, arguments.output)
 
 
 if __name__ == "__main__":
