@@ -101,7 +101,7 @@ class TrueEdits:
             if not isinstance(row, dict) or row.get("attribute") not in attributes:
                 raise InputError(f"{path}, record {line}, has no attribute that the model knows: give its CelebA name")
             for key in ("source", "reference", "edited"):
-                if row.get(key) not in numbers:
+                if not isinstance(row.get(key), str) or row[key] not in numbers:
                     raise InputError(f"{path}, record {line}: the {key} {row.get(key)!r} is no code: give its name")
             if not only or row["attribute"] == only:
                 codes = [numbers[row[key]] for key in ("source", "reference", "edited")]

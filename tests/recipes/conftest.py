@@ -9,7 +9,7 @@ RECIPE = ROOT / "weights" / "recipes" / "synthface-128"
 FACES = ROOT.parent / "shared" / "faces"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="session", autouse=True)
 def recipe():
     """The folder of the recipe, whose modules can be imported."""
     with pytest.MonkeyPatch.context() as patch:
@@ -26,7 +26,7 @@ def faces():
 
 
 @pytest.fixture(scope="session")
-def renderer(recipe, faces):
+def renderer(faces):
     pytest.importorskip("numba")
     pytest.importorskip("scipy")
     from renderer.portrait import Renderer

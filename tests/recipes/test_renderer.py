@@ -66,7 +66,7 @@ def test_the_first_renderer_draws_the_same_pixels(renderer, faces):
         assert made == record
 
 
-def test_a_missing_facekit_is_told_with_how_to_get_it(recipe, tmp_path):
+def test_a_missing_facekit_is_told_with_how_to_get_it(tmp_path):
     pytest.importorskip("numba")
     from renderer.head import FaceKitError, Head
 
@@ -74,7 +74,8 @@ def test_a_missing_facekit_is_told_with_how_to_get_it(recipe, tmp_path):
         Head(tmp_path / "facekit.npz")
 
 
-def test_pictures_are_written_as_zip_files_and_records(renderer, tmp_path):
+def test_pictures_are_written_as_zip_files_and_records(tmp_path):
+    pytest.importorskip("numba")
     from renderer.pictures import MEMBER_OVERHEAD, write_pictures
 
     made = [(f"p_{k}", bytes(100), {"id": f"p_{k}"}) for k in range(5)]
