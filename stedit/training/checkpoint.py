@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from stedit.atomic import write_folder
-from stedit.errors import TrainingError, UsageError, cause
+from stedit.errors import OutputError, TrainingError, UsageError, cause
 
 FOLDER = "checkpoints"
 KEPT = 2  # the newest, and the one before it in case the disk spoils the newest
@@ -54,6 +54,14 @@ def checkpoints(run: Path) -> list[Path]:
     return sorted(path for path in (run / FOLDER).glob("*") if path.name.isdigit())
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those that it is in, unless it is there. Raises OutputError."""
+    try:
+        path.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path}: {cause(error)}") from error
+
+
 def require(run: Path) -> Path:
     """The newest checkpoint of a run. Raises UsageError if there is none."""
     found = checkpoints(run)
@@ -79,7 +87,7 @@ def save(
         ]
         for index, entry in values["state"].items():
             moments |= {f"{name}/{index}/{key}": value for key, value in entry.items() if value is not None}
-    (run / FOLDER).mkdir(parents=True, exist_ok=True)
+    make_folder(run / FOLDER)
     with write_folder(run / FOLDER / f"{state.step:08d}") as folder:
         save_file(_plain(tensors), folder / "networks.safetensors")
         save_file(_plain(moments), folder / "optimizers.safetensors")

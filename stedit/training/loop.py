@@ -406,8 +406,11 @@ class _Log:
         self._board: Any = None
         if not run.is_main:
             return
-        if resumed_at is None:
-            _open_folder(run.folder)
+        if resumed_at is None and checkpoint.checkpoints(run.folder):
+            raise UsageError(
+                f"{run.folder} holds a training already: --resume continues it, --run starts one elsewhere"
+            )
+        checkpoint.make_folder(run.folder)
         write_file(run.folder / CONFIG_NAME, run.config.to_toml().encode())
         self._truncate(resumed_at or 0)
         if run.config.tensorboard:
@@ -425,7 +428,7 @@ class _Log:
                 self._board.add_scalar(name, value, step)
 
     def sheet(self, step: int, pixels: Pixels) -> None:
-        (self._folder / SAMPLES).mkdir(exist_ok=True)
+        checkpoint.make_folder(self._folder / SAMPLES)
         write_file(self._folder / SAMPLES / f"{step:08d}.png", encode_image(pixels, "png"))
 
     def close(self) -> None:
@@ -442,15 +445,6 @@ class _Log:
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise OutputError(f"{self._metrics} is damaged ({cause(error)}): move it away") from error
         write_file(self._metrics, "".join(f"{line}\n" for line in kept).encode())
-
-
-def _open_folder(folder: Path) -> None:
-    if checkpoint.checkpoints(folder):
-        raise UsageError(f"{folder} holds a training already: --resume continues it, --run starts one elsewhere")
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OutputError(f"cannot make the folder {folder}: {cause(error)}") from error
 
 
 def _tensorboard(folder: Path) -> Any:

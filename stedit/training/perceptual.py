@@ -75,15 +75,15 @@ class IdentityLoss(nn.Module):
 
 def load_identity(path: str) -> IdentityLoss:
     """ArcFace's IR-SE network or MoCo's ResNet-50, told by the names in the file. Raises InputError."""
-    tensors = _read(path)
-    if "body.0.res_layer.1.weight" in tensors:
+    found = _read_checkpoint(path)
+    if "body.0.res_layer.1.weight" in found.tensors:
         try:
-            config, state = arcface.build(Checkpoint(tensors, None))["identity"]
+            config, state = arcface.build(found)["identity"]
         except ValueError as error:
             raise InputError(f"{path} is no ArcFace network ({cause(error)}): give {ARCFACE_SOURCE}") from error
         face = _filled(IdentityNetwork(cast(BackboneConfig, config)), state, path, ARCFACE_SOURCE)
         return IdentityLoss(face, lambda x: face.embed(face.crop(x)))
-    tensors = {key.removeprefix("encoder_q."): value for key, value in tensors.items()}
+    tensors = {key.removeprefix("encoder_q."): value for key, value in found.tensors.items()}
     network = ResNet50()
     if "layer4.2.conv3.weight" not in tensors:
         raise InputError(f"{path} is neither ArcFace nor MoCo: give {ARCFACE_SOURCE}; for other things {MOCO_SOURCE}")
@@ -93,7 +93,12 @@ def load_identity(path: str) -> IdentityLoss:
 
 
 def _read(path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint without wrapping. Raises InputError."""
+    """The tensors of a checkpoint. Raises InputError."""
+    return dict(_read_checkpoint(path).tensors)
+
+
+def _read_checkpoint(path: str) -> Checkpoint:
+    """A checkpoint without wrapping. Raises InputError."""
     file = Path(path)
     try:
         too_large = file.stat().st_size > MAX_FILE_BYTES
@@ -110,7 +115,7 @@ def _read(path: str) -> dict[str, Tensor]:
         raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**30} GB: give another file")
     if not isinstance(loaded, dict):
         raise InputError(f"{path} holds no weights by name: give a state dictionary")
-    return dict(canonicalise(loaded).tensors)
+    return canonicalise(loaded)
 
 
 def _filled(network: Network, state: dict[str, Tensor], path: str, source: str) -> Network:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import os
 import signal
@@ -95,6 +96,28 @@ def test_every_network_learns_and_every_loss_is_told(squares: str, tmp_path: Pat
     assert {"generator", "discriminator", "real", "augmentation"} <= set(rows[0])
     assert [row["step"] for row in rows if "r1" in row] == [1, 3, 5]
     assert [row["step"] for row in rows if "path_length" in row] == [1, 4]
+
+
+class TensorCounter:
+    """Counts the tensors that are alive after some steps."""
+
+    def __init__(self) -> None:
+        self.counts: dict[int, int] = {}
+
+    def advance(self, step: int, *_: object) -> None:
+        if step % 6 == 0:  # the period of all that is done lazily
+            gc.collect()
+            self.counts[step] = sum(issubclass(type(one), torch.Tensor) for one in gc.get_objects())
+
+    def note(self, text: str) -> None:
+        raise AssertionError(text)
+
+
+def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
+    config = replace(SMALL, data=(squares,), steps=18, checkpoint_every=6)
+    counter = TensorCounter()
+    train(lambda: generator.build(config), config, tmp_path / "run", monitor=counter)
+    assert counter.counts[18] <= counter.counts[6]
 
 
 def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:

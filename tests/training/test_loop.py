@@ -19,7 +19,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 import stedit
-from stedit.errors import DeviceError, TrainingError, UsageError
+from stedit.errors import DeviceError, OutputError, TrainingError, UsageError
 from stedit.training import checkpoint
 from stedit.training.loop import Outcome, train
 
@@ -202,6 +202,18 @@ def test_requests_that_this_machine_cannot_meet(tmp_path: Path) -> None:
         run(replace(BASE, precision="float16"), tmp_path)
     with pytest.raises(DeviceError, match="'cuda:99' is not available"):
         run(replace(BASE, device="cuda:99"), tmp_path)
+
+
+def test_a_run_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match=r"cannot make the folder .*file/run: not a directory"):
+        run(BASE, tmp_path / "file" / "run")
+
+
+def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
+    with pytest.raises(TrainingError, match="pip install tensorboard"):
+        run(replace(BASE, tensorboard=True), tmp_path)
 
 
 def test_bfloat16_learns_nearly_the_same(tmp_path: Path) -> None:

@@ -1,0 +1,191 @@
+"""`stedit train`: configs, flags, resuming, interruption and several processes, as a person meets them."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+from typer.testing import Result
+
+from stedit.bundle import Bundle
+from stedit.imaging.files import write_image
+from stedit.training.config import TrainingConfig
+from stedit.training.encoder_config import EncoderTraining
+from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
+
+Cli = Callable[..., Result]
+Process = Callable[..., "subprocess.Popen[bytes]"]
+
+FACES = """
+data = "pictures"
+steps = 3
+batch_size = 4
+resolution = 8
+style_dim = 8
+mapping_layers = 1
+channels = [8, 8]
+device = "cpu"
+name = "faces"
+"""
+
+
+@pytest.fixture(autouse=True)
+def _files() -> None:
+    Path("faces.toml").write_text(FACES)
+    Path("pictures").mkdir()
+    for number in range(6):
+        write_image(f"pictures/{number}.png", np.full((8, 8, 3), 40 * number, np.uint8))
+
+
+def weights(run: str) -> dict[str, torch.Tensor]:
+    newest = max(Path(run, "checkpoints").iterdir())
+    return {**load_file(newest / "networks.safetensors"), **load_file(newest / "optimizers.safetensors")}
+
+
+def test_a_training_leaves_a_model_beside_its_config(cli: Cli) -> None:
+    result = cli("train", "generator", "faces.toml", "--style-mixing", "0.5", "--no-flip")
+    assert result.exit_code == 0
+    assert result.stdout == "faces.run/model\n"
+    assert re.search(r"^step 3/3: generator [\d.]+, .* left\)$", result.stderr, re.MULTILINE)
+    config = GeneratorTraining.read(Path("faces.run/config.toml"), {})
+    assert (config.style_mixing, config.flip, config.channels) == (0.5, False, (8, 8))
+    assert Bundle.load("faces.run/model").name == "faces"
+    assert cli("weights", "info", "faces.run/model").exit_code == 0
+    assert sorted(path.name for path in Path("faces.run").iterdir()) == [
+        "checkpoints", "config.toml", "metrics.jsonl", "model", "samples",
+    ]  # fmt: skip
+
+
+def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
+    cli("train", "generator", "faces.toml")
+    again = cli("train", "generator", "faces.toml")
+    assert again.exit_code == 2
+    assert "--resume continues it" in again.stderr
+    result = cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "5", "--json")
+    assert json.loads(result.stdout) == {
+        "model": "faces.run/model", "run": "faces.run", "steps": 5, "outcome": "done",
+    }  # fmt: skip
+    changed = cli("train", "generator", "faces.toml", "--resume", "--style-mixing", "0")
+    assert changed.exit_code == 2
+    assert "style_mixing is 0.9 in faces.run/config.toml, not 0.0" in changed.stderr
+
+
+def test_ctrl_c_saves_and_resuming_gives_the_weights_of_an_unbroken_run(cli: Cli, process: Process) -> None:
+    arguments = ("train", "generator", "faces.toml", "--log-every", "1", "--steps")
+    with process(*arguments, "100000") as running:
+        assert running.stderr is not None
+        for line in running.stderr:
+            if line.startswith(b"step 2/"):
+                running.send_signal(signal.SIGINT)
+                break
+        said = running.stderr.read().decode()
+    assert running.returncode == 130
+    found = re.search(r"stopped after step (\d+), which is saved in faces\.run: add --resume to go on", said)
+    assert found is not None
+    assert not Path("faces.run/model").exists()
+    steps = int(found[1]) + 2
+    assert cli(*arguments, steps, "--resume").exit_code == 0
+    assert cli(*arguments, steps, "--run", "whole").exit_code == 0
+    broken, whole = weights("faces.run"), weights("whole")
+    assert broken.keys() == whole.keys()
+    assert all(torch.equal(broken[key], whole[key]) for key in whole)
+    assert (Path("faces.run/model") / "generator.safetensors").read_bytes() == (
+        Path("whole/model") / "generator.safetensors"
+    ).read_bytes()
+
+
+def test_two_processes_train_one_generator(cli: Cli) -> None:
+    """Every process must hold the same weights, so resuming with one process goes on from what both did."""
+    launch = "accelerate.commands.launch --cpu --num_processes=2 --num_machines=1 --dynamo_backend=no"
+    command = [*launch.split(), "--mixed_precision=no", "--module", "stedit", "train", "generator", "faces.toml"]
+    done = subprocess.run(
+        [sys.executable, "-m", *command, "--path-length-every", "2", "--r1-every", "2"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "faces.run/model\n"  # one process speaks
+    assert len(Path("faces.run/metrics.jsonl").read_text().splitlines()) == 1
+    assert cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "4").exit_code == 0
+
+
+def test_inversion_of_the_trained_generator(cli: Cli) -> None:
+    cli("train", "generator", "faces.toml")
+    sizes = {"size": (16,), "stem": (4,), "reduction": (2,), "heads": (2,), "feedforward": (8,), "blocks": (1, 1, 1, 1)}
+    sizes["widths"] = (4, 4, 4, 8)
+    small = [part for name, values in sizes.items() for value in values for part in (f"--encoder-{name}", str(value))]
+    options = ("--data", "pictures", "--steps", "2", "--run", "inversion.run", "--device", "cpu", "-o", "inverter")
+    result = cli("train", "inversion", "--model", "faces.run/model", *small, *options)
+    assert result.exit_code == 0, result.stderr
+    assert "there is no identity loss: for faces give model_ir_se50.pth" in result.stderr
+    assert set(Bundle.load("inverter").parts) == {"generator", "encoder"}
+    assert cli("reconstruct", "pictures/3.png", "-m", "inverter", "-o", "3.png").exit_code == 0
+    refused = cli("train", "inversion", "--model", "faces.run/model", *small, *options)
+    assert refused.exit_code == 1
+    assert "cannot write inverter: it exists already, so choose another folder or give --overwrite" in refused.stderr
+
+
+def test_the_effective_config_can_be_seen(cli: Cli) -> None:
+    shown = cli("train", "generator", "faces.toml", "--print-config", "--steps", "7").stdout
+    assert "\nsteps = 7\n" in shown
+    assert 'data = ["pictures"]' in shown
+    assert "# Probability that a picture has the styles of two codes.\nstyle_mixing = 0.9" in shown
+    Path("all.toml").write_text(cli("train", "inversion", "--print-config").stdout)
+    assert "model is empty" in cli("train", "inversion", "all.toml").stderr
+
+
+@pytest.mark.parametrize("config", [TrainingConfig, EncoderTraining, GeneratorTraining, InversionTraining])
+def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
+    """With the default that its command has, and in the words of the help."""
+    manual = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
+    for field in fields(config):
+        inherited = next((one for one in config.__mro__[1:] if field.name in getattr(one, "__annotations__", {})), None)
+        if inherited and field.name not in config.__annotations__:
+            continue  # it is in the table of the class that declares it
+        default = json.dumps(field.default)
+        row = f"| `{field.name}` | `{default}` | {field.metadata['text']} |"
+        assert row in manual
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((), "neither a config nor a run is given: name a CONFIG.toml, or a folder with --run"),
+        (("nowhere.toml",), "there is no config nowhere.toml: check the spelling"),
+        (("faces.toml", "--batch-size", "0"), "--batch-size is 0: it must be at least 1"),
+        (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': input should be a valid integer"),
+        (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
+        (("faces.toml", "--mode", "other"), "invalid value for '--mode'"),
+        (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: leave --resume out to begin"),
+        (("faces.toml", "--resolution", "9"), "faces.toml: resolution is 9, not a power of two"),
+        (("faces.toml", "--data", "nothing"), "there are no pictures at nothing: check the spelling"),
+        (("faces.toml", "--device", "cuda:77"), "the device 'cuda:77' is not available here"),
+    ],
+)
+def test_wrong_requests(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
+    result = cli("train", "generator", *arguments)
+    assert result.exit_code in (1, 2)
+    assert message in result.stderr.lower() or message in result.stderr
+    assert not Path("faces.run/checkpoints").exists()
+
+
+def test_diverging_is_told_in_a_sentence(cli: Cli) -> None:
+    result = cli("train", "generator", "faces.toml", "--learning-rate", "1e30", "--steps", "20")
+    assert result.exit_code == 1
+    assert "error: training diverged: " in result.stderr
+    assert "lower --learning-rate" in result.stderr or "not finite" in result.stderr

@@ -1,0 +1,166 @@
+"""Configs are read from TOML and flags, documented and saved; every mistake is one sentence naming file and key."""
+
+from __future__ import annotations
+
+import tomllib
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as some
+
+from stedit.errors import UsageError
+from stedit.training.config import TrainingConfig, flag, key
+from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
+
+
+@dataclass(frozen=True, kw_only=True)
+class Everything(TrainingConfig):
+    """A key of every kind."""
+
+    count: int = key(3, text="A number.", low=1, high=9)
+    rate: float = key(0.5, text="A rate.", above=0, high=1)
+    name: str = key("a", text="A name.")
+    on: bool = key(True, text="A switch.")
+    kind: Literal["x", "y"] = key("x", text="A choice.")
+    widths: tuple[int, ...] = key((1, 2), text="Some numbers.", low=1)
+    rates: tuple[float, ...] = key((), text="Some rates.")
+    paths: tuple[str, ...] = key((), text="Some paths.")
+
+    def check(self) -> None:
+        if self.on and self.kind == "y":
+            raise ValueError("kind is y, but on is true: choose one")
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    return path
+
+
+def test_defaults_file_and_flags_are_taken_in_turn(tmp_path: Path) -> None:
+    path = write(tmp_path, 'count = 4\nrate = 1\npaths = "one.zip"\nwidths = [5]\n')
+    config = Everything.read(path, {"count": 5, "rates": [1, 0.25]})
+    assert config == Everything(count=5, rate=1.0, paths=("one.zip",), widths=(5,), rates=(1.0, 0.25))
+    assert isinstance(config.rate, float)
+    assert isinstance(config.rates[0], float)
+    assert Everything.read(None, {}) == Everything()
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("cuont = 4", "has the unknown key 'cuont': did you mean 'count'?"),
+        ("zzz = 4", "has the unknown key 'zzz': did you mean"),
+        ("[section]\ncount = 4", "has the unknown key 'section'"),
+        ('count = "4"', "count in FILE is '4', not a whole number: write it as 8"),
+        ("count = 4.0", "count in FILE is 4.0, not a whole number"),
+        ("count = true", "count in FILE is True, not a whole number"),
+        ("count = 0", "count in FILE is 0: it must be at least 1"),
+        ("count = 10", "count in FILE is 10: it can be at most 9"),
+        ("rate = 0", "rate in FILE is 0.0: it must be above 0"),
+        ("rate = nan", "rate in FILE is nan, not a number"),
+        ("rate = inf", "rate in FILE is inf, not a number"),
+        ("rate = '1'", "rate in FILE is '1', not a number: write it as 0.5"),
+        ("on = 1", "on in FILE is 1, not true or false: write it as true"),
+        ("name = 1", 'name in FILE is 1, not text: write it as "text"'),
+        ("kind = 'z'", "kind in FILE is 'z': choose x or y"),
+        ("widths = 5", "widths in FILE is 5, not a list: write it as [8]"),
+        ("widths = ['a']", "widths in FILE is 'a', not a whole number"),
+        ("widths = [1, 0]", "widths in FILE is 0: it must be at least 1"),
+        ("paths = [1]", "paths in FILE is 1, not text"),
+        ("steps = 0", "steps in FILE is 0: it must be at least 1"),
+        ("precision = 'half'", "precision in FILE is 'half': choose float32, bfloat16 or float16"),
+        ("kind = 'y'", "FILE: kind is y, but on is true: choose one"),
+        ("count = ", "the config FILE is not TOML ("),
+        ("count = 1\ncount = 2", "the config FILE is not TOML ("),
+    ],
+)
+def test_a_mistake_is_one_sentence_that_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+    path = write(tmp_path, text)
+    with pytest.raises(UsageError) as caught:
+        Everything.read(path, {})
+    assert message.replace("FILE", str(path)) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_flag_is_named_as_it_was_given(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="--batch-size is 0: it must be at least 1"):
+        Everything.read(None, {"batch_size": 0})
+    with pytest.raises(UsageError, match=r"there is no config .*nowhere"):
+        Everything.read(tmp_path / "nowhere", {})
+    (tmp_path / "binary").write_bytes(b"\xff\xfe")
+    with pytest.raises(UsageError, match="is not TOML"):
+        Everything.read(tmp_path / "binary", {})
+    with pytest.raises(UsageError, match="cannot read the config"):
+        Everything.read(tmp_path, {})
+    (tmp_path / "large").write_bytes(b"#" * (2**20 + 1))
+    with pytest.raises(UsageError, match="larger than 1 MB"):
+        Everything.read(tmp_path / "large", {})
+
+
+@given(
+    some.builds(
+        Everything,
+        count=some.integers(1, 9),
+        rate=some.floats(1e-300, 1, exclude_min=True),
+        name=some.text(),
+        widths=some.lists(some.integers(1, 2**40)).map(tuple),
+        rates=some.lists(some.floats(allow_nan=False, allow_infinity=False)).map(tuple),
+        paths=some.lists(some.text()).map(tuple),
+    )
+)
+def test_what_is_saved_is_read_again(config: Everything) -> None:
+    text = config.to_toml()
+    values = tomllib.loads(text)
+    assert set(values) == {field.name for field in fields(config)}
+    assert Everything(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}) == config
+
+
+def test_every_key_is_explained(tmp_path: Path) -> None:
+    for config in (GeneratorTraining(data=("a",)), InversionTraining(model="m")):
+        lines = config.to_toml().splitlines()
+        assert lines[0::3] == [f"# {field.metadata['text']}" for field in fields(config)]
+        path = write(tmp_path, config.to_toml())
+        assert type(config).read(path, {}) == config
+        assert all(field.metadata["text"].endswith(".") for field in fields(config))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"data": ()}, "data is empty: name folders or zip files"),
+        ({"resolution": 48}, "resolution is 48, not a power of two"),
+        ({"resolution": 4096}, "resolution is 4096, outside 8..2048"),
+        ({"channels": (8, 8)}, "channels holds 2 widths for 7 blocks"),
+        ({"discriminator_channels": (8,)}, "discriminator_channels needs 7 widths"),
+        ({"lpips_heads": "a"}, "lpips_heads is given without lpips_backbone"),
+        ({"mode": "joint", "resolution": 8}, "resolution is 8, but an encoder needs 16 or more"),
+        ({"mode": "joint", "encoder_size": 100}, "input_height is 100, not a multiple of 16"),
+        ({"mode": "joint", "encoder_widths": (8, 8, 8, 8), "encoder_reduction": 1}, "encoder_widths ends in 8"),
+        ({"mode": "joint", "perceptual": "discriminator"}, "adversarial_weight is 0, so there is none"),
+    ],
+)
+def test_keys_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
+    config = replace(GeneratorTraining(data=("a",)), **changes)
+    with pytest.raises(ValueError, match=message):
+        config.check()
+
+
+def test_inversion_needs_a_model() -> None:
+    with pytest.raises(ValueError, match="model is empty"):
+        InversionTraining().check()
+    with pytest.raises(ValueError, match="held_out is given without data"):
+        InversionTraining(model="a", held_out=3).check()
+
+
+def test_only_what_decides_the_result_is_provenance() -> None:
+    config = GeneratorTraining(data=("/home/me/faces",), resolution=64, device="cpu", checkpoint_every=7)
+    assert config.deciding() == {"resolution": 64}
+
+
+def test_flags_are_called_after_their_keys() -> None:
+    assert flag("r1_every") == "--r1-every"
