@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 import torch
+from torch import Tensor
 
 from stedit import Engine
 from stedit.bundle import Bundle
