@@ -138,6 +138,8 @@ app.add_typer(models, name="weights", help="See, check, fetch, share and convert
 trainings = typer.Typer(cls=_Group, no_args_is_help=True)
 trainings.command("generator", cls=_Command)(train.generator)
 trainings.command("inversion", cls=_Command)(train.inversion)
+trainings.command("classifier", cls=_Command)(train.classifier)
+trainings.command("editor", cls=_Command)(train.editor)
 app.add_typer(trainings, name="train", help="Train the parts of a model.")
 
 

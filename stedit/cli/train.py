@@ -15,7 +15,9 @@ import typer
 from stedit.cli.console import DONE, INTERRUPTED, Console
 from stedit.cli.options import TalkOptions, spread
 from stedit.errors import OutputError, UsageError
+from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.config import TrainingConfig, flag, item_type
+from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
 
@@ -201,5 +203,29 @@ inversion = training(
     stedit train inversion --print-config > inversion.toml
     stedit train inversion inversion.toml --model faces.run/model --data photos.zip
     stedit train inversion inversion.toml --resume
+    """,
+)
+
+classifier = training(
+    "classifier",
+    ClassifierTraining,
+    """Train a classifier that sees attributes in codes, by which label edits are made.
+
+    [bold]Examples[/]
+    stedit train classifier --print-config > classifier.toml
+    stedit train classifier classifier.toml --model my-model --codes latents --labels attributes.csv
+    stedit train classifier --run judged --model my-model --sampled 50000   [dim]# labelled by the model's judge[/]
+    """,
+)
+
+editor = training(
+    "editor",
+    EditorTraining,
+    """Train the edit transformer, which gives a picture an attribute as a reference has it.
+
+    [bold]Examples[/]
+    stedit train editor --print-config > editor.toml
+    stedit train editor editor.toml --model classifier.run/model --codes latents
+    stedit train editor --run smile --model my-model --codes latents --attribute smile
     """,
 )

@@ -1,73 +1,277 @@
-"""Training of the latent classifier on codes and labels."""
+"""`stedit train classifier`: the latent classifier, on codes and labels."""
 
 from __future__ import annotations
 
+import copy
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
+
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
+from stedit.editing.attributes import resolve_attribute
+from stedit.engine import Engine
+from stedit.errors import InputError, MissingPartError, UsageError
+from stedit.imaging.files import Pixels
 from stedit.models.config import ClassifierConfig
+from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.training.calibration import calibration_error, fit_scaling
+from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.codes import CodeSet, held_out
+from stedit.training.early_stopping import Best
+from stedit.training.labels import LabelTable
+from stedit.training.loop import Run
+from stedit.training.results import provenance, with_parts
+
+OVERSAMPLING = 16  # more axes than are kept make the kept ones accurate (Halko et al. 2011)
+POWER_ITERATIONS = 4
 
 
-def train_classifier(
-    config: ClassifierConfig,
-    codes: Tensor,
-    labels: Tensor,
-    *,
-    steps: int = 3000,
-    batch_size: int = 256,
-    noise: float = 0.3,
-    learning_rate: float = 1e-3,
-    seed: int = 0,
-) -> LatentClassifier:
-    """Fit a classifier with binary cross-entropy, and the codes' covariance if the config keeps one.
+def build(config: ClassifierTraining) -> Classification:
+    """The task of a config: reads, inverts, samples and labels the codes.
 
-    Args:
-        config: sizes.
-        codes: (M, N, D) in W+.
-        labels: (M, K) in {0, 1}.
-        steps: of AdamW, with a cosine schedule.
-        batch_size: codes per step.
-        noise: standard deviation added to the codes, in units of each coordinate's own, so that the classifier's
-            gradient ignores directions in which codes hardly vary.
-        learning_rate: at the start.
-        seed: of initialisation, batches and noise.
+    Raises:
+        InputError: codes or labels cannot be used.
+        UsageError, AttributeNameError, MissingPartError: the config asks for what is not there.
+        BundleError: the model cannot be used.
     """
-    torch.manual_seed(seed)
-    classifier = LatentClassifier(config).train()
-    optimizer = torch.optim.AdamW(classifier.parameters(), lr=learning_rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    spread = codes.std(dim=0)
-    for _ in range(steps):
-        index = torch.randint(len(codes), (batch_size,))
-        w = codes[index]
-        logits = classifier(w + noise * spread * torch.randn_like(w))
-        loss = F.binary_cross_entropy_with_logits(logits, labels[index].float())
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
-    if config.covariance_rank:
-        _fit_covariance(classifier, codes)
-    return classifier.eval()
+    engine = Engine.from_pretrained(config.model, device=config.device)
+    table = LabelTable.read(config.labels) if config.labels else None
+    judge = _judge(config, engine) if config.sampled else None
+    attributes = _attributes(config, engine.bundle, table, judge)
+    codes, labels = CodeSet.read(config.codes, engine), torch.zeros(0, len(attributes))
+    if table is not None:
+        labels = table.of(codes.names, attributes)
+    if judge is not None:
+        sampled = CodeSet.sample(config.sampled, engine, seed=config.seed)
+        labels = torch.cat([labels, judge_codes(sampled, engine, judge, attributes, sure=config.judge_sure)])
+        codes = codes.join(sampled)
+    known = ~labels.isnan().all(dim=1)
+    return Classification(config, engine.bundle, codes.codes[known], labels[known], attributes)
 
 
-def accuracy(classifier: LatentClassifier, codes: Tensor, labels: Tensor) -> Tensor:
-    """Share of right answers for each attribute, (K,)."""
-    with torch.inference_mode():
-        right: Tensor = (classifier(codes) > 0) == labels.bool()
-    return right.float().mean(dim=0)
+class Classification:
+    """The task: binary cross-entropy of each attribute that is known."""
+
+    kind = "classifier"
+
+    def __init__(
+        self, config: ClassifierTraining, bundle: Bundle, codes: Tensor, labels: Tensor, attributes: Sequence[str]
+    ) -> None:
+        """Codes (M, N, D) and labels (M, K), 1, 0 or NaN. Raises InputError if an attribute has no two classes."""
+        self.config, self.bundle, self.attributes = config, bundle, tuple(attributes)
+        kept = held_out(len(codes), config.held_out)
+        self.codes, self.labels = codes[~kept], labels[~kept]
+        self.held_out = codes[kept], labels[kept]
+        self._weights = class_weights(self.labels, balance=config.balance, attributes=self.attributes)
+        self._spread = self.codes.std(dim=0)
+        self.classifier = LatentClassifier(
+            ClassifierConfig(
+                style_count=codes.shape[1],
+                style_dim=codes.shape[2],
+                attributes=len(self.attributes),
+                hidden=config.hidden,
+                embedding=config.embedding,
+                covariance_rank=min(config.covariance_rank, len(self.codes) - 1, codes[0].numel() - 1),
+            )
+        )
+        if self.classifier.config.covariance_rank:
+            fit_covariance(self.classifier, self.codes)
+        self.numbers: dict[str, float] = {}
+        self.best = Best(self.classifier, self.numbers, config.patience)
+        self.networks: Mapping[str, nn.Module] = {"classifier": self.classifier, "best": self.best.network}
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "adam": torch.optim.AdamW(
+                self.classifier.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        }
+
+    def step(self, run: Run) -> Mapping[str, Tensor]:
+        """One batch; noise keeps the gradient out of directions in which codes hardly vary."""
+        index = run.indices(len(self.codes))
+        w, labels = self.codes[index], self.labels[index].to(run.device)
+        w = w + self.config.noise * self._spread * torch.randn_like(w)
+        with run.autocast():
+            logits = self.classifier(w.to(run.device)).float()
+        loss = _mean_known(logits, labels, self._weights.to(run.device))
+        run.update(self.optimizers["adam"], loss)
+        return {"loss": loss}
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """Means over the attributes; keeps the best weights."""
+        codes, labels = self.held_out
+        if not len(codes):
+            self.best.offer(self.classifier, math.inf, run)
+            return {}
+        with run.autocast():
+            logits = self.classifier(codes.to(run.device)).float().cpu()
+        loss = _mean_known(logits, labels, self._weights).item()
+        self.best.offer(self.classifier, loss, run)
+        return {
+            "held_out/loss": loss,
+            "held_out/accuracy": accuracy(logits, labels).nanmean().item(),
+            "held_out/calibration_error": calibration_error(logits, labels).nanmean().item(),
+        }
+
+    def sample(self) -> Pixels | None:
+        """There are no pictures."""
+        return None
+
+    def result(self) -> tuple[LatentClassifier, dict[str, dict[str, float]]]:
+        """The classifier, on the CPU, its logits calibrated, and what held-out codes say of each attribute.
+
+        One half of the held-out codes sets the calibration, the other half measures.
+        """
+        network = copy.deepcopy(self.best.network).cpu()
+        codes, labels = self.held_out
+        if not len(codes):
+            return network, {}
+        with torch.no_grad():
+            logits = network(codes)
+        before = calibration_error(logits[1::2], labels[1::2])
+        if self.config.calibrate:
+            scale, shift = fit_scaling(logits[::2], labels[::2])
+            network.logit_weight.mul_(scale[:, None])
+            network.logit_bias.mul_(scale).add_(shift)
+            logits = logits * scale + shift
+        logits, labels = logits[1::2], labels[1::2]
+        figures = {
+            "accuracy": accuracy(logits, labels),
+            "positive": (labels == 1).sum(dim=0) / (~labels.isnan()).sum(dim=0),
+            "calibration_error": calibration_error(logits, labels),
+            "uncalibrated_error": before,
+        }
+        return network, {
+            name: {key: round(values[k].item(), 4) for key, values in figures.items() if not values[k].isnan()}
+            for k, name in enumerate(self.attributes)
+        }
+
+    def save(self, path: Path, *, overwrite: bool) -> Bundle:
+        """The model with this classifier. Raises OutputError, BundleError."""
+        network, figures = self.result()
+        facts: dict[str, Any] = {"codes": len(self.codes), "held_out": figures}
+        sure = {item.name: item for item in self.bundle.attributes} if not self.config.calibrate else {}
+        return with_parts(
+            self.bundle,
+            path,
+            {"classifier": (network.config, network.state_dict())},
+            {"classifier": provenance(self.kind, self.config, **facts)},
+            attributes=tuple(sure.get(name, AttributeSpec(name)) for name in self.attributes),
+            overwrite=overwrite,
+        )
 
 
-def _fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
-    """Leading principal axes and the mean variance of the rest (Tipping and Bishop 1999, probabilistic PCA)."""
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers for each attribute, (K,), of those known; NaN where none is.
+
+    logits: (M, K); labels: (M, K), 1, 0 or NaN.
+    """
+    known = ~labels.isnan()
+    return (((logits > 0) == (labels == 1)) & known).sum(dim=0) / known.sum(dim=0)
+
+
+def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str]) -> Tensor:
+    """Weights (2, K) of a code with, and of one without, each attribute; the mean weight over codes is 1.
+
+    Raises InputError, naming it, if an attribute is never or always there, so that nothing can be learned.
+    """
+    positive, negative = (labels == 1).sum(dim=0), (labels == 0).sum(dim=0)
+    for k, name in enumerate(attributes):
+        if not positive[k] or not negative[k]:
+            raise InputError(
+                f"of the codes to learn from, {int(positive[k])} have {name} and {int(negative[k])} do not: give codes "
+                "of both kinds, or choose others with attributes"
+            )
+    if not balance:
+        return torch.ones(2, len(attributes))
+    return (positive + negative) / (2 * torch.stack([positive, negative]))
+
+
+def fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
+    """Keep the leading principal axes of codes and the mean variance of the rest (Tipping and Bishop 1999).
+
+    Found by randomised subspace iteration (Halko et al. 2011), for the covariance itself may not fit into memory.
+    """
     flat = codes.flatten(1)
     centred = flat - flat.mean(dim=0)
     rank = classifier.config.covariance_rank
-    covariance = centred.T @ centred / len(flat)
-    values, axes = torch.linalg.eigh(covariance)  # ascending
-    rest = values[:-rank].mean()
-    leading = axes[:, -rank:] * (values[-rank:] - rest).clamp_min(0).sqrt()
+    wanted = min(rank + OVERSAMPLING, *centred.shape)
+    _, singular, axes = torch.svd_lowrank(centred, q=wanted, niter=POWER_ITERATIONS)
+    values = singular[:rank].square() / len(flat)
+    rest = (centred.square().sum() / len(flat) - values.sum()) / (flat.shape[1] - rank)
+    leading = axes[:, :rank] * (values - rest).clamp_min(0).sqrt()
     classifier.covariance_factor.copy_(leading.T)
-    classifier.covariance_rest.copy_(rest)
+    classifier.covariance_rest.copy_(rest.clamp_min(0))
+
+
+def judge_codes(codes: CodeSet, engine: Engine, judge: Engine, attributes: Sequence[str], *, sure: float) -> Tensor:
+    """Labels (M, K) that a judge gives to the pictures of codes: 1, 0, or NaN where it is not `sure`, a probability."""
+    generator = cast(Generator, engine.networks["generator"])
+    names = [item.name for item in judge.bundle.attributes]
+    columns = [names.index(name) for name in attributes]
+    labels = []
+    for part in codes.batches(engine):
+        with torch.no_grad():
+            pictures = generator(part, noise="const").float()
+        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        seen = torch.from_numpy(judge.judge(pixels))[:, columns]
+        labels.append(torch.where(seen >= sure, 1.0, torch.where(seen <= 1 - sure, 0.0, math.nan)))
+    return torch.cat(labels)
+
+
+def _judge(config: ClassifierTraining, engine: Engine) -> Engine:
+    judge = Engine.from_pretrained(config.judge, device=config.device) if config.judge else engine
+    if "judge" not in judge.networks:
+        raise MissingPartError(
+            f"the model {judge.bundle.name!r} has no judge to label sampled codes: name a model that has one with judge"
+        )
+    return judge
+
+
+def _attributes(
+    config: ClassifierTraining, bundle: Bundle, table: LabelTable | None, judge: Engine | None
+) -> tuple[str, ...]:
+    """What is learned, in the order of the logits. Other parts of the model that name attributes decide, if any do."""
+    judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
+    offered = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
+    chosen = tuple(resolve_attribute(name, offered)[0] for name in config.attributes) or offered
+    fixed = tuple(item.name for item in bundle.attributes)
+    parts = [name for name in ("editor", "judge") if _names_attributes(bundle, name)]
+    if not parts:
+        return _require_judged(chosen, judged)
+    if missing := [name for name in fixed if name not in chosen]:
+        raise UsageError(
+            f"the {parts[0]} of {bundle.name!r} knows {missing[0]}, which is not to be learned: label and choose all "
+            "attributes of the model, or start from a model without that part"
+        )
+    extra = [name for name in chosen if name not in fixed]
+    if extra and config.attributes:
+        raise UsageError(
+            f"the {parts[0]} of {bundle.name!r} does not know {extra[0]}: leave it out of attributes, or start from a "
+            "model without that part"
+        )
+    return _require_judged(fixed, judged)
+
+
+def _names_attributes(bundle: Bundle, name: str) -> bool:
+    """Whether a part is tied to the order of the model's attributes."""
+    return name in bundle.parts and PART_CONFIGS[name].from_dict(bundle.parts[name].config).attributes > 0  # type: ignore[union-attr]
+
+
+def _require_judged(chosen: tuple[str, ...], judged: tuple[str, ...]) -> tuple[str, ...]:
+    if judged and (missing := [name for name in chosen if name not in judged]):
+        raise UsageError(f"the judge does not know {missing[0]}: leave it out of attributes, or set sampled to 0")
+    return chosen
+
+
+def _mean_known(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy over all labels that are known, with the weights (2, K) of `class_weights`."""
+    known = ~labels.isnan()
+    missed = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    missed = missed * torch.where(labels == 1, weights[0], weights[1])
+    return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)

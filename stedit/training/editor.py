@@ -1,37 +1,52 @@
-"""Training of the edit transformer on codes alone (Hu et al. 2022, section 3.3)."""
+"""`stedit train editor`: the edit transformer, on codes alone (Hu et al. 2022, section 3.3)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.editing.attributes import related
+from stedit.bundle import Bundle
+from stedit.editing.attributes import related, resolve_attribute
+from stedit.engine import Engine
+from stedit.errors import InputError, MissingPartError
+from stedit.imaging.files import Pixels
+from stedit.models.config import EditorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.training.codes import CodeSet, held_out
+from stedit.training.data import read_records
+from stedit.training.early_stopping import Best
+from stedit.training.editor_config import EditorTraining
+from stedit.training.loop import Run
+from stedit.training.results import provenance, with_parts
+
+BETAS = (0.9, 0.99)
+PAIRS_HELD_OUT = 512  # source and reference pairs that are measured on, always the same
+SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, true edits
 
 
 @dataclass(frozen=True)
 class ReferenceEditLosses:
-    """The three parts, each a mean of squares, and their weighted sum."""
+    """The three parts, each a mean of squares."""
 
     code: Tensor
     reference: Tensor
     source: Tensor
-    total: Tensor
+
+    def total(self, weights: tuple[float, float, float] = (1.0, 1.0, 1.0)) -> Tensor:
+        """Their weighted sum, in the order of the fields."""
+        return weights[0] * self.code + weights[1] * self.reference + weights[2] * self.source
 
 
 def reference_edit_loss(
-    classifier: LatentClassifier,
-    edited: Tensor,
-    source: Tensor,
-    reference: Tensor,
-    taken: Tensor,
-    *,
-    weights: tuple[float, float, float] = (1.0, 1.0, 1.0),
+    classifier: LatentClassifier, edited: Tensor, source: Tensor, reference: Tensor, taken: Tensor
 ) -> ReferenceEditLosses:
     """Stay near the source, with the reference's embedding of the wanted attribute and the source's of all others.
 
@@ -41,75 +56,215 @@ def reference_edit_loss(
         source: (B, N, D), w_s.
         reference: (B, N, D), w_r.
         taken: (B, K) bool, the attributes that shall follow the reference.
-        weights: of ||w' - w_s||^2, of the wanted attributes' ||e(w') - e(w_r)||^2, of the others' ||e(w') - e(w_s)||^2.
+
+    Returns:
+        ||w' - w_s||^2, the wanted attributes' ||e(w') - e(w_r)||^2, and the others' ||e(w') - e(w_s)||^2.
     """
     with torch.no_grad():
         wanted = torch.where(taken[:, :, None], classifier.embed(reference), classifier.embed(source))
     difference = (classifier.embed(edited) - wanted).square().mean(dim=2)  # (B, K)
-    parts = (
-        F.mse_loss(edited, source),
-        difference[taken].mean(),
-        difference[~taken].mean(),
-    )
-    return ReferenceEditLosses(*parts, total=sum(w * part for w, part in zip(weights, parts, strict=True)))  # type: ignore[arg-type]
+    others = torch.where(taken, 0.0, difference).sum() / (~taken).sum().clamp_min(1)  # a model may have but one
+    return ReferenceEditLosses(F.mse_loss(edited, source), difference[taken].mean(), others)
 
 
 @dataclass(frozen=True)
-class Counterfactuals:
-    """Codes of true edits: pictures whose source differs in one attribute alone, taken from the reference."""
+class TrueEdits:
+    """Codes of pictures that differ from a source in one attribute alone, which is taken from a reference."""
 
-    source: Tensor  # (M,) indices into the codes
-    reference: Tensor  # (M,)
-    edited: Tensor  # (M,)
-    attribute: Tensor  # (M,) index of the attribute that was taken
+    source: Tensor
+    """(M,) indices into the codes, as are the next two."""
+    reference: Tensor
+    edited: Tensor
+    attribute: Tensor
+    """(M,) indices into the model's attributes."""
+
+    def __len__(self) -> int:
+        return len(self.source)
+
+    def chosen(self, mask: Tensor) -> TrueEdits:
+        """Those for which `mask` (M,) is true."""
+        return TrueEdits(self.source[mask], self.reference[mask], self.edited[mask], self.attribute[mask])
+
+    def within(self, kept: Tensor) -> Tensor:
+        """For each whether all three codes are among those for which `kept` is true; (M,) bool."""
+        return kept[self.source] & kept[self.reference] & kept[self.edited]
+
+    @classmethod
+    def read(cls, path: str, names: Sequence[str], attributes: Sequence[str], only: str = "") -> TrueEdits:
+        """JSONL of objects with source, reference and edited, names of codes, and attribute; `only` those of one.
+
+        Raises InputError if a name is unknown, or if no edit is left.
+        """
+        numbers = {name: number for number, name in enumerate(names)}
+        rows: list[list[int]] = []
+        for line, row in enumerate(read_records(Path(path)) if path else [], start=1):
+            if not isinstance(row, dict) or row.get("attribute") not in attributes:
+                raise InputError(f"{path}, record {line}, has no attribute that the model knows: give its CelebA name")
+            for key in ("source", "reference", "edited"):
+                if not isinstance(row.get(key), str) or row[key] not in numbers:
+                    raise InputError(f"{path}, record {line}: the {key} {row.get(key)!r} is no code: give its name")
+            if not only or row["attribute"] == only:
+                codes = [numbers[row[key]] for key in ("source", "reference", "edited")]
+                rows.append([*codes, attributes.index(row["attribute"])])
+        if path and not rows:
+            raise InputError(f"{path} holds no edit of {only or 'anything'}: leave edits out, or give another file")
+        return cls(*torch.tensor(rows, dtype=torch.int64).reshape(-1, 4).unbind(dim=1))
 
 
-def train_editor(
-    editor: EditTransformer,
-    classifier: LatentClassifier,
-    codes: Tensor,
-    attributes: Sequence[str],
-    counterfactuals: Counterfactuals | None = None,
-    *,
-    steps: int = 2000,
-    batch_size: int = 64,
-    learning_rate: float = 3e-4,
-    weights: tuple[float, float, float] = (0.1, 1.0, 1.0),
-    seed: int = 0,
-) -> EditTransformer:
-    """Fit the edit transformer to random pairs of codes and, where true edits are known, to their codes as well.
+def build(config: EditorTraining) -> Editing:
+    """The task of a config: reads, inverts and samples the codes.
 
-    Args:
-        editor: to be trained; conditional, on the index of the attribute, if its config says so.
-        classifier: frozen judge of what an edit did.
-        codes: (M, N, D) in W+.
-        attributes: the classifier's attributes; those related to the wanted one may follow the reference too.
-        counterfactuals: true edits among the codes, when the data can show them.
-        steps: of Adam, with a cosine schedule.
-        batch_size: pairs per step, and as many true edits.
-        learning_rate: at the start.
-        weights: of `reference_edit_loss`.
-        seed: of pairs and attributes.
+    Raises:
+        InputError: codes or edits cannot be used.
+        AttributeNameError, MissingPartError: the model lacks the attribute, or a classifier.
+        BundleError: the model cannot be used.
     """
-    torch.manual_seed(seed)
-    groups = torch.tensor([[other in related(name) for other in attributes] for name in attributes])  # (K, K)
-    optimizer = torch.optim.Adam(editor.train().parameters(), lr=learning_rate, betas=(0.9, 0.99))
-    schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, steps)
-    for _ in range(steps):
-        source, reference = codes[torch.randint(len(codes), (2, batch_size))]
-        attribute = torch.randint(len(attributes), (batch_size,))
-        edited = editor(source, reference, attribute)
-        loss = reference_edit_loss(classifier, edited, source, reference, groups[attribute], weights=weights).total
-        if counterfactuals is not None:
-            pick = torch.randint(len(counterfactuals.source), (batch_size,))
-            answer = editor(
-                codes[counterfactuals.source[pick]],
-                codes[counterfactuals.reference[pick]],
-                counterfactuals.attribute[pick],
+    engine = Engine.from_pretrained(config.model, device=config.device)
+    if "classifier" not in engine.networks:
+        raise MissingPartError(
+            f"the model {engine.bundle.name!r} has no classifier, by which edits are learned: give it one with "
+            "stedit train classifier"
+        )
+    only = resolve_attribute(config.attribute, engine.attributes)[0] if config.attribute else ""
+    codes = CodeSet.read(config.codes, engine)
+    edits = TrueEdits.read(config.edits, codes.names, engine.attributes, only)
+    if config.sampled:
+        codes = codes.join(CodeSet.sample(config.sampled, engine, seed=config.seed))
+    classifier = cast(LatentClassifier, engine.networks["classifier"])
+    return Editing(config, engine.bundle, classifier, codes.codes, edits, only)
+
+
+class Editing:
+    """The task: the three losses on random pairs of codes and, where true edits are known, their codes as well."""
+
+    kind = "editor"
+
+    def __init__(
+        self,
+        config: EditorTraining,
+        bundle: Bundle,
+        classifier: LatentClassifier,
+        codes: Tensor,
+        edits: TrueEdits,
+        only: str = "",
+    ) -> None:
+        """Codes (M, N, D) of the bundle's model, whose `classifier` is frozen; `only` one attribute, or all."""
+        self.config, self.bundle, self.classifier = config, bundle, classifier
+        self.codes = codes
+        self.attributes = tuple(item.name for item in bundle.attributes)
+        self.wanted = torch.tensor([k for k, name in enumerate(self.attributes) if only in ("", name)])
+        self._groups = torch.tensor([[other in related(name) for other in self.attributes] for name in self.attributes])
+        kept = ~held_out(len(codes), config.held_out)
+        learned = edits.within(kept)
+        self.edits, self.edits_held_out = edits.chosen(learned), edits.chosen(~learned)
+        self.training = torch.arange(len(codes))[kept]
+        self._pairs = self._held_out_pairs(torch.arange(len(codes))[~kept])
+        if len(self.training) < 2:
+            raise InputError(f"{len(codes)} codes are too few to learn from: give more, or draw some with sampled")
+        self.editor = EditTransformer(
+            EditorConfig(
+                style_count=codes.shape[1],
+                style_dim=codes.shape[2],
+                layers=config.layers,
+                heads=config.heads,
+                feedforward=config.feedforward,
+                attributes=0 if only else len(self.attributes),
+                doubly_normalised=config.doubly_normalised,
+                residual=config.residual,
             )
-            loss = loss + F.mse_loss(answer, codes[counterfactuals.edited[pick]])
-        optimizer.zero_grad()
-        torch.autograd.backward(loss)
-        optimizer.step()
-        schedule.step()
-    return editor.eval()
+        )
+        self.numbers: dict[str, float] = {}
+        self.best = Best(self.editor, self.numbers, config.patience)
+        self.networks: Mapping[str, nn.Module] = {"editor": self.editor, "best": self.best.network}
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "adam": torch.optim.Adam(self.editor.parameters(), lr=config.learning_rate, betas=BETAS)
+        }
+
+    def step(self, run: Run) -> Mapping[str, Tensor]:
+        """One batch of random pairs, and one of true edits."""
+        self.classifier.to(run.device)
+        source = self.training[run.indices(len(self.training))]
+        reference = self.training[run.indices(len(self.training), stream=SECOND_ORDER)]
+        attribute = self.wanted[torch.randint(len(self.wanted), (len(source),))]
+        losses, total = self._losses(run, source, reference, attribute)
+        if len(self.edits):
+            pick = run.indices(len(self.edits), stream=EDIT_ORDER)
+            losses["edit"] = self._edit_loss(run, self.edits, pick)
+            total = total + self.config.edit_weight * losses["edit"]
+        run.update(self.optimizers["adam"], total)
+        return losses
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """The losses on held-out pairs and edits, and what the classifier sees; keeps the best weights."""
+        self.classifier.to(run.device)
+        source, reference, attribute = self._pairs
+        if not len(source):
+            self.best.offer(self.editor, math.inf, run)
+            return {}
+        losses, total = self._losses(run, source, reference, attribute)
+        if len(self.edits_held_out):
+            losses["edit"] = self._edit_loss(run, self.edits_held_out, torch.arange(len(self.edits_held_out)))
+            total = total + self.config.edit_weight * losses["edit"]
+        self.best.offer(self.editor, total.item(), run)
+        figures = {f"held_out/{name}": loss.item() for name, loss in losses.items()}
+        return {"held_out/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
+
+    def sample(self) -> Pixels | None:
+        """There are no pictures."""
+        return None
+
+    def save(self, path: Path, *, overwrite: bool) -> Bundle:
+        """The model with this editor. Raises OutputError, BundleError."""
+        network = self.best.network
+        facts: dict[str, Any] = {"codes": len(self.training), "true_edits": len(self.edits)}
+        return with_parts(
+            self.bundle,
+            path,
+            {"editor": (network.config, network.state_dict())},
+            {"editor": provenance(self.kind, self.config, **facts)},
+            overwrite=overwrite,
+        )
+
+    def _held_out_pairs(self, indices: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Source, reference and attribute of the pairs that are measured on, (P,) each; the same for every run."""
+        if not len(indices):
+            return indices, indices, indices
+        source = torch.Generator().manual_seed(0)
+        first, second = indices[torch.randint(len(indices), (2, PAIRS_HELD_OUT), generator=source)]
+        return first, second, self.wanted[torch.arange(PAIRS_HELD_OUT) % len(self.wanted)]
+
+    def _edit(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> Tensor:
+        condition = attribute.to(run.device) if self.editor.config.attributes else None
+        with run.autocast():
+            answer: Tensor = self.editor(self._code(run, source), self._code(run, reference), condition)
+        return answer.float()
+
+    def _losses(
+        self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """Each of the three losses, and their weighted sum."""
+        edited = self._edit(run, source, reference, attribute)
+        taken = self._groups[attribute].to(run.device)
+        losses = reference_edit_loss(
+            self.classifier, edited, self._code(run, source), self._code(run, reference), taken
+        )
+        weights = (self.config.code_weight, self.config.reference_weight, self.config.source_weight)
+        parts = {"code": losses.code, "reference": losses.reference, "source": losses.source}
+        return parts, losses.total(weights)
+
+    def _edit_loss(self, run: Run, edits: TrueEdits, pick: Tensor) -> Tensor:
+        answer = self._edit(run, edits.source[pick], edits.reference[pick], edits.attribute[pick])
+        return F.mse_loss(answer, self._code(run, edits.edited[pick]))
+
+    def _seen(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> dict[str, float]:
+        """Shares of pairs whose asked attribute is as in the reference, and of unrelated attributes that changed."""
+        after = self.classifier(self._edit(run, source, reference, attribute)).cpu() > 0
+        before, wanted = (self.classifier(self._code(run, index)).cpu() > 0 for index in (source, reference))
+        rows = torch.arange(len(source))
+        others = ~self._groups[attribute]
+        changed = ((after != before) & others).sum() / others.sum().clamp_min(1)
+        follows = after[rows, attribute] == wanted[rows, attribute]
+        return {"held_out/follows": follows.float().mean().item(), "held_out/others_change": changed.item()}
+
+    def _code(self, run: Run, index: Tensor) -> Tensor:
+        return self.codes[index].to(run.device)

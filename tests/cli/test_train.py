@@ -20,7 +20,10 @@ from typer.testing import Result
 
 from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
+from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.code_config import CodeTraining
 from stedit.training.config import TrainingConfig
+from stedit.training.editor_config import EditorTraining
 from stedit.training.encoder_config import EncoderTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
@@ -149,7 +152,18 @@ def test_the_effective_config_can_be_seen(cli: Cli) -> None:
     assert "model is empty" in cli("train", "inversion", "all.toml").stderr
 
 
-@pytest.mark.parametrize("config", [TrainingConfig, EncoderTraining, GeneratorTraining, InversionTraining])
+@pytest.mark.parametrize(
+    "config",
+    [
+        TrainingConfig,
+        EncoderTraining,
+        GeneratorTraining,
+        InversionTraining,
+        CodeTraining,
+        ClassifierTraining,
+        EditorTraining,
+    ],
+)
 def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
     """With the default that its command has, and in the words of the help."""
     manual = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

@@ -15,59 +15,10 @@ from PIL import Image
 from torch import Tensor
 
 from stedit.errors import InputError
-from stedit.models.config import ClassifierConfig, EditorConfig
-from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import MappingNetwork
 from stedit.training.attribute_network import train_attribute_network
-from stedit.training.classifier import accuracy, train_classifier
 from stedit.training.data import LabelledPictures, load_labelled
-from stedit.training.editor import Counterfactuals, reference_edit_loss, train_editor
 from stedit.training.mapping import fit_mapping
-
-
-def labelled_codes(count: int) -> tuple[Tensor, Tensor]:
-    """Codes (count, 4, 8) in which two attributes are plain directions."""
-    labels = torch.randint(2, (count, 2))
-    codes = 0.3 * torch.randn(count, 4, 8)
-    codes[:, 0, 0] += labels[:, 0] * 2.0 - 1
-    codes[:, 1, 3] += labels[:, 1] * 2.0 - 1
-    return codes, labels
-
-
-def test_classifier_learns_and_keeps_the_covariance() -> None:
-    codes, labels = labelled_codes(1000)
-    config = ClassifierConfig(style_count=4, style_dim=8, attributes=2, hidden=(32,), embedding=4, covariance_rank=4)
-    classifier = train_classifier(config, codes[:800], labels[:800], steps=150, batch_size=64)
-    assert accuracy(classifier, codes[800:], labels[800:]).min() > 0.97
-    gradient = torch.zeros(1, 32)
-    gradient[0, 0] = 1
-    variance = classifier.spread(gradient)[0, 0].item()
-    assert variance == pytest.approx(codes[:800, 0, 0].var().item(), rel=0.05)
-    again = train_classifier(config, codes[:800], labels[:800], steps=150, batch_size=64)
-    assert all(torch.equal(a, b) for a, b in zip(classifier.parameters(), again.parameters(), strict=True))
-
-
-def test_editor_learns_the_three_losses_and_true_edits() -> None:
-    codes, labels = labelled_codes(600)
-    config = ClassifierConfig(style_count=4, style_dim=8, attributes=2, hidden=(32,), embedding=4)
-    classifier = train_classifier(config, codes, labels, steps=100, batch_size=64).requires_grad_(False)
-    source, reference = torch.randint(600, (2, 300))
-    edited = codes[source].clone()
-    edited[:, 0, 0] = codes[reference, 0, 0]
-    truth = Counterfactuals(source, reference, torch.arange(600, 900), torch.zeros(300, dtype=torch.long))
-    everything = torch.cat([codes, edited])
-    editor = EditTransformer(EditorConfig(style_count=4, style_dim=8, heads=2, feedforward=32, attributes=2))
-    editor = train_editor(
-        editor, classifier, everything, ("Smiling", "Eyeglasses"), truth, steps=300, learning_rate=3e-3
-    )
-    taken = torch.tensor([[True, False]]).expand(300, 2)
-    with torch.no_grad():
-        answer = editor(codes[source], codes[reference], torch.zeros(300, dtype=torch.long))
-        after = reference_edit_loss(classifier, answer, codes[source], codes[reference], taken)
-        before = reference_edit_loss(classifier, codes[source], codes[source], codes[reference], taken)
-        agreement = ((classifier(answer)[:, 0] > 0) == (classifier(codes[reference])[:, 0] > 0)).float().mean()
-    assert after.reference < 0.3 * before.reference
-    assert agreement > 0.9
 
 
 def test_mapping_is_fitted_to_codes_of_known_parameters() -> None:

@@ -1,0 +1,42 @@
+"""The keys of `stedit train editor`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from stedit.training.code_config import CodeTraining
+from stedit.training.config import key
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditorTraining(CodeTraining):
+    """The edit transformer: source and reference code -> edited code (Hu et al. 2022, section 3.3)."""
+
+    steps: int = key(5000, text="How many steps to train at most.", low=1, changeable=True)
+    batch_size: int = key(64, text="Pairs in a step, of all processes together; and as many true edits.", low=1)
+    learning_rate: float = key(3e-4, text="Adam's step size.", above=0)
+    patience: int = key(
+        10, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
+    )
+
+    attribute: str = key("", text="The one attribute that is edited; none: all, by conditioning on the attribute.")
+    edits: str = key(
+        "", text="JSONL of true edits, if there are any: source, reference, edited and attribute.", local=True
+    )
+
+    layers: int = key(1, text="Transformer layers.", low=1)
+    heads: int = key(4, text="Attention heads.", low=1)
+    feedforward: int = key(1024, text="Hidden units of a layer.", low=1)
+    doubly_normalised: bool = key(
+        True, text="Normalise attention over the queries, then over the keys, as the paper does; else plain attention."
+    )
+    residual: bool = key(True, text="Predict the change of the code, not the code.")
+
+    code_weight: float = key(0.1, text="Weight of the squared change of the code.", low=0)
+    reference_weight: float = key(
+        1.0,
+        text="Weight of the asked attribute's squared distance from the reference, as the classifier embeds it.",
+        low=0,
+    )
+    source_weight: float = key(1.0, text="Weight of the other attributes' squared distance from the source.", low=0)
+    edit_weight: float = key(1.0, text="Weight of the squared distance from true edits.", low=0)

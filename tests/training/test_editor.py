@@ -1,0 +1,189 @@
+"""The edit transformer learns the three losses and true edits, stops early, and becomes a bundle's part."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from stedit import Engine
+from stedit.bundle import Bundle
+from stedit.errors import AttributeNameError, InputError, MissingPartError
+from stedit.models.config import ClassifierConfig, GeneratorConfig
+from stedit.models.latent_classifier import LatentClassifier
+from stedit.training.codes import CodeSet
+from stedit.training.editor import TrueEdits, build, reference_edit_loss
+from stedit.training.editor_config import EditorTraining
+from stedit.training.loop import train
+
+
+@pytest.fixture(scope="module")
+def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model with a classifier of which attribute k is coordinate k of the first style."""
+    tiny = Bundle.load(tiny_bundle)
+    config = ClassifierConfig(8, 16, attributes=5, hidden=(16,), embedding=1)
+    classifier = LatentClassifier(config).requires_grad_(False)
+    for weight in (classifier.trunk[0].weight, classifier.embedding_weight):
+        weight.zero_()
+    for bias in (classifier.trunk[0].bias, classifier.embedding_bias, classifier.logit_bias):
+        bias.zero_()
+    for k in range(5):
+        classifier.trunk[0].weight[k, k] = 1
+        classifier.trunk[0].weight[k + 5, k] = -1  # so that the leaky rectifier loses no sign
+        classifier.embedding_weight[k, 0, k] = 1
+        classifier.embedding_weight[k, 0, k + 5] = -1
+    classifier.logit_weight.fill_(1)
+    generator = GeneratorConfig.from_dict(tiny.parts["generator"].config)
+    return Bundle.save(
+        tmp_path_factory.mktemp("models") / "model",
+        name="with-classifier",
+        domain="",
+        license="MIT",
+        attributes=tiny.attributes,
+        parts={
+            "generator": (generator, tiny.read_part("generator")),
+            "classifier": (config, classifier.state_dict()),
+        },
+        readme="",
+    ).path
+
+
+def random_codes(count: int) -> Tensor:
+    """Codes (count, 8, 16) whose styles can be told apart, as those of a generator can, by coordinates 5 to 15."""
+    means = torch.cat([torch.zeros(8, 5), torch.eye(8, 11) * 2], dim=1)
+    return means + 0.7 * torch.randn(count, 8, 16)
+
+
+def write(folder: Path, model: Path, **keys: Any) -> EditorTraining:
+    torch.manual_seed(0)
+    codes = CodeSet(tuple(f"code-{k}" for k in range(300)), random_codes(300))
+    codes.save(folder / "codes.safetensors", Bundle.load(model))
+    config = EditorTraining(
+        model=str(model),
+        codes=(str(folder / "codes.safetensors"),),
+        steps=150,
+        batch_size=64,
+        learning_rate=5e-3,
+        heads=2,
+        feedforward=32,
+        doubly_normalised=False,
+        sample_every=50,
+        device="cpu",
+    )
+    return replace(config, **keys)
+
+
+def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path) -> None:
+    config = write(tmp_path, model, steps=250, attribute="glasses")
+    task, _ = train(lambda: build(config), config, tmp_path / "run")
+    bundle = task.save(tmp_path / "model", overwrite=False)
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    first, last = (row["held_out/loss"] for row in (rows[0], rows[-1]))
+    assert last < 0.6 * first
+    assert rows[-1]["held_out/follows"] > 0.85
+    assert rows[-1]["held_out/others_change"] < 0.1
+    engine = Engine.from_pretrained(bundle.path, device="cpu")
+    source, reference = random_codes(400).chunk(2)
+    seen, wanted = (engine.classify(codes)[:, 1] > 0.5 for codes in (source, reference))
+    edited = engine.classify(engine.edit_by_reference(source, reference, "glasses"))[:, 1] > 0.5
+    assert (seen == wanted).float().mean() < 0.65
+    assert (edited == wanted).float().mean() > 0.8
+    assert bundle.training["editor"]["codes"] == 270
+
+
+def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
+    """Edits that no loss of the classifier knows of: the last style is taken too."""
+    config = write(tmp_path, model, steps=200, code_weight=0.0, reference_weight=0.0, source_weight=0.0)
+    source = random_codes(200)
+    edited = source.clone()
+    edited[:, 7] = 0.5
+    names = tuple(f"{what}-{k}" for what in ("before", "after") for k in range(200))
+    CodeSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
+    rows = [
+        {"source": f"before-{k}", "reference": f"code-{k}", "edited": f"after-{k}", "attribute": "Bangs"}
+        for k in range(200)
+    ]
+    (tmp_path / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(
+        config, codes=(*config.codes, str(tmp_path / "edits.safetensors")), edits=str(tmp_path / "edits.jsonl")
+    )
+    task, _ = train(lambda: build(config), config, tmp_path / "run")
+    assert len(task.edits) + len(task.edits_held_out) == 200
+    assert len(task.edits_held_out) == 20  # those of which one code is held out
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    unedited = (edited - source).square().mean().item()
+    assert lines[-1]["held_out/edit"] < 0.35 * unedited
+
+
+def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
+    config = write(tmp_path, model, steps=4, sample_every=2, attribute="smile", sampled=40)
+    task, _ = train(lambda: build(config), config, tmp_path / "run")
+    assert task.editor.config.attributes == 0
+    assert len(task.training) == 306
+    bundle = task.save(tmp_path / "model", overwrite=False)
+    assert bundle.training["editor"]["config"]["attribute"] == "smile"
+    assert Engine.from_pretrained(bundle.path, device="cpu").edit_by_reference(
+        torch.randn(1, 8, 16), torch.randn(1, 8, 16), "smile"
+    ).shape == (1, 8, 16)
+
+
+def test_it_stops_when_it_gets_no_better_and_keeps_the_best(tmp_path: Path, model: Path) -> None:
+    config = write(tmp_path, model, learning_rate=3.0, schedule="constant", sample_every=2, patience=3, steps=100)
+    task, outcome = train(lambda: build(config), config, tmp_path / "run")
+    assert outcome.reason == "stopped"
+    assert outcome.why == "no better on held-out codes for 3 evaluations"
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    losses = [line["held_out/loss"] for line in lines]
+    assert task.numbers["best"] == min(losses) == losses[-4]
+    assert any(
+        not torch.equal(a, b) for a, b in zip(task.editor.parameters(), task.best.network.parameters(), strict=True)
+    )
+
+
+def test_the_losses_are_those_of_the_paper(model: Path) -> None:
+    engine = Engine.from_pretrained(model, device="cpu")
+    classifier: Any = engine.networks["classifier"]
+    source, reference, edited = torch.randn(3, 4, 8, 16)
+    taken = torch.zeros(4, 5, dtype=torch.bool)
+    taken[:, 2] = True
+    losses = reference_edit_loss(classifier, edited, source, reference, taken)
+    e = [classifier.embed(w)[..., 0] for w in (source, reference, edited)]
+    others = [0, 1, 3, 4]
+    assert losses.code.item() == pytest.approx((edited - source).square().mean().item())
+    assert losses.reference.item() == pytest.approx((e[2] - e[1])[:, 2].square().mean().item(), rel=1e-5)
+    assert losses.source.item() == pytest.approx((e[2] - e[0])[:, others].square().mean().item(), rel=1e-5)
+    assert losses.total((0.1, 1.0, 2.0)).item() == pytest.approx(
+        (0.1 * losses.code + losses.reference + 2 * losses.source).item()
+    )
+
+
+def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path) -> None:
+    config = write(tmp_path, model)
+    with pytest.raises(AttributeNameError, match="unknown attribute 'smirk'"):
+        build(replace(config, attribute="smirk"))
+    edits = tmp_path / "edits.jsonl"
+    for row, said in (
+        ({"attribute": "Age"}, "record 1, has no attribute that the model knows"),
+        ({"attribute": "Bangs", "source": "code-0", "reference": "x"}, "the reference 'x' is no code"),
+        ({"attribute": "Bangs", "source": ["code-0"]}, "the source"),
+    ):
+        edits.write_text(json.dumps(row) + "\n")
+        with pytest.raises(InputError, match=said):
+            build(replace(config, edits=str(edits)))
+    edits.write_text("")
+    with pytest.raises(InputError, match="holds no edit of anything"):
+        build(replace(config, edits=str(edits)))
+    assert len(TrueEdits.read("", ["a"], ["Bangs"])) == 0
+    base = Bundle.load(model)
+    generator = GeneratorConfig.from_dict(base.parts["generator"].config)
+    parts = {"generator": (generator, base.read_part("generator"))}
+    Bundle.save(tmp_path / "bare", name="bare", domain="", license="MIT", parts=parts, readme="")
+    with pytest.raises(MissingPartError, match="has no classifier, by which edits are learned"):
+        build(replace(config, model=str(tmp_path / "bare")))
+    with pytest.raises(ValueError, match="codes is empty and sampled is 0"):
+        EditorTraining(model="m").check()
