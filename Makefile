@@ -10,9 +10,12 @@ READY := .venv/ready
 PIP = $(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 FACES := tests/data/faces
 DEMO := demo-output
+RECIPE := weights/recipes/synthface-128
+FACEKIT ?= facekit.npz
+WORK ?= weights-work
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench wheel clean
+.PHONY: help demo test lint bench wheel weights clean
 
 help:
 	@echo "make demo    invert, reconstruct and edit the sample pictures into $(DEMO)/"
@@ -20,6 +23,7 @@ help:
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   time the command line and the networks"
 	@echo "make wheel   build an installable wheel into dist/"
+	@echo "make weights make the embedded model anew, in hours, from FACEKIT=facekit.npz (see $(RECIPE)/README.md)"
 	@echo "make clean   remove everything that the other targets made"
 
 # torch comes first and alone: where its index cannot be reached, pip falls back on PyPI's build after one short attempt
@@ -58,6 +62,10 @@ bench: $(READY)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist
+
+weights: $(READY)
+	@$(PIP) --editable '.[train]' numba scipy
+	$(BIN)/python $(RECIPE)/build.py all --facekit $(FACEKIT) --work $(WORK)
 
 clean:
 	rm -rf .venv build dist $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

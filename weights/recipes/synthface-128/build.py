@@ -1,265 +1,387 @@
-"""Train the parts of synthface-128 and put them into a bundle.
+"""Make synthface-128: render, train, put the parts into a bundle, measure it. `make weights` runs all of it.
 
-    python build.py train    --data DATA --edits EDITS --work WORK      (hours)
-    python build.py assemble --data DATA --edits EDITS --work WORK --output weights/synthface-128   (minutes)
+    python build.py all      --facekit facekit.npz --work WORK [--output weights/synthface-128]
+    python build.py render   --facekit facekit.npz --work WORK        the data set and its true edits    (an hour)
+    python build.py train    --work WORK                              judges, encoder and generator      (hours)
+    python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (half an hour)
+    python build.py evaluate --work WORK [--output FOLDER]            the tables of the model card       (minutes)
 
-DATA holds the labelled portraits (train-*.zip, train.jsonl.gz, param_names.json), EDITS what counterfactuals.py made
-of them. WORK keeps the state between the two steps; nothing of the test split is read.
+Rendered portraits lie in WORK/data (train-*.zip, train.jsonl.gz, param_names.json) and WORK/edits, unless --data and
+--edits name other folders. A step that was interrupted goes on when it is called again. Nothing of the test split is
+read but by the last step. Where WORK/autoencoder.pt exists, a state of `stedit.training.autoencoder.Autoencoder` of the
+sizes in generator.toml, `assemble` takes it in the place of what `train` made.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any, TypeVar, cast
 
 import torch
-from counterfactuals import ATTRIBUTES_OF
-from safetensors.torch import load_file, save_file
+from counterfactuals import ATTRIBUTES_OF, render_edits
+from renderer.head import FaceKitError
+from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
+from safetensors.torch import save_file
 from torch import Tensor
 
+from stedit import Engine
+from stedit.atomic import write_folder
 from stedit.bundle import AttributeSpec, Bundle
 from stedit.editing.attributes import related
 from stedit.editing.label import edit_by_label
+from stedit.errors import SteditError
 from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
-from stedit.models.edit_transformer import EditTransformer
+from stedit.models.config import JudgeConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.training import checkpoint, loop
+from stedit.models.style_transformer import StyleTransformer
+from stedit.training import checkpoint, classifier, editor, generator, loop
 from stedit.training.attribute_network import train_attribute_network
-from stedit.training.autoencoder import Autoencoder, Joint
-from stedit.training.classifier import accuracy, train_classifier
+from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.codes import CodeSet
+from stedit.training.config import TrainingConfig
 from stedit.training.data import LabelledPictures, load_labelled, read_records
-from stedit.training.editor import Counterfactuals, train_editor
+from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.mapping import fit_mapping
+from stedit.training.perceptual import load_judge
+from stedit.training.results import with_parts
 
-STYLE_DIM = 256
-GENERATOR = GeneratorConfig(
-    resolution=128, style_dim=STYLE_DIM, mapping_layers=4, channels=(256, 256, 256, 192, 96, 32)
-)
-ENCODER = EncoderConfig(
-    stem_width=32,
-    widths=(32, 64, 128, 256),
-    blocks=(2, 2, 3, 2),
-    reduction=8,
-    input_height=64,
-    input_width=64,
-    style_count=GENERATOR.style_count,
-    style_dim=STYLE_DIM,
-    heads=8,
-    feedforward=512,
-    position_embedding=True,
-    summary_rank=256,
-)
+HERE = Path(__file__).resolve().parent
+NAME = "synthface-128"
+TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
+SURE_CANDIDATES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)  # logits
+SURE_CODES = 32  # edited to find out
+SHOWN = 0.97  # share of pictures in which an edit shall show
+
+Config = TypeVar("Config", bound=TrainingConfig)
 
 
-def load(data: Path, edits: Path) -> tuple[LabelledPictures, Counterfactuals]:
-    """The training split, followed by its true edits."""
-    pictures = load_labelled(data / "train.jsonl.gz", sorted(data.glob("train-*.zip")))
-    edited = load_labelled(edits / "edits.jsonl", sorted(edits.glob("edits-*.zip")))
-    rows = read_records(edits / "edits.jsonl")
-    choices = [ATTRIBUTES_OF[row["group"]] for row in rows]
-    names = [choice[number % len(choice)] for number, choice in enumerate(choices)]
-    truth = Counterfactuals(
-        source=torch.tensor([row["source"] for row in rows]),
-        reference=torch.tensor([row["reference"] for row in rows]),
-        edited=len(pictures.pixels) + torch.arange(len(rows)),
-        attribute=torch.tensor([pictures.attributes.index(name) for name in names]),
+@dataclass(frozen=True)
+class Places:
+    """Where things are."""
+
+    work: Path
+    data: Path
+    edits: Path
+    configs: Path = HERE
+
+    @property
+    def eye(self) -> Path:
+        """The network of the perceptual loss."""
+        return self.work / "attribute_network.safetensors"
+
+    @property
+    def judge(self) -> Path:
+        """The network that measures edits; it has seen other batches, and learns labels alone."""
+        return self.work / "judge.safetensors"
+
+    @property
+    def labels(self) -> Path:
+        """Attributes and parameters of all pictures of the training set and of the true edits."""
+        return self.work / "labels.jsonl"
+
+    @property
+    def true_edits(self) -> Path:
+        """The table of true edits by names of pictures."""
+        return self.work / "edits.jsonl"
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Zip files of the training set, then of the true edits."""
+        return [*sorted(self.data.glob("train-*.zip")), *sorted(self.edits.glob("edits-*.zip"))]
+
+    def records(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+        """Of the training set, and of the true edits."""
+        (edits,) = self.edits.glob("edits.jsonl*")
+        return read_records(self.data / "train.jsonl.gz"), read_records(edits)
+
+    def config(self, name: str, kind: type[Config], **keys: object) -> Config:
+        """The config of a training, with what depends on the place."""
+        return kind.read(self.configs / f"{name}.toml", keys)
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures are rendered."""
+
+    train: int = 16_000
+    test: int = 1000
+    pairs: int = 24  # identities
+    edits: int = 10_468
+
+
+class Report:
+    """Say how a training goes on."""
+
+    def __init__(self, kind: str) -> None:
+        self._kind = kind
+
+    def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
+        """Print a line of the metrics."""
+        if metrics:
+            told = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            print(f"{self._kind}: step {step}/{steps}, {seconds_left / 60:.0f} min left: {told}", flush=True)
+
+    def note(self, text: str) -> None:
+        """Print a sentence."""
+        print(f"{self._kind}: {text}", flush=True)
+
+
+def render(facekit: Path, places: Places, counts: Counts, workers: int) -> None:
+    """Render what is not there yet."""
+    made = partial(render_orders, facekit=facekit, workers=workers)
+    if not places.data.exists():
+        with write_folder(places.data) as folder:
+            write_pictures(made(random_orders("train", TRAIN_SEED, range(counts.train))), folder, "train")
+            write_pictures(made(random_orders("test", TEST_SEED, range(counts.test))), folder, "test")
+            write_pictures(made(pair_orders("pairs", PAIRS_SEED, range(counts.pairs))), folder, "pairs")
+    if not places.edits.exists():
+        with write_folder(places.edits) as folder:
+            render_edits(facekit, places.data, folder, count=counts.edits, workers=workers)
+
+
+def write_tables(places: Places) -> None:
+    """Labels of all pictures, and true edits by names, from the records."""
+    portraits, edits = places.records()
+    kept = ("id", "attributes", "params")
+    labels = [{key: row[key] for key in kept} for row in (*portraits, *edits)]
+    truth = []
+    for number, row in enumerate(edits):
+        asked = ATTRIBUTES_OF[row["group"]]
+        source, reference = (portraits[row[key]]["id"] for key in ("source", "reference"))
+        attribute = asked[number % len(asked)]
+        truth.append({"source": source, "reference": reference, "edited": row["id"], "attribute": attribute})
+    for path, rows in ((places.labels, labels), (places.true_edits, truth)):
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def train(places: Places) -> None:
+    """Train the attribute networks, then encoder and generator, and fit the mapping network."""
+    write_tables(places)
+    if not places.judge.exists():
+        data = load(places)
+        keys = tomllib.loads((places.configs / "judge.toml").read_text())
+        save_file(train_attribute_network(data, **keys).state_dict(), places.eye)
+        alone = replace(data, parameters=data.parameters[:, :0])
+        save_file(train_attribute_network(alone, **keys, seed=1).state_dict(), places.judge)
+    config = places.config(
+        "generator",
+        GeneratorTraining,
+        data=tuple(map(str, places.pictures)),
+        labels=str(places.labels),
+        judge=str(places.eye),
     )
-    return pictures.join(edited), truth
+    run(generator.build, config, places.work / "generator.run", places.work / "generator")
 
 
-def config(source: Path, work: Path) -> GeneratorTraining:
-    """The joint training of encoder and generator."""
-    return GeneratorTraining(
-        mode="joint",
-        data=tuple(str(path) for path in sorted(source.glob("train-*.zip"))),
-        labels=str(source / "train.jsonl.gz"),
-        judge=str(work / "attribute_network.safetensors"),
-        perceptual_weight=1.0,
-        steps=10_700,
-        half_size_steps=2000,
-        learning_rate=1e-3,
-        schedule="cosine",
-        precision="bfloat16",
-        resolution=GENERATOR.resolution,
-        style_dim=GENERATOR.style_dim,
-        mapping_layers=GENERATOR.mapping_layers,
-        channels=GENERATOR.channels,
-        encoder_size=ENCODER.input_height,
-        encoder_stem=ENCODER.stem_width,
-        encoder_widths=ENCODER.widths,
-        encoder_blocks=ENCODER.blocks,
-        encoder_reduction=ENCODER.reduction,
-        encoder_heads=ENCODER.heads,
-        encoder_feedforward=ENCODER.feedforward,
-        encoder_positions=ENCODER.position_embedding,
-        encoder_summary=ENCODER.summary_rank,
-    )
-
-
-def train(data: LabelledPictures, source: Path, work: Path) -> None:
-    """Train the attribute network and the autoencoder; keep their states in `work`."""
-    save_file(train_attribute_network(data).state_dict(), work / "attribute_network.safetensors")
-    keys = config(source, work)
-    loop.train(lambda: Joint(keys), keys, work / "joint.run")
-
-
-def assemble(
-    data: LabelledPictures,
-    truth: Counterfactuals,
-    names: dict[str, object],
-    source: Path,
-    work: Path,
-    output: Path,
-) -> None:
+def assemble(places: Places, output: Path) -> None:
     """Train what learns from codes, and save the bundle."""
-    torch.manual_seed(0)
-    model = Joint(config(source, work)).average
-    state = load_file(checkpoint.require(work / "joint.run") / "networks.safetensors")
-    model.load_state_dict(checkpoint.network(state, "average"))
-    codes = encode(model, data)
-    labels = torch.from_numpy(data.labels)
-    held_out = len(codes) // 20
-    classifier_config = ClassifierConfig(
-        style_count=GENERATOR.style_count,
-        style_dim=STYLE_DIM,
-        attributes=len(data.attributes),
-        hidden=(256, 256),
-        embedding=32,
-        covariance_rank=64,
+    write_tables(places)
+    base = _autoencoder(places)
+    codes = CodeSet.read([str(path) for path in places.pictures], Engine.from_pretrained(base.path, device="cpu"))
+    base = _with_mapping(base, codes, places)
+    codes.save(places.work / "codes.safetensors", base)
+    common = {"codes": (str(places.work / "codes.safetensors"),)}
+    config: TrainingConfig = places.config(
+        "classifier", ClassifierTraining, model=str(base.path), labels=str(places.labels), **common
     )
-    classifier = train_classifier(classifier_config, codes[held_out:], labels[held_out:]).requires_grad_(False)
-    shares = accuracy(classifier, codes[:held_out], labels[:held_out])
-    print("classifier, held out of training:", _table(data.attributes, shares))
-    model.generator.mapping.requires_grad_(True)
-    explained = fit_mapping(model.generator.mapping, _sampler(codes, data, names), steps=2000)
-    print(f"mapping network: {explained:.2f} of the variance of w explained")
-    eye = AttributeNetwork(len(data.attributes) + data.parameters.shape[1])
-    eye.load_state_dict(load_file(work / "attribute_network.safetensors"))
-    sure = calibrate(classifier, model.generator, eye.eval(), codes[:: len(codes) // 32], data.attributes)
-    print("sure:", _table(data.attributes, sure))
-    editor_config = EditorConfig(
-        style_count=GENERATOR.style_count,
-        style_dim=STYLE_DIM,
-        layers=2,
-        heads=8,
-        feedforward=512,
-        attributes=len(data.attributes),
-        doubly_normalised=False,
-    )
-    editor = train_editor(
-        EditTransformer(editor_config), classifier, codes, data.attributes, truth, steps=2000, learning_rate=1e-3
-    )
+    classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
+    config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
+    edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
+    attributes = [item.name for item in edited.attributes]
+    judge = load_judge(str(places.judge if places.judge.exists() else places.eye))
+    engine = Engine.from_pretrained(edited.path, device="cpu")
+    sure = calibrate(engine, cast(AttributeNetwork, judge), codes.codes[:: max(1, len(codes) // SURE_CODES)])
+    print("sure:", ", ".join(f"{name} {value:g}" for name, value in zip(attributes, sure, strict=True)))
+    network = engine.networks
     Bundle.save(
         output,
-        name="synthface-128",
-        domain="computer-generated portraits, 128 px, aligned like FFHQ",
-        license="MIT",
-        description="Encoder, generator, classifier and editor for rendered faces.",
+        name=NAME,
+        domain=edited.domain,
+        license=edited.license,
+        description="Encoder, generator, classifier, editor and judge for rendered faces.",
         alignment="ffhq",
         training={
-            "data": "16,000 rendered portraits and 10,468 true edits of them",
-            "recipe": "weights/recipes/synthface-128",
+            "data": f"{len(codes)} rendered portraits, true edits of each other among them",
+            "recipe": f"weights/recipes/{NAME}",
+            **edited.training,
         },
-        attributes=[
-            AttributeSpec(name, round(value, 2)) for name, value in zip(data.attributes, sure.tolist(), strict=True)
-        ],
+        attributes=[AttributeSpec(name, value) for name, value in zip(attributes, sure, strict=True)],
         parts={
-            "generator": (GENERATOR, model.generator.state_dict()),
-            "encoder": (ENCODER, model.encoder.state_dict()),
-            "classifier": (classifier_config, classifier.state_dict()),
-            "editor": (editor_config, editor.state_dict()),
+            **{name: (cast(Any, network[name]).config, network[name].state_dict()) for name in network},
+            "judge": _judge_part(cast(AttributeNetwork, judge), len(attributes), engine.output_size),
         },
-        readme=(Path(__file__).parent / "CARD.md").read_text(),
+        readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
     )
 
 
-def encode(model: Autoencoder, data: LabelledPictures) -> Tensor:
-    """Codes (M, N, D) of all pictures, in float32: they are what the engine will find for them."""
-    with torch.no_grad():
-        return torch.cat(
-            [model.encode(data.images(index)) for index in torch.split(torch.arange(len(data.pixels)), 64)]
-        )
+def evaluate(places: Places, output: Path) -> None:
+    """Print the tables of the model card."""
+    command = [sys.executable, str(HERE / "evaluate.py"), "--data", str(places.data), "--model", str(output)]
+    subprocess.run([*command, "--judge", str(places.judge)], check=True)  # noqa: S603 - our own script
 
 
-def calibrate(
-    classifier: LatentClassifier,
-    generator: Generator,
-    eye: AttributeNetwork,
-    codes: Tensor,
-    attributes: tuple[str, ...],
-) -> Tensor:
-    """For each attribute the smallest logit at which the edit shows in 97 % of the rendered pictures, both ways.
+def run(build: Callable[[Any], loop.Task], config: TrainingConfig, folder: Path, output: Path) -> Bundle:
+    """Train what a config says, or go on with it, and save the model."""
+    resume = bool(checkpoint.checkpoints(folder))
+    task, outcome = loop.train(lambda: build(config), config, folder, resume=resume, monitor=Report(folder.stem))
+    if outcome.reason == "interrupted":
+        raise SystemExit("interrupted: the same command goes on")
+    return task.save(output, overwrite=True)
 
-    Where it never shows in so many, the largest logit tried; where it hardly shows at all, so that only side effects
-    would grow, the smallest.
+
+def load(places: Places) -> LabelledPictures:
+    """The training split, followed by its true edits, in memory."""
+    pictures = load_labelled(places.data / "train.jsonl.gz", sorted(places.data.glob("train-*.zip")))
+    (records,) = places.edits.glob("edits.jsonl*")
+    return pictures.join(load_labelled(records, sorted(places.edits.glob("edits-*.zip"))))
+
+
+def calibrate(engine: Engine, judge: AttributeNetwork, codes: Tensor) -> list[float]:
+    """For each attribute the smallest logit at which the edit shows in SHOWN of the rendered pictures, both ways.
+
+    Where it never shows in so many, the one at which the share in which it shows, less that of unrelated attributes
+    which are seen to change, is greatest.
     """
-    candidates = (15.0, 20.0, 26.0, 33.0)
-    sure = torch.full((len(attributes),), candidates[-1])
-    for index, name in enumerate(attributes):
-        before = classifier(codes)[:, index]
-        keep = torch.tensor([other not in related(name) for other in attributes])
-        for candidate in candidates:
-            goal = -before.sign() * candidate
-            edited = edit_by_label(classifier, codes, {index: goal}, keep=keep)
-            with torch.no_grad():
-                seen = eye(generator(edited, noise="none").clamp(-1, 1))[:, index]
-            share = (seen.sign() == goal.sign()).float().mean()
-            if share >= 0.97:
-                sure[index] = candidate
+    network = cast(LatentClassifier, engine.networks["classifier"])
+    drawn = cast(Generator, engine.networks["generator"])
+    names = engine.attributes
+
+    def see(w: Tensor) -> Tensor:
+        with torch.no_grad():
+            return judge(drawn(w, noise="const").clamp(-1, 1))[:, : len(names)] > 0
+
+    before, logits = see(codes), network(codes).detach()
+    sure = []
+    for index, name in enumerate(names):
+        keep = torch.tensor([other not in related(name) for other in names])
+        wanted = ~before[:, index]
+        direction = torch.where(wanted, 1.0, -1.0)
+        best = (-1.0, SURE_CANDIDATES[0])
+        for candidate in SURE_CANDIDATES:
+            goal = direction * (direction * logits[:, index]).clamp_min(candidate)
+            after = see(edit_by_label(network, codes, {index: goal}, keep=keep))
+            shown = (after[:, index] == wanted).float().mean().item()
+            changed = (after != before)[:, keep].float().mean().item()
+            if shown >= SHOWN:
+                best = (1.0, candidate)
                 break
-        if share < 2 / 3:
-            sure[index] = candidates[0]
+            best = max(best, (shown - changed, candidate), key=lambda pair: pair[0])
+        sure.append(best[1])
     return sure
 
 
-def _sampler(codes: Tensor, data: LabelledPictures, names: dict[str, object]) -> Callable[[int], tuple[Tensor, Tensor]]:
+def _autoencoder(places: Places) -> Bundle:
+    """Generator and encoder: of WORK/autoencoder.pt, if it is there, else of the training."""
+    state = places.work / "autoencoder.pt"
+    if not state.exists():
+        return Bundle.load(places.work / "generator")
+    config = places.config("generator", GeneratorTraining, data=tuple(map(str, places.pictures)), judge=str(places.eye))
+    tensors = torch.load(state, weights_only=True)
+
+    def part(name: str) -> dict[str, Tensor]:
+        return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+    sizes = config.generator_config()
+    drawer, reader = Generator(sizes), StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim))
+    drawer.load_state_dict(part("generator"))
+    reader.load_state_dict(part("encoder"))
+    return Bundle.save(
+        places.work / "generator",
+        name=NAME,
+        domain=config.domain,
+        license=config.license,
+        parts={"generator": (sizes, drawer.state_dict()), "encoder": (reader.config, reader.state_dict())},
+        readme="",
+        overwrite=True,
+    )
+
+
+def _with_mapping(base: Bundle, codes: CodeSet, places: Places) -> Bundle:
+    """The model with a mapping network that gives the codes of random portraits."""
+    drawn = cast(Generator, Engine.from_pretrained(base.path, device="cpu").networks["generator"])
+    parameters = {str(row["id"]): row["params"] for row in read_records(places.labels)}
+    names = json.loads((places.data / "param_names.json").read_text())
+    known = torch.tensor([parameters[name] for name in codes.names])
+    drawn.mapping.requires_grad_(True)
+    explained = fit_mapping(drawn.mapping, _sampler(codes.codes, known, names), steps=2000)
+    print(f"mapping network: {explained:.2f} of the variance of w explained")
+    parts = {"generator": (drawn.config, drawn.state_dict())}
+    return with_parts(base, places.work / "base", parts, {}, overwrite=True)
+
+
+def _sampler(codes: Tensor, parameters: Tensor, names: Mapping[str, Any]) -> Callable[[int], tuple[Tensor, Tensor]]:
     """Pairs of z and w: the picture's parameters, drawn anew within the bin of each choice, padded with noise."""
     w = codes.mean(dim=1)
-    parameters = torch.from_numpy(data.parameters)
-    bins = {list(names["names"]).index(name): torch.tensor(shares) for name, shares in dict(names["probs"]).items()}  # type: ignore[call-overload]
+    bins = {list(names["names"]).index(name): torch.tensor(shares) for name, shares in names["probs"].items()}
     edges = {column: torch.cat([torch.zeros(1), shares.cumsum(0)]) for column, shares in bins.items()}
+    width = min(w.shape[1], parameters.shape[1])  # a toy has fewer dimensions than there are parameters
 
     def sample(count: int) -> tuple[Tensor, Tensor]:
         index = torch.randint(len(w), (count,))
-        z = torch.randn(count, STYLE_DIM)
-        z[:, : parameters.shape[1]] = parameters[index]
+        z = torch.randn(count, w.shape[1])
+        z[:, :width] = parameters[index, :width]
         for column, edge in edges.items():
-            share = torch.special.ndtr(z[:, column])
-            chosen = (torch.bucketize(share, edge) - 1).clamp(0, len(edge) - 2)
-            low, high = edge[chosen], edge[chosen + 1]
-            drawn = low + (high - low) * torch.rand(count)
-            z[:, column] = torch.special.ndtri(drawn.clamp(1e-3, 1 - 1e-3))
+            if column < width:
+                share = torch.special.ndtr(z[:, column])
+                chosen = (torch.bucketize(share, edge) - 1).clamp(0, len(edge) - 2)
+                low, high = edge[chosen], edge[chosen + 1]
+                drawn = low + (high - low) * torch.rand(count)
+                z[:, column] = torch.special.ndtri(drawn.clamp(1e-3, 1 - 1e-3))
         return z, w[index]
 
     return sample
 
 
-def _table(names: tuple[str, ...], values: Tensor) -> str:
-    return ", ".join(f"{name} {value:.3g}" for name, value in zip(names, values.tolist(), strict=True))
+def _judge_part(
+    network: AttributeNetwork, attributes: int, size: tuple[int, int]
+) -> tuple[JudgeConfig, dict[str, Tensor]]:
+    """A network's readings of attributes, which are its first; it may read parameters beside them."""
+    state = network.state_dict()
+    state |= {key: state[key][:attributes] for key in ("head.weight", "head.bias")}
+    widths = (
+        len(state["stem.0.weight"]),
+        *(len(state[f"stages.{k}.down.0.weight"]) for k in range(len(network.stages))),
+    )
+    return JudgeConfig(attributes=attributes, widths=widths, input_height=size[0], input_width=size[1]), state
 
 
-def main() -> None:
-    """Read the arguments, run one step."""
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments, run the steps."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("step", choices=["train", "assemble"])
-    parser.add_argument("--data", type=Path, required=True)
-    parser.add_argument("--edits", type=Path, required=True)
+    parser.add_argument("step", choices=["all", "render", "train", "assemble", "evaluate"])
+    parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--output", type=Path, default=Path("weights/synthface-128"))
-    arguments = parser.parse_args()
-    arguments.work.mkdir(parents=True, exist_ok=True)
-    data, truth = load(arguments.data, arguments.edits)
-    if arguments.step == "train":
-        train(data, arguments.data, arguments.work)
-    else:
-        names = json.loads((arguments.data / "param_names.json").read_text())
-        assemble(data, truth, names, arguments.data, arguments.work, arguments.output)
+    parser.add_argument("--data", type=Path)
+    parser.add_argument("--edits", type=Path)
+    parser.add_argument("--output", type=Path, default=Path("weights") / NAME)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
+    given = parser.parse_args(arguments)
+    given.work.mkdir(parents=True, exist_ok=True)
+    places = Places(given.work, given.data or given.work / "data", given.edits or given.work / "edits")
+    steps: dict[str, Callable[[], None]] = {
+        "render": lambda: render(given.facekit, places, Counts(), given.workers),
+        "train": lambda: train(places),
+        "assemble": lambda: assemble(places, given.output),
+        "evaluate": lambda: evaluate(places, given.output),
+    }
+    try:
+        for name, step in steps.items():
+            if given.step in (name, "all"):
+                step()
+    except (FaceKitError, SteditError) as error:
+        raise SystemExit(f"error: {error}") from error
 
 
 if __name__ == "__main__":

@@ -1,22 +1,23 @@
 """Render true edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --renderer FACES --data DATA --output EDITS --count 10468 --workers 2
+    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 10468
 
-FACES holds the data set's render_faces.py and facekit.npz, DATA its labels. Writes edits-<worker>.zip and edits.jsonl,
-whose records name the group, source and reference beside the labels of the picture that was made.
+DATA holds the records of the training pictures. Writes edits-*.zip and edits.jsonl.gz, whose records name the group,
+source and reference (numbers of training records) beside the labels of the picture that was made.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import multiprocessing
-import zipfile
+import os
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from renderer.head import FaceKitError
+from renderer.parameters import INDEX, SHORT, Parameters
+from renderer.pictures import Order, render_orders, write_pictures
 
 from stedit.training.data import read_records
 
@@ -53,7 +54,7 @@ ATTRIBUTES_OF: dict[str, tuple[str, ...]] = {name: (name,) for name in GROUPS} |
 }
 
 
-def choose(renderer: Any, parameters: np.ndarray, number: int) -> tuple[str, int, int]:
+def choose(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]:
     """Group, source and reference of edit `number`: mostly pairs that differ in the group's first parameter."""
     random = np.random.default_rng([77, number])
     names = list(GROUPS)
@@ -62,65 +63,50 @@ def choose(renderer: Any, parameters: np.ndarray, number: int) -> tuple[str, int
     first = GROUPS[group][1][0]
     for _ in range(60):
         source, reference = (int(index) for index in random.integers(len(parameters), size=2))
-        person = renderer.P(parameters[source])
-        old, new = person.c(first), renderer.P(parameters[reference]).c(first)
+        person = Parameters(parameters[source])
+        old, new = person.choice(first), Parameters(parameters[reference]).choice(first)
         differ = random.random() < 0.85
-        if group == "Bangs" and person.c("hair_style") < 2:
+        if group == "Bangs" and person.choice("hair_style") < SHORT:
             continue
-        if group in ("Hair_Color", "Wavy_Hair") and person.c("hair_style") == 0:
+        if group in ("Hair_Color", "Wavy_Hair") and not person.choice("hair_style"):
             continue
         if old != new or (not differ and old > 0):
             break
     return group, source, reference
 
 
-def render(worker: int, workers: int, count: int, faces: Path, data: Path, output: Path) -> None:
-    """Every `workers`-th edit from `worker` on, into a zip file and a record file of its own."""
-    spec = importlib.util.spec_from_file_location("render_faces", faces / "render_faces.py")
-    if spec is None or spec.loader is None:
-        raise SystemExit(f"there is no render_faces.py in {faces}: give the folder of the data set's renderer")
-    renderer = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(renderer)
+def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
+    """The first `count` edits of the portraits whose parameters (M, P) are given."""
+    for number in range(count):
+        group, source, reference = choose(parameters, number)
+        z = parameters[source].copy()
+        for name in GROUPS[group][1]:
+            z[INDEX[name]] = parameters[reference][INDEX[name]]
+        yield Order(f"{number:06d}", z, {"group": group, "source": source, "reference": reference})
+
+
+def render_edits(facekit: Path, data: Path, output: Path, *, count: int, workers: int) -> int:
+    """Render them all; returns how many. Raises FaceKitError, InputError."""
     parameters = np.array([row["params"] for row in read_records(data / "train.jsonl.gz")])
-    scene = renderer.Renderer(str(faces / "facekit.npz"), 128)
-    with (
-        zipfile.ZipFile(output / f"edits-{worker}.zip", "w", zipfile.ZIP_STORED) as archive,
-        (output / f"edits-{worker}.jsonl").open("w") as records,
-    ):
-        for number in range(worker, count, workers):
-            group, source, reference = choose(renderer, parameters, number)
-            z = parameters[source].copy()
-            for name in GROUPS[group][1]:
-                z[renderer.IDX[name]] = parameters[reference][renderer.IDX[name]]
-            pixels, record = scene.render(z)
-            name = f"{number:06d}"
-            archive.writestr(f"{name}.jpg", renderer.encode(pixels, "jpg", 92))
-            row = {"id": name, "group": group, "source": source, "reference": reference}
-            row |= {"attributes": record["attributes"], "params": np.round(z, 4).tolist()}
-            print(json.dumps(row), file=records)
+    return write_pictures(render_orders(edit_orders(parameters, count), facekit, workers=workers), output, "edits")
 
 
 def main() -> None:
-    """Read the arguments, render with several processes, join their records."""
+    """Read the arguments, render."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--renderer", type=Path, required=True)
+    parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=10_468)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
-    arguments.output.mkdir(parents=True, exist_ok=True)
-    common = (arguments.workers, arguments.count, arguments.renderer, arguments.data, arguments.output)
-    processes = [multiprocessing.Process(target=render, args=(worker, *common)) for worker in range(arguments.workers)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-        if process.exitcode:
-            raise SystemExit(f"a renderer failed with exit code {process.exitcode}: see its message above")
-    rows = [row for file in arguments.output.glob("edits-*.jsonl") for row in read_records(file)]
-    rows.sort(key=lambda row: row["id"])
-    (arguments.output / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    try:
+        written = render_edits(
+            arguments.facekit, arguments.data, arguments.output, count=arguments.count, workers=arguments.workers
+        )
+    except FaceKitError as error:
+        raise SystemExit(f"error: {error}") from error
+    print(f"{written} pictures in {arguments.output}")
 
 
 if __name__ == "__main__":

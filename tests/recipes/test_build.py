@@ -1,0 +1,117 @@
+"""The whole recipe at the size of a toy: it renders, trains, assembles, and measures a model that edits."""
+
+import importlib.util
+import json
+import sys
+
+import numpy as np
+import pytest
+import torch
+
+from stedit import Engine
+from stedit.bundle import Bundle
+from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.editor_config import EditorTraining
+from stedit.training.generator_config import GeneratorTraining
+
+TOY = {
+    "judge": "steps = 2\nbatch_size = 4\n",
+    "generator": """
+        mode = "joint"
+        steps = 2
+        batch_size = 4
+        device = "cpu"
+        resolution = 128
+        style_dim = 16
+        mapping_layers = 1
+        channels = [16, 16, 8, 8, 4, 4]
+        encoder_size = 32
+        encoder_stem = 4
+        encoder_widths = [4, 4, 8, 16]
+        encoder_blocks = [1, 1, 1, 1]
+        encoder_reduction = 4
+        encoder_heads = 2
+        encoder_feedforward = 16
+        perceptual = "judge"
+    """,
+    "classifier": 'steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\ndevice = "cpu"\n',
+    "editor": 'steps = 4\nheads = 2\nfeedforward = 16\nbatch_size = 16\nheld_out = 0.3\ndevice = "cpu"\n',
+}
+
+
+@pytest.fixture(scope="module")
+def build(recipe):
+    """The script, under a name of its own, because a package of the same name may be installed."""
+    pytest.importorskip("numba")
+    pytest.importorskip("accelerate")
+    spec = importlib.util.spec_from_file_location("synthface_build", recipe / "build.py")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules["synthface_build"] = module
+    spec.loader.exec_module(module)
+    yield module
+    del sys.modules["synthface_build"]
+
+
+@pytest.mark.usefixtures("renderer")
+def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr(build, "SURE_CANDIDATES", (1.0, 2.0))
+    monkeypatch.setattr(build, "SURE_CODES", 2)
+    configs = tmp_path / "configs"
+    configs.mkdir()
+    for name, text in TOY.items():
+        (configs / f"{name}.toml").write_text(text)
+    places = build.Places(tmp_path / "work", tmp_path / "work" / "data", tmp_path / "work" / "edits", configs)
+    places.work.mkdir()
+    counts = build.Counts(train=60, test=4, pairs=0, edits=12)
+    build.render(faces / "facekit.npz", places, counts, 1)
+    before = sorted(path.stat().st_mtime_ns for path in places.work.rglob("*"))
+    build.render(faces / "facekit.npz", places, counts, 1)
+    assert before == sorted(path.stat().st_mtime_ns for path in places.work.rglob("*"))  # what is there stays
+
+    # the true edit differs from its source in the parameters of its group alone
+    from counterfactuals import GROUPS
+    from renderer.parameters import NAMES
+
+    portraits, edits = places.records()
+    assert (len(portraits), len(edits)) == (60, 12)
+    for row in edits:
+        source, reference, made = (
+            np.array(one["params"]) for one in (portraits[row["source"]], portraits[row["reference"]], row)
+        )
+        changed = {NAMES[index] for index in np.flatnonzero(made != source)}
+        assert changed <= set(GROUPS[row["group"]][1])
+        assert all(made[NAMES.index(name)] == reference[NAMES.index(name)] for name in changed)
+
+    build.train(places)
+    build.assemble(places, tmp_path / "toy")
+    bundle = Bundle.load(tmp_path / "toy")
+    assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
+    assert [item.name for item in bundle.attributes] == list(portraits[0]["attributes"])
+    assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
+    assert bundle.training["editor"]["true_edits"] > 0
+    assert bundle.training["classifier"]["codes"] == 65
+    engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
+    codes = engine.invert(np.zeros((1, 128, 128, 3), np.uint8))
+    assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, 128, 128, 3)
+    assert engine.judge(engine.synthesise(codes)).shape == (1, 32)
+    build.evaluate(places, tmp_path / "toy")
+    assert "| Smiling |" in capfd.readouterr().out
+
+    # a state of another training takes the place of the one above
+    state = {
+        f"{name}.{key}": value for name in ("encoder", "generator") for key, value in bundle.read_part(name).items()
+    }
+    torch.save(state, places.work / "autoencoder.pt")
+    base = build._autoencoder(places)
+    assert base.parts["encoder"].sha256 == bundle.parts["encoder"].sha256
+
+
+def test_the_configs_are_sound(build, recipe, tmp_path):
+    places = build.Places(tmp_path, tmp_path, tmp_path)
+    generator = places.config("generator", GeneratorTraining, data=("pictures.zip",))
+    assert generator.generator_config().style_count == 12
+    codes = {"model": "model", "codes": ("codes.safetensors",)}
+    places.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
+    editor = places.config("editor", EditorTraining, **codes)
+    assert generator.style_dim % editor.heads == 0
+    assert json.loads((recipe.parents[1] / "synthface-128" / "config.json").read_text())["name"] == build.NAME
