@@ -242,7 +242,7 @@ class Engine:
         return encoder
 
     def describe_losses(self, losses: Mapping[str, float]) -> str:
-        """What losses such as those of InversionOptions come to with this model: `l2 + 0.02 perceptual (judge)`.
+        """What losses such as those of InversionOptions come to with this model: `l2 + 0.02 perceptual (encoder)`.
 
         Raises MissingPartError if no part of the model can measure one of them.
         """

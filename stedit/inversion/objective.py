@@ -37,7 +37,7 @@ def choose_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module
 
 
 def describe_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> str:
-    """`l2 + 0.02 perceptual (judge)`: what a log says of the losses that `choose_losses` gives."""
+    """`l2 + 0.02 perceptual (encoder)`: what a log says of the losses that `choose_losses` gives."""
     eye, _ = _perceptual_features(networks)
     names = {"perceptual": f"perceptual ({eye})"}
     terms = choose_losses(weights, networks).items()
@@ -140,12 +140,13 @@ def _pyramid(images: Tensor) -> list[Tensor]:
 
 
 def _perceptual_features(networks: Mapping[str, nn.Module]) -> tuple[str, Features | None]:
-    """The part whose features tell pictures apart, by name: the judge, else the encoder; or none, ""."""
+    """The part whose features tell pictures apart, by name: the encoder, else the judge; or none, "".
+
+    A judge whose features were matched could no longer measure the result, so it comes second.
+    """
     judge, encoder = networks.get("judge"), networks.get("encoder")
-    if isinstance(judge, AttributeNetwork):
-        return "judge", judge.features
     if not isinstance(encoder, StyleTransformer):
-        return "", None
+        return ("judge", judge.features) if isinstance(judge, AttributeNetwork) else ("", None)
     size = (encoder.config.input_height, encoder.config.input_width)
 
     def features(images: Tensor) -> list[Tensor]:

@@ -19,6 +19,11 @@ class EncoderTraining(TrainingConfig):
     average_images: int = key(10_000, text="Images in which the moving average of weights halves.", low=1)
 
     encoder_size: int = key(256, text="Side of the square that the encoder sees, in pixels.", low=16)
+    encoder_fold: int = key(
+        1,
+        text="Squares of as many pixels a side become one pixel of more channels before the encoder.",
+        low=1,
+    )
     encoder_stem: int = key(64, text="Channels of the encoder's first convolution.", low=1)
     encoder_widths: tuple[int, ...] = key(
         (), text="Channels of the encoder's four stages, the last one style_dim; none: its 1/8, 1/4, 1/2 and 1.", low=1
@@ -58,6 +63,7 @@ class EncoderTraining(TrainingConfig):
             reduction=self.encoder_reduction,
             input_height=self.encoder_size,
             input_width=self.encoder_size,
+            fold=self.encoder_fold,
             style_count=style_count,
             style_dim=style_dim,
             heads=self.encoder_heads,

@@ -56,10 +56,11 @@ def test_wide_pictures_are_compared_with_the_middle(targets: torch.Tensor) -> No
     assert wide.terms(targets, ALL)["l2"].tolist() == [0, 0, 0]
 
 
-def test_judge_is_preferred_to_the_encoder(tiny: Engine, targets: torch.Tensor) -> None:
+def test_the_judge_stays_out_of_it_where_there_is_an_encoder(tiny: Engine, targets: torch.Tensor) -> None:
     judge = AttributeNetwork(5, (8, 8, 16)).eval()
     assert describe_losses({}, tiny.networks) == "l2 + 0.02 perceptual (encoder)"
-    assert describe_losses({"perceptual": 1.0}, {**tiny.networks, "judge": judge}) == "perceptual (judge)"
+    assert describe_losses({}, {**tiny.networks, "judge": judge}) == "l2 + 0.02 perceptual (encoder)"
+    assert describe_losses({"perceptual": 1.0}, {"judge": judge}) == "perceptual (judge)"
     assert choose_losses({}, {}) == {"l2": 1.0}
     for networks in (tiny.networks, {"judge": judge}):
         objective = Objective(targets, {"perceptual": 1.0}, networks)

@@ -27,7 +27,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from counterfactuals import ATTRIBUTES_OF, render_edits
+from counterfactuals import ATTRIBUTES_OF, COUNT, render_edits
 from renderer.head import FaceKitError
 from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
 from safetensors.torch import save_file
@@ -62,6 +62,21 @@ TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SURE_CANDIDATES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)  # logits
 SURE_CODES = 32  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
+
+EVALUATED = (
+    "Smiling",
+    "Mouth_Slightly_Open",
+    "Eyeglasses",
+    "No_Beard",
+    "Bangs",
+    "Blond_Hair",
+    "Black_Hair",
+    "Gray_Hair",
+    "Wearing_Lipstick",
+    "Pale_Skin",
+    "Wearing_Hat",
+    "Young",
+)
 
 Config = TypeVar("Config", bound=TrainingConfig)
 
@@ -117,7 +132,7 @@ class Counts:
     train: int = 16_000
     test: int = 1000
     pairs: int = 24  # identities
-    edits: int = 10_468
+    edits: int = COUNT
 
 
 class Report:
@@ -228,8 +243,12 @@ def assemble(places: Places, output: Path) -> None:
 
 def evaluate(places: Places, output: Path) -> None:
     """Print the tables of the model card."""
-    command = [sys.executable, str(HERE / "evaluate.py"), "--data", str(places.data), "--model", str(output)]
-    subprocess.run([*command, "--judge", str(places.judge)], check=True)  # noqa: S603 - our own script
+    test = [*map(str, sorted(places.data.glob("test-*.zip"))), "--labels", str(places.data / "test.jsonl.gz")]
+    pairs = [item for path in sorted(places.data.glob("pairs*")) for item in ("--pairs", str(path))]
+    command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output)]
+    wanted = ["--attr", ",".join(EVALUATED), "--reference-edits", "--limit", "200"]
+    for pictures in ([*test, *wanted], pairs):
+        subprocess.run([*command, *pictures], check=True)  # noqa: S603 - our own command
 
 
 def run(build: Callable[[Any], loop.Task], config: TrainingConfig, folder: Path, output: Path) -> Bundle:

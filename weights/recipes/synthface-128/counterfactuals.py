@@ -1,6 +1,9 @@
 """Render true edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 10468
+    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 13468
+
+A colour of hair does not show on a bald head, nor bangs in short hair. So the last 3,000 edits give such heads the
+reference's hair as well, and others change hair or hat altogether.
 
 DATA holds the records of the training pictures. Writes edits-*.zip and edits.jsonl.gz, whose records name the group,
 source and reference (numbers of training records) beside the labels of the picture that was made.
@@ -16,7 +19,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 from renderer.head import FaceKitError
-from renderer.parameters import INDEX, SHORT, Parameters
+from renderer.parameters import BUZZ, INDEX, SHORT, Parameters
 from renderer.pictures import Order, render_orders, write_pictures
 
 from stedit.training.data import read_records
@@ -53,6 +56,12 @@ ATTRIBUTES_OF: dict[str, tuple[str, ...]] = {name: (name,) for name in GROUPS} |
     "Wavy_Hair": ("Wavy_Hair", "Straight_Hair"),
 }
 
+COUNT = 13_468
+HAIR_FROM = 10_468  # the number of the first edit that is about hair
+HAIR = ("hair_style", "hair_len")
+HAIR_SHARES = {"Hair_Color": 4, "Bangs": 3, "Wavy_Hair": 1, "Bald": 2, "Wearing_Hat": 2}
+LEAST_HAIR = {"Hair_Color": BUZZ, "Bangs": SHORT, "Wavy_Hair": SHORT}  # hair_style in which the attribute shows
+
 
 def choose(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]:
     """Group, source and reference of edit `number`: mostly pairs that differ in the group's first parameter."""
@@ -75,12 +84,34 @@ def choose(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]
     return group, source, reference
 
 
+def choose_about_hair(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]:
+    """Group, source and reference of an edit that changes how much hair there is, or covers it."""
+    random = np.random.default_rng([77, number])
+    names = list(HAIR_SHARES)
+    shares = np.array(list(HAIR_SHARES.values()), float)
+    group = names[random.choice(len(names), p=shares / shares.sum())]
+    first = GROUPS[group][1][0]
+    for _ in range(200):
+        source, reference = (int(index) for index in random.integers(len(parameters), size=2))
+        old, new = Parameters(parameters[source]), Parameters(parameters[reference])
+        if group not in LEAST_HAIR:
+            fits = old.choice(first) != new.choice(first)
+        else:
+            fits = old.choice("hair_style") < LEAST_HAIR[group] <= new.choice("hair_style")
+            fits = fits and (group == "Hair_Color" or new.choice(first) > 0)
+        if fits:
+            break
+    return group, source, reference
+
+
 def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
     """The first `count` edits of the portraits whose parameters (M, P) are given."""
     for number in range(count):
-        group, source, reference = choose(parameters, number)
+        about_hair = number >= HAIR_FROM
+        group, source, reference = (choose_about_hair if about_hair else choose)(parameters, number)
+        taken = GROUPS[group][1] + (HAIR if about_hair and group in LEAST_HAIR else ())
         z = parameters[source].copy()
-        for name in GROUPS[group][1]:
+        for name in taken:
             z[INDEX[name]] = parameters[reference][INDEX[name]]
         yield Order(f"{number:06d}", z, {"group": group, "source": source, "reference": reference})
 
@@ -97,7 +128,7 @@ def main() -> None:
     parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
-    parser.add_argument("--count", type=int, default=10_468)
+    parser.add_argument("--count", type=int, default=COUNT)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     try:
