@@ -59,7 +59,8 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 def complete_direction(incomplete: str) -> list[str]:
     """Offer the directions that need no file."""
-    return [name for name in ("preserving", "first-order", "second-order", "linear:", "sefa:") if incomplete in name]
+    names = ("preserving", "first-order", "second-order", "linear:", "sefa:")
+    return [name for name in names if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:

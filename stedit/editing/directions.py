@@ -299,9 +299,9 @@ def logistic_direction(codes: Tensor, labels: Tensor, *, ridge: float = 1e-3) ->
     import torch
     from torch.nn import functional as F
 
-    x = (codes - codes.mean(dim=0)).double()
+    x = (codes - codes.mean(dim=0)).cpu().double()  # the CPU, since not every device has long numbers
     x = x / x.square().mean().sqrt()
-    y = labels.double()
+    y = labels.cpu().double()
     weight = torch.where(y > 0, 0.5 / y.mean(), 0.5 / (1 - y).mean())
     normal = torch.zeros(x.shape[1] + 1, dtype=x.dtype, device=x.device, requires_grad=True)  # and the intercept
     optimizer = torch.optim.LBFGS([normal], max_iter=200, tolerance_grad=1e-7, line_search_fn="strong_wolfe")
@@ -316,7 +316,7 @@ def logistic_direction(codes: Tensor, labels: Tensor, *, ridge: float = 1e-3) ->
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
     found = normal.detach()[:-1]
-    return cast("Tensor", (found / found.norm()).to(codes.dtype))
+    return cast("Tensor", (found / found.norm()).to(codes))
 
 
 def _learned(w: Tensor, labels: Tensor, direction: Callable[[Tensor], Tensor], method: str) -> Learned:
