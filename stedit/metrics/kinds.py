@@ -30,6 +30,7 @@ KIND_OF: Mapping[str, Kind] = {
 MIN_PICTURES = 100
 """That show a kind: with fewer, a probe reads little."""
 _RIDGE = 0.1  # of the mean squared length of the features
+_USEFUL = 0.7  # share of the errors of a guess that a probe may make
 _CLEAR = 0.15  # distance of two hair colours that a person would call different
 
 
@@ -45,10 +46,15 @@ class Probe:
 
     @classmethod
     def fit(cls, kind: Kind, embeddings: NDArray[Any], labels: Sequence[Label]) -> Self | None:
-        """Fit to embeddings (B, F) and their labels; None if too few of them show a kind."""
+        """Fit to embeddings (B, F) and their labels.
+
+        None if too few of them show a kind, or if the probe reads pictures held back hardly better than a guess does.
+        """
         shown = [i for i, label in enumerate(labels) if shows(kind, label)]
         if len(shown) < MIN_PICTURES:
             return None
+        held_back = shown[::5]
+        shown = sorted({*shown} - {*held_back})
         told = [labels[i].details[kind] for i in shown]
         values: tuple[int, ...] = ()
         if kind == "hair_rgb":
@@ -61,7 +67,10 @@ class Probe:
         features -= mean
         gram = features @ features.T  # the dual form: fewer pictures than features
         gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
-        return cls(kind, values, mean, features.T @ np.linalg.solve(gram, targets - bias), bias)
+        weight = features.T @ np.linalg.solve(gram, targets - bias)
+        probe, guess = (cls(kind, values, mean, factor, bias) for factor in (weight, 0 * weight))
+        tests = embeddings[held_back], [labels[i] for i in held_back]
+        return probe if probe.errors(*tests).mean() <= _USEFUL * guess.errors(*tests).mean() else None
 
     def errors(self, embeddings: NDArray[Any], labels: Sequence[Label]) -> Matrix:
         """How wrong (B,) the labels' kinds are by what is read: 0 or 1 for a kind, the distance for a colour."""

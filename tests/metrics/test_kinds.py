@@ -55,6 +55,13 @@ def test_too_few_pictures_teach_nothing() -> None:
     assert Probe.fit("glasses_type", features(kinds), [glasses(kind) for kind in kinds]) is None
 
 
+def test_a_probe_that_only_guesses_is_not_used() -> None:
+    kinds = draw.integers(1, 4, 400)
+    labels = [glasses(kind) for kind in kinds]
+    assert Probe.fit("glasses_type", draw.standard_normal((400, 40)), labels) is None
+    assert Probe.fit("hair_rgb", draw.standard_normal((400, 40)), [hair(*draw.random(3)) for _ in kinds]) is None
+
+
 def test_which_labels_count() -> None:
     assert shows("glasses_type", glasses(2))
     assert not shows("glasses_type", glasses(0))
