@@ -58,11 +58,10 @@ def test_wide_pictures_are_compared_with_the_middle(targets: torch.Tensor) -> No
 
 def test_judge_is_preferred_to_the_encoder(tiny: Engine, targets: torch.Tensor) -> None:
     judge = AttributeNetwork(5, (8, 8, 16)).eval()
-    blind = {"encoder": tiny.networks["encoder"]}
-    assert describe_losses({}, blind) == "l2 + 0.02 perceptual (encoder)"
-    assert describe_losses({"perceptual": 1.0}, {**blind, "judge": judge}) == "perceptual (judge)"
+    assert describe_losses({}, tiny.networks) == "l2 + 0.02 perceptual (encoder)"
+    assert describe_losses({"perceptual": 1.0}, {**tiny.networks, "judge": judge}) == "perceptual (judge)"
     assert choose_losses({}, {}) == {"l2": 1.0}
-    for networks in (blind, {"judge": judge}):
+    for networks in (tiny.networks, {"judge": judge}):
         objective = Objective(targets, {"perceptual": 1.0}, networks)
         with torch.no_grad():
             assert objective.terms(targets, ALL)["perceptual"].abs().max() < 1e-6
