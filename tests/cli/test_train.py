@@ -61,7 +61,7 @@ def test_a_training_leaves_a_model_beside_its_config(cli: Cli) -> None:
     result = cli("train", "generator", "faces.toml", "--style-mixing", "0.5", "--no-flip")
     assert result.exit_code == 0
     assert result.stdout == "faces.run/model\n"
-    assert re.search(r"^step 3/3: generator [\d.]+, .* left\)$", result.stderr, re.MULTILINE)
+    assert re.search(r"^step 3/3: augmentation 0, .*generator [\d.]+, .* left\)$", result.stderr, re.MULTILINE)
     config = GeneratorTraining.read(Path("faces.run/config.toml"), {})
     assert (config.style_mixing, config.flip, config.channels) == (0.5, False, (8, 8))
     assert Bundle.load("faces.run/model").name == "faces"

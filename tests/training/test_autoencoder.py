@@ -89,7 +89,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
         data=(squares,),
         labels=str(tmp_path / "labels.jsonl"),
         held_out=5,
-        steps=160,
+        steps=120,
         schedule="cosine",
         log_every=20,
         average_images=100,
@@ -97,7 +97,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
     task, _ = train(lambda: Joint(config), config, run)
     rows = rows_of(run)
     assert {"image", "labels", "parameters"} <= set(rows[0])
-    assert rows[-1]["image"] < 0.5 * rows[0]["image"]
+    assert rows[-1]["image"] < 0.65 * rows[0]["image"]
     assert rows[-1]["held_out/psnr"] > 15
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert set(bundle.parts) == {"generator", "encoder"}

