@@ -9,6 +9,7 @@ from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 Backbone = Literal["alex", "vgg"]
 
@@ -35,6 +36,7 @@ _VGG: tuple[_Layer, ...] = (
     *[(3, 1, 1, 512)] * 3,
 )
 _TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
+MIN_SIZE = 64  # smaller pictures are enlarged, since AlexNet leaves nothing of them
 WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 
 
@@ -75,6 +77,8 @@ class Lpips(nn.Module):
 
     def _levels(self, x: Tensor) -> list[Tensor]:
         """Features of each level, of unit length along the channels."""
+        if min(x.shape[-2:]) < MIN_SIZE:
+            x = F.interpolate(x, size=(MIN_SIZE, MIN_SIZE), mode="bilinear", align_corners=False)
         x = (x - self.shift) / self.scale
         levels = []
         for index, layer in enumerate(cast("list[nn.Module]", self.features)):

@@ -26,6 +26,7 @@ from stedit.atomic import write_folder
 from stedit.errors import OutputError, TrainingError, UsageError, cause
 
 FOLDER = "checkpoints"
+FORMAT = 1
 KEPT = 2  # the newest, and the one before it in case the disk spoils the newest
 
 
@@ -41,8 +42,8 @@ class State:
     """Of the task, such as the probability of an augmentation."""
     sums: dict[str, float] = field(default_factory=dict)
     """Of each loss over the steps since the last line of the metrics."""
-    summed: int = 0
-    """How many steps that are."""
+    summed: dict[str, int] = field(default_factory=dict)
+    """In how many of these steps there was such a loss."""
     scaler: dict[str, float] = field(default_factory=dict)
     """Of the gradient scaling of float16."""
     seconds: float = 0.0
@@ -91,7 +92,7 @@ def save(
     with write_folder(run / FOLDER / f"{state.step:08d}") as folder:
         save_file(_plain(tensors), folder / "networks.safetensors")
         save_file(_plain(moments), folder / "optimizers.safetensors")
-        values = {**asdict(state), "groups": groups}
+        values = {"format": FORMAT, **asdict(state), "groups": groups}
         (folder / "state.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     for old in checkpoints(run)[:-KEPT]:
         shutil.rmtree(old, ignore_errors=True)
@@ -104,6 +105,10 @@ def load(
     folder = require(run)
     try:
         values: dict[str, Any] = json.loads((folder / "state.json").read_bytes())
+        if (version := values.pop("format")) != FORMAT:
+            raise TrainingError(
+                f"{folder} is of the checkpoint format {version}, this stedit writes {FORMAT}: start anew"
+            )
         groups = values.pop("groups")
         state = State(**values)
         if state.kind != kind:

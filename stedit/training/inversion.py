@@ -66,10 +66,14 @@ class Inversion:
         self.base = engine.bundle
         self.generator = cast(Generator, engine.networks["generator"])
         sizes = self.generator.config
+        discriminator = load_discriminator(Path(config.discriminator)) if config.discriminator else None
+        self.perceptual = choose_perceptual(config, judge=engine.networks.get("judge"), discriminator=discriminator)
+        fixed = self.perceptual is not None and self.perceptual.name == "discriminator"
+        self._size = sizes.resolution if fixed else min(sizes.resolution, config.compare_size)
         self.pictures: PictureSet | None = None
         self.held_out: PictureSet | None = None
         if config.data:
-            everything = PictureSet.open(config.data, sizes.resolution)
+            everything = PictureSet.open(config.data, self._size)
             self.pictures, self.held_out = everything.split(config.held_out)
             self._batches = Batches(self.pictures)
         try:
@@ -93,8 +97,6 @@ class Inversion:
             "encoder": torch.optim.Adam(learned, lr=config.learning_rate)
         }
         self.numbers: dict[str, float] = {}
-        discriminator = load_discriminator(Path(config.discriminator)) if config.discriminator else None
-        self.perceptual = choose_perceptual(config, judge=engine.networks.get("judge"), discriminator=discriminator)
         self.identity = load_identity(config.identity) if config.identity and config.identity_weight else None
         self._told = False
 
@@ -144,7 +146,7 @@ class Inversion:
 
     def _losses(self, images: Tensor, codes: Tensor, known: Tensor | None) -> dict[str, Tensor]:
         """Each loss without its weight."""
-        output = self.generator(codes, noise="const").float()
+        output = self._render(codes)
         losses = {"l2": F.mse_loss(output, images)}
         if self.perceptual is not None:
             losses[self.perceptual.name] = self.perceptual.distance(output, images)
@@ -156,16 +158,20 @@ class Inversion:
         return losses
 
     def _samples(self, run: Run, count: int) -> tuple[Tensor, Tensor]:
-        """Pictures (count, 3, R, R) of random codes, and the codes (count, N, D)."""
+        """Pictures of random codes, at the size at which they are compared, and the codes (count, N, D)."""
         z = torch.randn(2, count, self.generator.config.style_dim, device=run.device)
         crossover = int(torch.randint(1, self.generator.config.style_count + 1, ()).item())
         with torch.no_grad(), run.autocast():
             codes = self.generator.mix([z[0], z[1]], crossover)
-            return self.generator(codes, noise="const").float().clamp(-1, 1), codes.float()
+            return self._render(codes).clamp(-1, 1), codes.float()
 
     def _reconstruct(self, images: Tensor) -> Tensor:
-        output: Tensor = self.generator(self.average(self._seen(images)).float(), noise="const")
-        return output
+        return self._render(self.average(self._seen(images)).float())
+
+    def _render(self, codes: Tensor) -> Tensor:
+        """Codes -> pictures of the size at which they are compared."""
+        output: Tensor = self.generator(codes, noise="const").float()
+        return output if output.shape[-1] == self._size else F.adaptive_avg_pool2d(output, self._size)
 
     def _seen(self, images: Tensor) -> Tensor:
         """What the encoder sees of pictures."""

@@ -17,6 +17,11 @@ class InversionTraining(EncoderTraining):
     batch_size: int = key(8, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
 
+    compare_size: int = key(
+        256,
+        text="Side at which larger pictures are compared, in pixels; not by a discriminator, whose size is fixed.",
+        low=8,
+    )
     l2_weight: float = key(1.0, text="Weight of the pixels' mean squared difference.", low=0)
     identity_weight: float = key(0.1, text="Weight of the identity loss, if there are weights for it.", low=0)
     identity: str = key(

@@ -316,7 +316,7 @@ class _Loop:
             if not math.isfinite(value):
                 raise TrainingError(_divergence(name, value, state.step, run.folder))
             state.sums[name] = state.sums.get(name, 0.0) + value
-        state.summed += 1
+            state.summed[name] = state.summed.get(name, 0) + 1
         state.step += 1
         run.step = state.step
 
@@ -324,8 +324,8 @@ class _Loop:
         """Write what is due after this step; gives the line of the metrics, {} if none is due."""
         state, metrics = self.state, {}
         if state.step % self.config.log_every == 0 or last:
-            metrics = {name: total / state.summed for name, total in state.sums.items()}
-            state.sums, state.summed = {}, 0
+            metrics = {name: total / state.summed[name] for name, total in sorted(state.sums.items())}
+            state.sums, state.summed = {}, {}
         if self.run.is_main:
             if state.step % self.config.sample_every == 0 or last:
                 metrics |= self._look(log)

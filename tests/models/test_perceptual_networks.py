@@ -40,6 +40,7 @@ def test_lpips_is_the_weighted_difference_of_unit_features() -> None:
     assert network(a, b).item() == pytest.approx(wanted, rel=1e-4)
     assert network(a, a).item() == 0
     assert Lpips("alex", heads=False)(a, b).item() > 0
+    assert network(a[:, :, :8, :8], b[:, :, :8, :8]).item() > 0
 
 
 def test_resnet_has_the_published_names_and_size() -> None:

@@ -156,6 +156,13 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(model: Bundle, pic
         Inversion(config)
 
 
+def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: str, tmp_path: Path) -> None:
+    config = replace(SMALL, model=str(model.path), data=(pictures,), sampled_share=0.5, compare_size=8)
+    task, _ = train(lambda: Inversion(config), config, tmp_path / "run")
+    images = task.pictures.images([0, 1])
+    assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
+
+
 def test_wrong_sizes_are_refused(model: Bundle) -> None:
     with pytest.raises(UsageError, match="encoder_widths ends in 8, not in the style dimension 16"):
         Inversion(replace(SMALL, model=str(model.path), encoder_widths=(8, 8, 8, 8)))

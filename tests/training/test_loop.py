@@ -98,6 +98,11 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     assert (a - b).abs().max() > 1e-3
 
 
+def test_a_loss_is_averaged_over_the_steps_that_computed_it(tmp_path: Path) -> None:
+    run(replace(BASE, log_every=6, sample_every=100), tmp_path)
+    assert [row["lazy"] for row in metrics(tmp_path)] == [1.0, 4.0]  # of steps 0 and 4, of 8: half their numbers
+
+
 def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None:
     task, _ = run(replace(BASE, steps=10), tmp_path)
     order = [index for batch in task.asked for index in batch]
@@ -194,6 +199,14 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     data = (newest / "networks.safetensors").read_bytes()
     (newest / "networks.safetensors").write_bytes(data[:-5])
     with pytest.raises(TrainingError, match=r"00000012 is damaged .*: delete that folder"):
+        run(replace(BASE, steps=15), tmp_path, resume=True)
+
+
+def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+    run(BASE, tmp_path)
+    state = checkpoint.checkpoints(tmp_path)[-1] / "state.json"
+    state.write_text(state.read_text().replace('"format": 1', '"format": 2'))
+    with pytest.raises(TrainingError, match="is of the checkpoint format 2, this stedit writes 1"):
         run(replace(BASE, steps=15), tmp_path, resume=True)
 
 
