@@ -59,7 +59,7 @@ from stedit.training.results import with_parts
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
-SURE_CANDIDATES = (1.0, 1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0)  # logits
+SURE_CANDIDATES = (1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0, 14.0)  # logits
 SURE_CODES = 32  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
