@@ -37,12 +37,10 @@ from stedit import Engine
 from stedit.atomic import write_folder
 from stedit.bundle import AttributeSpec, Bundle
 from stedit.editing.attributes import related
-from stedit.editing.label import edit_by_label
 from stedit.errors import SteditError
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import JudgeConfig
 from stedit.models.generator import Generator
-from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
 from stedit.training import checkpoint, classifier, editor, generator, loop
 from stedit.training.attribute_network import train_attribute_network
@@ -59,7 +57,7 @@ from stedit.training.results import with_parts
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
-SURE_CANDIDATES = (1.5, 2.0, 3.0, 4.0, 5.5, 7.5, 10.0, 14.0)  # logits
+SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 SURE_CODES = 32  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
@@ -216,7 +214,8 @@ def assemble(places: Places, output: Path) -> None:
     attributes = [item.name for item in edited.attributes]
     judge = load_judge(str(places.judge if places.judge.exists() else places.eye))
     engine = Engine.from_pretrained(edited.path, device="cpu")
-    sure = calibrate(engine, cast(AttributeNetwork, judge), codes.codes[:: max(1, len(codes) // SURE_CODES)])
+    eye = cast(AttributeNetwork, load_judge(str(places.eye)))
+    sure = calibrate(engine, eye, codes.codes[:: max(1, len(codes) // SURE_CODES)])
     print("sure:", ", ".join(f"{name} {value:g}" for name, value in zip(attributes, sure, strict=True)))
     network = engine.networks
     Bundle.save(
@@ -267,32 +266,39 @@ def load(places: Places) -> LabelledPictures:
     return pictures.join(load_labelled(records, sorted(places.edits.glob("edits-*.zip"))))
 
 
-def calibrate(engine: Engine, judge: AttributeNetwork, codes: Tensor) -> list[float]:
+def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[float]:
     """For each attribute the smallest logit at which the edit shows in SHOWN of the rendered pictures, both ways.
 
     Where it never shows in so many, the one at which the share in which it shows, less that of unrelated attributes
-    which are seen to change, is greatest.
+    which are seen to change, is greatest. The judge that measures the model has no part in this.
     """
-    network = cast(LatentClassifier, engine.networks["classifier"])
     drawn = cast(Generator, engine.networks["generator"])
     names = engine.attributes
 
     def see(w: Tensor) -> Tensor:
         with torch.no_grad():
-            return judge(drawn(w, noise="const").clamp(-1, 1))[:, : len(names)] > 0
+            return eye(drawn(w, noise="const").clamp(-1, 1))[:, : len(names)] > 0
 
-    before, logits = see(codes), network(codes).detach()
+    surely = [
+        (
+            number,
+            replace(engine, bundle=replace(engine.bundle, attributes=tuple(AttributeSpec(n, number) for n in names))),
+        )
+        for number in SURE_CANDIDATES
+    ]
+    before = see(codes)
     sure = []
     for index, name in enumerate(names):
-        keep = torch.tensor([other not in related(name) for other in names])
-        wanted = ~before[:, index]
-        direction = torch.where(wanted, 1.0, -1.0)
+        unrelated = torch.tensor([other not in related(name) for other in names])
         best = (-1.0, SURE_CANDIDATES[0])
-        for candidate in SURE_CANDIDATES:
-            goal = direction * (direction * logits[:, index]).clamp_min(candidate)
-            after = see(edit_by_label(network, codes, {index: goal}, keep=keep))
-            shown = (after[:, index] == wanted).float().mean().item()
-            changed = (after != before)[:, keep].float().mean().item()
+        for candidate, editing in surely:
+            after = before.clone()
+            for sign in (1.0, -1.0):
+                chosen = before[:, index] == (sign < 0)
+                if chosen.any():
+                    after[chosen] = see(editing.edit_by_label(codes[chosen], name, strength=sign))
+            shown = (after != before)[:, index].float().mean().item()
+            changed = (after != before)[:, unrelated].float().mean().item()
             if shown >= SHOWN:
                 best = (1.0, candidate)
                 break
