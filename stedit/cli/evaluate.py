@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -27,6 +29,8 @@ _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
 _LABELS = "What is known of the pictures: .jsonl, .jsonl.gz or .csv."
 _PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
 _FID = "Measure the FID too, with Inception's weights: weights-inception-2015-12-05-6726825d.pth."
+_LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
+_LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
 
 
 @spread
@@ -50,6 +54,8 @@ def evaluate(
     ] = False,
     pairs: Annotated[list[Path] | None, typer.Option("--pairs", metavar="FILE|FOLDER", help=_PAIRS)] = None,
     fid: Annotated[Path | None, typer.Option("--fid", metavar="FILE", help=_FID)] = None,
+    lpips: Annotated[Path | None, typer.Option("--lpips", metavar="FILE", help=_LPIPS)] = None,
+    lpips_heads: Annotated[Path | None, typer.Option("--lpips-heads", metavar="FILE", help=_LPIPS_HEADS)] = None,
     limit: Annotated[
         int | None, typer.Option("--limit", metavar="COUNT", min=1, help="Only the first pictures.")
     ] = None,
@@ -84,6 +90,8 @@ def evaluate(
         raise UsageError("nothing to measure: give pictures, or --pairs")
     if reference_edits and not (attr and inputs):
         raise UsageError("--reference-edits needs pictures, and the attributes to take over: name some with --attr")
+    if lpips_heads and not lpips:
+        raise UsageError("--lpips-heads is given without the network that they read: name it with --lpips")
     bundle = Bundle.load(find_bundle(model.model))
     settings = Settings(
         methods=_names(method, "--method"),
@@ -110,7 +118,15 @@ def evaluate(
             console.note("nothing to do")
             return NOTHING_TO_DO
         engine, results = _measure(
-            settings, model, console, archives, entries, true_pairs, fid, labels=known, others=others
+            settings,
+            model,
+            console,
+            archives,
+            entries,
+            true_pairs,
+            _Weights(fid, lpips, lpips_heads),
+            labels=known,
+            others=others,
         )
     facts = _facts(engine, settings, model, results, inputs or [], labels, pairs or [])
     _tell(results, facts, output, console)
@@ -124,6 +140,15 @@ def evaluate(
     return FAILED if results.failed else DONE
 
 
+@dataclass(frozen=True)
+class _Weights:
+    """Files of networks that measure, which come with no model."""
+
+    fid: Path | None
+    lpips: Path | None
+    lpips_heads: Path | None
+
+
 def _measure(
     settings: Settings,
     model: ModelOptions,
@@ -131,7 +156,7 @@ def _measure(
     archives: Archives,
     entries: Sequence[Entry],
     pairs: Sequence[Pair],
-    fid: Path | None,
+    weights: _Weights,
     **known: Any,
 ) -> tuple[Engine, Results]:
     with console.progress(len(entries) + len(pairs), "Measuring") as progress:
@@ -139,10 +164,15 @@ def _measure(
         from stedit.metrics import distortion
         from stedit.metrics.evaluation import evaluate
         from stedit.metrics.frechet import Inception
+        from stedit.training.perceptual import load_lpips
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
         console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
-        inception = Inception(fid, engine.device) if fid else None
+        inception = Inception(weights.fid, engine.device) if weights.fid else None
+        lpips = None
+        if weights.lpips:
+            network = load_lpips(str(weights.lpips), str(weights.lpips_heads or "")).to(engine.device)
+            lpips = partial(distortion.lpips, network)
         if not distortion.has_structural_similarity():
             console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
         if progress:
@@ -158,6 +188,7 @@ def _measure(
             archives=archives,
             pairs=pairs,
             inception=inception,
+            lpips=lpips,
             advance=progress.advance if progress else lambda: None,
             failed=fail,
             **known,

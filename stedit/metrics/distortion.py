@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedit.imaging.files import Pixels
+from stedit.models.lpips import Lpips
 
 Numbers = NDArray[np.float64]
 
@@ -46,6 +47,15 @@ def ssim(pictures: Pixels, others: Pixels) -> Numbers:
     )
     assert isinstance(values, Tensor)
     return values.double().reshape(-1).numpy()
+
+
+def lpips(network: Lpips, pictures: Pixels, others: Pixels) -> Numbers:
+    """Perceptual distance (Zhang et al. 2018) in the features of a network with its weights; 0 for equal pictures."""
+    device = network.shift.device
+    with torch.no_grad():
+        given, other = (_to_tensor(part).to(device) * 2 - 1 for part in (pictures, others))
+        values = network.distances(given.float(), other.float())
+    return values.double().cpu().numpy()
 
 
 def scales_of(height: int, width: int) -> int:

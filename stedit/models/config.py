@@ -135,6 +135,8 @@ class EncoderConfig(BackboneConfig):
         _check_int("fold", self.fold, 1, 8)
         if self.kind not in ENCODER_KINDS:
             raise ValueError(f"kind is {self.kind!r}, none of {', '.join(ENCODER_KINDS)}")
+        if self.iterative and self.kind != "style-transformer":
+            raise ValueError(f"iterative is of the style-transformer, not of {self.kind}")
         _check_int("extra_queries", self.extra_queries, 0, 64)
         for name in ("input_height", "input_width"):
             size, unit = getattr(self, name), 16 * self.fold

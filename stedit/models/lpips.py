@@ -66,13 +66,17 @@ class Lpips(nn.Module):
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> their mean distance, a scalar."""
+        return self.distances(image, target).mean()
+
+    def distances(self, image: Tensor, target: Tensor) -> Tensor:
+        """Two batches (B, 3, H, W) in [-1, 1] -> the distance of each pair, (B,)."""
         with torch.no_grad():
             wanted = self._levels(target)
-        total = image.new_zeros(())
+        total = image.new_zeros(len(image))
         for level, (a, b) in enumerate(zip(self._levels(image), wanted, strict=True)):
             difference = (a - b).square()
             seen = self.heads[level](difference) if len(self.heads) else difference.sum(dim=1, keepdim=True)
-            total = total + seen.mean()
+            total = total + seen.mean(dim=(1, 2, 3))
         return total
 
     def _levels(self, x: Tensor) -> list[Tensor]:

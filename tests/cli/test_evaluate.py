@@ -13,10 +13,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from typer.testing import Result
 
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.imaging.files import Pixels, encode_image, write_image
+from stedit.models.lpips import Lpips
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -138,6 +140,16 @@ def test_fid_needs_its_network_and_its_weights(cli: Cli, photos: Path) -> None:
     else:
         assert (result.exit_code, result.stdout) == (2, "")
         assert result.stderr == "error: the FID needs torch-fidelity: pip install 'stedit[metrics]'\n"
+
+
+def test_lpips_is_measured_with_the_weights_given(cli: Cli, photos: Path, tmp_path: Path) -> None:
+    torch.save(Lpips("alex", heads=False).state_dict(), tmp_path / "alex.pth")
+    result = cli("evaluate", str(photos), "--lpips", str(tmp_path / "alex.pth"), "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["reconstructions"][0]["lpips"] > 0.01
+    alone = cli("evaluate", str(photos), "--lpips-heads", str(tmp_path / "alex.pth"))
+    assert (alone.exit_code, alone.stdout) == (2, "")
+    assert "name it with --lpips" in alone.stderr
 
 
 def test_empty_folder_is_nothing_to_do(cli: Cli) -> None:

@@ -47,6 +47,10 @@ def test_lpips_from_files(alex: tuple[str, str]) -> None:
     assert noisy.grad.abs().max() > 0
     assert not any(parameter.requires_grad for parameter in loss.parameters())
     assert len(load_lpips(alex[0], "").heads) == 0
+    each = loss.distances(noisy, IMAGES)
+    assert each.shape == (2,)
+    torch.testing.assert_close(each.mean(), distance)
+    torch.testing.assert_close(each[1:], loss.distances(noisy[1:], IMAGES[1:]))
 
 
 def test_files_that_are_no_lpips_are_refused(alex: tuple[str, str], tmp_path: Path) -> None:
