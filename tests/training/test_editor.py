@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file
 from torch import Tensor
 
 from stedit import Engine
@@ -16,6 +19,7 @@ from stedit.bundle import Bundle
 from stedit.errors import AttributeNameError, InputError, MissingPartError
 from stedit.models.config import ClassifierConfig, GeneratorConfig
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.training import checkpoint
 from stedit.training.codes import CodeSet
 from stedit.training.editor import TrueEdits, build, reference_edit_loss
 from stedit.training.editor_config import EditorTraining
@@ -118,6 +122,28 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     unedited = (edited - source).square().mean().item()
     assert lines[-1]["held_out/edit"] < 0.35 * unedited
+
+
+def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
+    config = write(tmp_path, model, steps=12, sample_every=4, batch_size=16, patience=5)
+    train(lambda: build(config), config, tmp_path / "whole")
+
+    class CtrlC:
+        def advance(self, step: int, *_: object) -> None:
+            if step == 7:
+                os.kill(os.getpid(), signal.SIGINT)
+
+        def note(self, text: str) -> None:
+            raise AssertionError(text)
+
+    assert train(lambda: build(config), config, tmp_path / "part", monitor=CtrlC())[1].step == 7
+    train(lambda: build(config), config, tmp_path / "part", resume=True)
+    for file in ("networks", "optimizers"):
+        whole, part = (
+            load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors") for name in ("whole", "part")
+        )
+        assert whole.keys() == part.keys()
+        assert all(torch.equal(whole[key], part[key]) for key in whole)
 
 
 def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
