@@ -58,6 +58,10 @@ Codes = TypeVar("Codes", CodeArray, Tensor)
 
 LEARNING_CODES = 2000  # made up to learn a direction from
 
+RULED_OUT_LOGIT = (
+    3.0  # a probability of 5 %: enough not to be seen; to be as sure as of what is asked for would spoil it
+)
+
 _NETWORKS: dict[str, type[nn.Module]] = {
     "generator": Generator,
     "encoder": StyleTransformer,
@@ -410,7 +414,7 @@ class Engine:
                 free = frozenset[str]().union(*(related(self.attributes[index]) for index in goals)) - held
                 given = [self.attributes[index] for index, sign in signs.items() if sign * strength > 0]
                 for index in self._ruled_out(given, free):
-                    goals.setdefault(index, _goal(logits[:, index], -abs(strength), self.bundle.attributes[index].sure))
+                    goals.setdefault(index, _goal(logits[:, index], -abs(strength), RULED_OUT_LOGIT))
                 mask = torch.tensor([name not in free for name in self.attributes], device=self.device)
             edited = edit_by_label(classifier, w, goals, keep=mask, spread=self._spread, direction=asked, styles=styles)
         return _like(edited, codes)

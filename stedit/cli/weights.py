@@ -282,6 +282,8 @@ def _lines(facts: dict[str, Any]) -> str:
         lines.append(f"{name:12} {parameters}{size}")
     lines.append(f"{'attributes':12} {', '.join(facts['attributes']) or 'none'}")
     for key, value in facts["training"].items():
+        if isinstance(value, dict):  # what --json tells in full
+            value = value.get("command", f"{len(value)} facts")
         told = f"{key}: {value}"  # in a stranger's words, which may hold codes that rewrite a terminal
         lines.append(f"{'training':12} " + "".join(letter if letter.isprintable() else "?" for letter in told))
     return "\n".join(lines)

@@ -5,6 +5,7 @@ Pictures are read a batch at a time and only sums are kept, so memory does not g
 
 from __future__ import annotations
 
+import math
 import sys
 import time
 from collections import defaultdict
@@ -86,7 +87,9 @@ def evaluate(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
     run = _Evaluation(engine, settings, archives, labels or {}, advance, failed)
-    methods = [_Method(run, name, inception, lpips) for name in settings.methods]
+    methods: list[_Method] = []
+    for name in settings.methods:
+        methods.append(_Method(run, name, inception, lpips, methods[0] if methods else None))
     sources = _FrechetSums(inception)
     references = _References.draw(run, methods, entries) if settings.references and settings.attributes else None
     probes = _fit_probes(run, others) if references else {}
@@ -321,8 +324,11 @@ class _Method:
         name: str,
         inception: Inception | None,
         lpips: Measure | None,
+        first: _Method | None,
     ) -> None:
-        self.run, self.name, self._lpips = run, name, lpips
+        self.run, self.name, self._lpips, self._first = run, name, lpips, first
+        self._psnr = np.zeros(0)  # of the last batch
+        self._least_gain = math.inf
         self._moments = _FrechetSums(inception)
         self._sums: defaultdict[str, float] = defaultdict(float)
         self._pictures = 0
@@ -401,6 +407,7 @@ class _Method:
                     pictures=self._pictures,
                     l2=means["l2"],
                     psnr=means["psnr"],
+                    least_gain=self._least_gain if self._first else None,
                     ssim=means.get("ssim"),
                     ms_ssim=means.get("ms_ssim"),
                     lpips=means.get("lpips"),
@@ -430,13 +437,18 @@ class _Method:
         if self._lpips:
             measures["lpips"] = self._lpips
         for name, measure in measures.items():
-            self._sums[name] += float(measure(batch.shown, again.pictures).sum())
+            values = measure(batch.shown, again.pictures)
+            self._sums[name] += float(values.sum())
+            if name == "psnr":
+                self._psnr = values
+        if self._first:
+            self._least_gain = min(self._least_gain, float((self._psnr - self._first._psnr).min()))  # noqa: SLF001 - its own kind
         if self.run.identity:
             self._sums["identity"] += float(similarity(source.person, again.look.person).sum())
         if self.run.judge:
             self._sums["judge_agreement"] += float((source.seen == again.look.seen).mean(axis=1).sum())
-            values, known = self.run.labels_of(batch)
-            self._sums["labels_confirmed"] += int((known & (again.look.seen == values)).sum())
+            labels, known = self.run.labels_of(batch)
+            self._sums["labels_confirmed"] += int((known & (again.look.seen == labels)).sum())
             self._sums["labels_known"] += int(known.sum())
         self._moments.add(again.pictures, again.look)
 

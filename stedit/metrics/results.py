@@ -37,6 +37,8 @@ class ReconstructionResult:
     pictures: int
     l2: float
     psnr: float
+    least_gain: float | None
+    """In dB: of all pictures, the least by which the PSNR is above the first method's; None for the first."""
     ssim: float | None
     ms_ssim: float | None
     lpips: float | None

@@ -71,6 +71,7 @@ def _reconstructions(results: Results) -> Iterator[Table]:
     columns: list[tuple[str, Callable[[ReconstructionResult], Cell]]] = [
         ("method", lambda row: Cell(row.method)),
         ("PSNR, dB", lambda row: number(row.psnr, 2)),
+        ("least gain, dB", lambda row: number(row.least_gain, 2)),
         ("SSIM", lambda row: number(row.ssim, 4)),
         (f"MS-SSIM{scales}", lambda row: number(row.ms_ssim, 4)),
         ("L2", lambda row: number(row.l2, 5)),
@@ -141,7 +142,7 @@ def _edit_cells(edit: EditResult) -> list[Cell]:
         number(edit.identity, 4),
         number(edit.logit_drift, 2),
         number(edit.code_distance, 3),
-        number(edit.seconds, 3),
+        number(edit.seconds, 4),
     ]
 
 
@@ -154,7 +155,7 @@ def _mean_cells(edits: Sequence[EditResult]) -> list[Cell]:
         number(_mean([edit.identity for edit in edits]), 4),
         number(_mean([edit.logit_drift for edit in edits]), 2),
         number(_mean([edit.code_distance for edit in edits]), 3),
-        number(_mean([edit.seconds for edit in edits]), 3),
+        number(_mean([edit.seconds for edit in edits]), 4),
     ]
 
 

@@ -20,7 +20,9 @@ class CodeTraining(TrainingConfig):
         0, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
     )
 
-    model: str = key("", text="The model that the codes belong to: a folder, or the name of an embedded one.")
+    model: str = key(
+        "", text="The model that the codes belong to: a folder, or the name of an embedded one.", local=True
+    )
     codes: tuple[str, ...] = key(
         (),
         text="Folders of latent files, .safetensors files of codes, or folders and zip files of pictures to invert.",

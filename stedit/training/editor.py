@@ -29,6 +29,7 @@ from stedit.training.results import provenance, with_parts
 
 BETAS = (0.9, 0.99)
 PAIRS_HELD_OUT = 512  # source and reference pairs that are measured on, always the same
+SMALL_CHANGE = 0.05  # of the mean squared true change: what is added, so that none too small to see counts too much
 SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, true edits
 
 
@@ -157,6 +158,8 @@ class Editing:
         kept = ~held_out(len(codes), config.held_out)
         learned = edits.within(kept)
         self.edits, self.edits_held_out = edits.chosen(learned), edits.chosen(~learned)
+        change = (codes[edits.edited] - codes[edits.source]).square().mean(dim=(1, 2))
+        self._small_change = SMALL_CHANGE * change.mean().item() if len(edits) else 0.0
         self.training = torch.arange(len(codes))[kept]
         self._pairs = self._held_out_pairs(torch.arange(len(codes))[~kept])
         if len(self.training) < 2:
@@ -253,8 +256,12 @@ class Editing:
         return parts, losses.total(weights)
 
     def _edit_loss(self, run: Run, edits: TrueEdits, pick: Tensor) -> Tensor:
+        """Squared distance from true edits, in units of the squared change, so that an age counts like a haircut."""
         answer = self._edit(run, edits.source[pick], edits.reference[pick], edits.attribute[pick])
-        return F.mse_loss(answer, self._code(run, edits.edited[pick]))
+        source, truth = self._code(run, edits.source[pick]), self._code(run, edits.edited[pick])
+        missed = (answer - truth).square().mean(dim=(1, 2))
+        change = (truth - source).square().mean(dim=(1, 2))
+        return (missed / (change + self._small_change)).mean()
 
     def _seen(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> dict[str, float]:
         """Shares of pairs whose asked attribute is as in the reference, and of unrelated attributes that changed."""

@@ -39,4 +39,6 @@ class EditorTraining(CodeTraining):
         low=0,
     )
     source_weight: float = key(1.0, text="Weight of the other attributes' squared distance from the source.", low=0)
-    edit_weight: float = key(1.0, text="Weight of the squared distance from true edits.", low=0)
+    edit_weight: float = key(
+        1.0, text="Weight of the squared distance from true edits, in units of their change.", low=0
+    )

@@ -120,8 +120,7 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
     assert len(task.edits) + len(task.edits_held_out) == 200
     assert len(task.edits_held_out) == 20  # those of which one code is held out
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    unedited = (edited - source).square().mean().item()
-    assert lines[-1]["held_out/edit"] < 0.35 * unedited
+    assert lines[-1]["held_out/edit"] < 0.35  # 1 is to leave the source as it is
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
