@@ -267,7 +267,9 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Entry
         methods=("encoder", "hybrid"), attributes=("Smiling",), directions=("preserving", "first-order")
     )
     results = run(told, entries[:1], settings)
-    assert [row.method for row in results.reconstructions] == ["encoder", "hybrid"]
+    encoder, hybrid = results.reconstructions
+    assert (encoder.method, encoder.least_gain, hybrid.method) == ("encoder", None, "hybrid")
+    assert hybrid.least_gain == pytest.approx(hybrid.psnr - encoder.psnr)  # of one picture
     assert [(row.method, row.direction) for row in results.edits] == [
         (method, direction) for method in settings.methods for direction in settings.directions
     ]
