@@ -24,7 +24,7 @@ def drawn_tree() -> dict[str, str]:
 def test_the_drawing_shows_the_classes() -> None:
     classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
     assert drawn_tree() == {name: value.__base__.__name__ for name, value in classes.items()}
-    assert len(classes) == 11
+    assert len(classes) == 12
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ from stedit.hub import HubModel, cached_models, find, find_cached, is_non_commer
 
 NAME = "jane/tiny-32"
 MODEL = HubModel(NAME)
-PARTS = [f"{part}.safetensors" for part in ("generator", "encoder", "classifier", "editor")]
+PARTS = [f"{part}.safetensors" for part in ("generator", "encoder", "classifier", "editor", "judge")]
 PIECE = 4096  # what the library writes at a time, else 10 MB, more than the small model holds
 LICENCE = f"{NAME} is under the licence MIT"
 
@@ -110,7 +110,7 @@ def test_the_token_goes_to_the_hub_and_not_to_its_cdn(
     assert {request.headers.get("authorization") for request in hub.requests if not request.at_cdn} == {
         f"Bearer {READER}"
     }
-    assert [request.headers.get("authorization") for request in hub.requests if request.at_cdn] == [None] * 4
+    assert [request.headers.get("authorization") for request in hub.requests if request.at_cdn] == [None] * 5
 
 
 def test_a_pulled_model_is_found_without_asking(hub: HubServer, published: str) -> None:
@@ -249,7 +249,7 @@ def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
         ({"license": "MIT\x1b[2J"}, "'license' in config.json holds control characters"),
         ({"format": 2}, "it is of the format version 2"),
         ({"name": "../up"}, "'name' in config.json is '../up', which is not allowed"),
-        ({"parts": {}}, "it has no generator"),
+        ({"parts": {}}, "it has no parts"),
     ],
 )
 def test_a_hostile_config_is_refused(

@@ -287,7 +287,7 @@ def boxes(tiny_bundle: Path) -> dict[str, Path]:
             domain="noise",
             license="MIT",
             parts={name: (PART_CONFIGS[name].from_dict(part.config), tiny.read_bytes(name))},
-            attributes=tiny.attributes if name in ("classifier", "editor") else (),
+            attributes=tiny.attributes if name in ("classifier", "editor", "judge") else (),
             made_for=tiny.fingerprint,
             readme="",
         ).path

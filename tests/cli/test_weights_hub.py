@@ -119,7 +119,7 @@ def test_list_shows_what_was_pulled_after_what_is_embedded(
     cli("weights", "pull", f"joe/x@{other}")
     lines = [line.split() for line in cli("weights", "list").stdout.splitlines()]
     assert [line[0] for line in lines] == [*embedded_bundles(), NAME, f"joe/x@{other[:12]}"]
-    assert lines[-1][1:] == ["0.1", "MB", "cc-by-nc-4.0", "generator", "encoder", "classifier", "editor"]
+    assert lines[-1][1:] == ["0.1", "MB", "cc-by-nc-4.0", "generator", "encoder", "classifier", "editor", "judge"]
     records = [json.loads(line) for line in cli("weights", "list", "--json").stdout.splitlines()]
     assert [(one["model"], one["commit"]) for one in records[-2:]] == [
         (NAME, commit),
@@ -162,7 +162,7 @@ def test_verify_fetches_nothing(cli: Cli, hub: HubServer) -> None:
     assert (result.exit_code, hub.requests) == (1, [])
     assert result.stderr == f"error: {NAME} is not on this machine: run `stedit weights pull {NAME}` first\n"
     path = Path(json.loads(cli("weights", "pull", NAME, "--json").stdout)["path"])
-    assert cli("weights", "verify", NAME).stdout == "tiny-32: all 4 files match their checksums\n"
+    assert cli("weights", "verify", NAME).stdout == "tiny-32: all 5 files match their checksums\n"
     blob = (path / "editor.safetensors").resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
     assert "editor.safetensors is damaged" in cli("weights", "verify", NAME).stderr

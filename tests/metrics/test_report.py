@@ -65,7 +65,7 @@ def results() -> Results:
         ms_ssim_scales=2,
         judge=JudgeResult(4, 0.875, {"Smiling": 1.0, "Bangs": 0.75}),
         reconstructions=[
-            ReconstructionResult("encoder", 4, 0.005, 23.0, 0.8, 0.9, None, 0.97, 0.95, 0.85, None, 0.2, 0.04)
+            ReconstructionResult("encoder", 4, 0.005, 23.0, None, 0.8, 0.9, None, 0.97, 0.95, 0.85, None, 0.2, 0.04)
         ],
         edits=[edit("Smiling"), edit("Bangs", added=None), edit("Smiling", by="reference", direction=None)],
         kinds=[KindResult("encoder", "Eyeglasses", "glasses_type", 3, 0.1, 0.6, 0.8)],

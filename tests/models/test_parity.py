@@ -308,10 +308,11 @@ def run_reference_edit_loss(golden: Golden) -> Arrays:
     weighted = re.findall(r"weighted: ([\d., ]+)", " ".join(golden.doc["notes"]))[0]
     for name, text in {"default": "1, 1, 1", "weighted": weighted}.items():
         code, wanted, others = map(float, text.split(","))
-        loss = reference_edit_loss(classifier, edited, source, reference, taken, weights=(code, wanted, others))
-        yield f"{name}_loss", loss.total
-        yield f"{name}_parts", torch.stack([loss.code, loss.reference, loss.source, loss.total])
-        yield f"{name}_grad_mix", torch.autograd.grad(loss.total, edited)[0]
+        loss = reference_edit_loss(classifier, edited, source, reference, taken)
+        total = loss.total((code, wanted, others))
+        yield f"{name}_loss", total
+        yield f"{name}_parts", torch.stack([loss.code, loss.reference, loss.source, total])
+        yield f"{name}_grad_mix", torch.autograd.grad(total, edited)[0]
 
 
 # how the `model` line of a golden begins -> what computes its arrays

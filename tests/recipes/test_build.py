@@ -62,7 +62,7 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         (configs / f"{name}.toml").write_text(text)
     places = build.Places(tmp_path / "work", tmp_path / "work" / "data", tmp_path / "work" / "edits", configs)
     places.work.mkdir()
-    counts = build.Counts(train=60, test=4, pairs=0, edits=12)
+    counts = build.Counts(train=60, test=4, pairs=1, edits=12)
     build.render(faces / "facekit.npz", places, counts, 1)
     before = sorted(path.stat().st_mtime_ns for path in places.work.rglob("*"))
     build.render(faces / "facekit.npz", places, counts, 1)
@@ -95,7 +95,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, 128, 128, 3)
     assert engine.judge(engine.synthesise(codes)).shape == (1, 32)
     build.evaluate(places, tmp_path / "toy")
-    assert "| Smiling |" in capfd.readouterr().out
+    told = capfd.readouterr().out
+    assert all(title in told for title in ("Label edits", "Edits by reference", "True pairs"))
 
     # a state of another training takes the place of the one above
     state = {

@@ -232,7 +232,10 @@ def assemble(places: Places, output: Path) -> None:
         },
         attributes=[AttributeSpec(name, value) for name, value in zip(attributes, sure, strict=True)],
         parts={
-            **{name: (cast(Any, network[name]).config, network[name].state_dict()) for name in network},
+            **{
+                name: (cast(Any, network[name]).config, network[name].state_dict())
+                for name in ("generator", "encoder", "classifier", "editor")
+            },
             "judge": _judge_part(cast(AttributeNetwork, judge), len(attributes), engine.output_size),
         },
         readme=(HERE / "CARD.md").read_text(),
