@@ -188,7 +188,9 @@ def test_a_killed_download_goes_on_where_it_stopped(hub: HubServer, tiny_bundle:
     data = (tiny_bundle / "encoder.safetensors").read_bytes()
     blobs = cache() / "models--jane--tiny-32" / "blobs"
     hub.stall["encoder.safetensors"] = len(data) // 2
+    # a shell has its background jobs, such as these tests may be, ignore Ctrl-C, and what they start inherits that
     program = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         f"from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = {PIECE}\n"
         "from stedit.cli.main import main; main()"
     )
