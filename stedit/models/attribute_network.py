@@ -50,7 +50,11 @@ class AttributeNetwork(nn.Module):
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 16 * C): the deepest features, of C channels, in a grid of 4 x 4."""
-        return F.adaptive_avg_pool2d(self.features(x)[-1], 4).flatten(1)
+        return self.pool(self.features(x))
+
+    def pool(self, features: list[Tensor]) -> Tensor:
+        """The deepest of the features -> (B, 16 * C)."""
+        return F.adaptive_avg_pool2d(features[-1], 4).flatten(1)
 
     def read(self, embeddings: Tensor) -> Tensor:
         """(B, 16 * C) -> (B, targets)."""

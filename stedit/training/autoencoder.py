@@ -14,19 +14,20 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.bundle import Bundle
-from stedit.errors import InputError
+from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.training.adversarial import generator_loss
 from stedit.training.data import read_records
-from stedit.training.generator import Critic, frozen, tell_bad
+from stedit.training.generator import Critic, frozen, started_from, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.loop import Run, update_average
 from stedit.training.losses import multiscale_l1
@@ -36,6 +37,9 @@ from stedit.training.reconstruction import measure, reconstruction_sheet
 from stedit.training.results import model_card, provenance
 
 CLIP = 5.0  # of the gradient's norm
+EQUALISED_RATE = 10.0  # times the learning rate, for equalised layers, whose weights are about 1
+SLOW_RATE = 0.5  # the same for attention and readings
+CRITIC_RATE = 5.0  # and for the discriminator, equalised too
 MEAN_SAMPLES = 256  # pictures whose codes give the mean, where the mapping network is not trained
 
 
@@ -93,7 +97,8 @@ class Joint:
 
     kind = "generator"
 
-    def __init__(self, config: GeneratorTraining) -> None:
+    def __init__(self, config: GeneratorTraining, started: Mapping[str, Any]) -> None:
+        """`started` are networks to train on, if there are any."""
         self.config = config
         everything = PictureSet.open(config.data, config.resolution)
         self.pictures, self.held_out = everything.split(config.held_out)
@@ -101,8 +106,10 @@ class Joint:
         self._batches = Batches(self.pictures)
         sizes = config.generator_config()
         self.model = Autoencoder(
-            StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
-            Generator(sizes),
+            _encoder_of(started, config.start)
+            if started
+            else StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
+            started.get("generator") or Generator(sizes),
             labels=self.targets.labels.shape[1],
             parameters=self.targets.parameters.shape[1],
         )
@@ -113,7 +120,8 @@ class Joint:
         self.numbers: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"model": self.model, "average": self.average}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {"model": _adam(self.model, config.learning_rate)}
-        self.critic = Critic(config, self.numbers) if config.adversarial_weight else None
+        rate = CRITIC_RATE * config.learning_rate
+        self.critic = Critic(config, self.numbers, rate) if config.adversarial_weight else None
         if self.critic is not None:
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
@@ -172,7 +180,7 @@ class Joint:
                 "generator": (generator.config, generator.state_dict()),
                 "encoder": (encoder.config, encoder.state_dict()),
             },
-            training=provenance(self.kind, self.config, pictures=len(self.pictures)),
+            training=provenance(self.kind, self.config, pictures=len(self.pictures), **started_from(self.config)),
             readme=model_card(self.config.name, self.config.domain, self.config.license, facts),
             overwrite=overwrite,
         )
@@ -239,17 +247,25 @@ class Joint:
         return total / len(chosen)
 
 
+def _encoder_of(started: Mapping[str, Any], name: str) -> StyleTransformer:
+    encoder = started.get("encoder")
+    if not isinstance(encoder, StyleTransformer):
+        raise MissingPartError(f"the model {name!r} has no style transformer encoder to train on: start from another")
+    return encoder
+
+
 def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
-    """Equalised layers hold weights of about 1 and take ten times the rate; attention and readings take half of it."""
+    """Adam with a learning rate for each kind of layer."""
     encoder = model.encoder
     attention = nn.ModuleList(
         [encoder.coarse, encoder.medium, encoder.fine, model.label_reading, model.parameter_reading]
     )
     slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
-    groups: dict[float, list[nn.Parameter]] = {10.0: [], 1.0: [], 0.5: []}
+    groups: dict[float, list[nn.Parameter]] = {EQUALISED_RATE: [], 1.0: [], SLOW_RATE: []}
     for parameter in model.parameters():
-        groups[0.5 if id(parameter) in slow else 10.0 if id(parameter) in fast else 1.0].append(parameter)
+        rate = SLOW_RATE if id(parameter) in slow else EQUALISED_RATE if id(parameter) in fast else 1.0
+        groups[rate].append(parameter)
     return torch.optim.Adam(
         [{"params": group, "lr": learning_rate * scale} for scale, group in groups.items()], betas=(0.9, 0.99)
     )

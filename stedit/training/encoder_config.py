@@ -48,6 +48,9 @@ class EncoderTraining(TrainingConfig):
         "", text="The heads of LPIPS for that network; none: all channels count the same.", local=True
     )
     judge: str = key("", text="A model whose judge gives the perceptual loss.", local=True)
+    reading_weight: float = key(
+        0.0, text="Weight, within the judge's loss, of what it reads beside what its features are.", low=0
+    )
 
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""

@@ -5,13 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from stedit.bundle import Bundle
+from stedit.engine import Engine
+from stedit.errors import UsageError
 from stedit.imaging.files import Pixels
 from stedit.imaging.sheets import sheet
 from stedit.models.discriminator import Discriminator
@@ -35,12 +39,43 @@ PATH_LENGTH_SHARE = 2  # of the batch, one part in so many: its gradients take t
 
 
 def build(config: GeneratorTraining) -> Task:
-    """The task of a config. Raises InputError if the pictures cannot be opened."""
+    """The task of a config.
+
+    Raises:
+        InputError: the pictures cannot be opened.
+        UsageError: keys do not fit the sizes of the model to start from.
+        MissingPartError, BundleError: that model lacks a part, or cannot be used.
+    """
+    started = _start(config.start) if config.start else {}
+    if started:
+        sizes = started["generator"].config
+        config = replace(
+            config,
+            resolution=sizes.resolution,
+            style_dim=sizes.style_dim,
+            mapping_layers=sizes.mapping_layers,
+            channels=sizes.channels,
+        )
+        try:
+            config.check_sizes()
+        except ValueError as error:
+            raise UsageError(f"starting from {config.start}: {error}") from error
     if config.mode == "joint":
         from stedit.training import autoencoder
 
-        return autoencoder.Joint(config)
-    return StyleGan2(config)
+        return autoencoder.Joint(config, started)
+    return StyleGan2(config, started)
+
+
+def _start(model: str) -> dict[str, Any]:
+    """The networks of a model, to be trained on. Raises MissingPartError, BundleError."""
+    networks = Engine.from_pretrained(model, device="cpu").networks
+    return {name: network.train().requires_grad_(True) for name, network in networks.items()}
+
+
+def started_from(config: GeneratorTraining) -> dict[str, str]:
+    """For a model's record of its training, the name of the model that it began with, if there is one."""
+    return {"start": Path(config.start).name} if config.start else {}
 
 
 class Critic:
@@ -49,11 +84,11 @@ class Critic:
     `numbers` of the task hold the augmentation: "p", and since its last adjustment the sum "signs" of r_t.
     """
 
-    def __init__(self, config: GeneratorTraining, numbers: dict[str, float]) -> None:
+    def __init__(self, config: GeneratorTraining, numbers: dict[str, float], learning_rate: float) -> None:
         self.config = config
         self.network = Discriminator(config.discriminator_channels or config.generator_config().channels)
         factor = config.r1_every / (config.r1_every + 1) if config.r1_weight else 1.0
-        self.optimizer = _lazy_adam(self.network, config.learning_rate, factor)
+        self.optimizer = _lazy_adam(self.network, learning_rate, factor)
         self.numbers = numbers
         numbers |= {"p": 0.0, "signs": 0.0}
 
@@ -97,14 +132,15 @@ class StyleGan2:
 
     kind = "generator"
 
-    def __init__(self, config: GeneratorTraining) -> None:
+    def __init__(self, config: GeneratorTraining, started: Mapping[str, Any]) -> None:
+        """`started` are networks to train on, if there are any."""
         self.config = config
         self.pictures = PictureSet.open(config.data, config.resolution)
         self._batches = Batches(self.pictures)
-        self.generator = Generator(config.generator_config())
+        self.generator: Generator = started.get("generator") or Generator(config.generator_config())
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.numbers: dict[str, float] = {}
-        self.critic = Critic(config, self.numbers)
+        self.critic = Critic(config, self.numbers, config.learning_rate)
         self._path_length = PathLength()
         factor = config.path_length_every / (config.path_length_every + 1) if config.path_length_weight else 1.0
         self.networks: Mapping[str, nn.Module] = {
@@ -154,7 +190,7 @@ class StyleGan2:
             license=self.config.license,
             description=f"A StyleGAN2 generator for pictures of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
-            training=provenance(self.kind, self.config, pictures=len(self.pictures)),
+            training=provenance(self.kind, self.config, pictures=len(self.pictures), **started_from(self.config)),
             readme=model_card(
                 self.config.name,
                 self.config.domain,

@@ -20,6 +20,10 @@ class GeneratorTraining(EncoderTraining):
     steps: int = key(100_000, text="How many steps to train.", low=1, changeable=True)
     learning_rate: float = key(2e-3, text="Adam's step size; in joint mode the encoder's, 1e-3 is good.", above=0)
 
+    start: str = key(
+        "", text="A model to train on: its weights are the start, and its sizes replace the keys of sizes.", local=True
+    )
+
     name: str = key("my-model", text="The name of the model.")
     domain: str = key("", text="What the pictures show, such as: portraits.")
     license: str = key("unknown", text="The licence of the model, an SPDX name.")
@@ -63,15 +67,20 @@ class GeneratorTraining(EncoderTraining):
         super().check()
         if not self.data:
             raise ValueError("data is empty: name folders or zip files of pictures")
+        if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:
+            raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
+        if not self.start:
+            self.check_sizes()
+
+    def check_sizes(self) -> None:
+        """Raise ValueError if sizes contradict each other; known when the model to start from has been read."""
         generator = self.generator_config()
         if self.discriminator_channels and len(self.discriminator_channels) != len(generator.channels):
             raise ValueError(f"discriminator_channels needs {len(generator.channels)} widths, for 4 px and up")
-        if self.mode == "joint":
+        if self.mode == "joint" and not self.start:
             if self.resolution < 16:
                 raise ValueError(f"resolution is {self.resolution}, but an encoder needs 16 or more")
             self.encoder_config(generator.style_count, generator.style_dim)
-            if self.perceptual == "discriminator" and not self.adversarial_weight:
-                raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
 
     def generator_config(self) -> GeneratorConfig:
         """The generator's sizes. Raises ValueError."""

@@ -23,6 +23,7 @@ from stedit.bundle import Bundle
 from stedit.engine import Engine
 from stedit.errors import TrainingError, UsageError, cause
 from stedit.imaging.files import Pixels
+from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
@@ -67,7 +68,8 @@ class Inversion:
         self.generator = cast(Generator, engine.networks["generator"])
         sizes = self.generator.config
         discriminator = load_discriminator(Path(config.discriminator)) if config.discriminator else None
-        self.perceptual = choose_perceptual(config, judge=engine.networks.get("judge"), discriminator=discriminator)
+        judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
+        self.perceptual = choose_perceptual(config, judge=judge, discriminator=discriminator)
         fixed = self.perceptual is not None and self.perceptual.name == "discriminator"
         self._size = sizes.resolution if fixed else min(sizes.resolution, config.compare_size)
         self.pictures: PictureSet | None = None

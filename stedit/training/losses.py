@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Protocol, cast
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+
+from stedit.models.attribute_network import AttributeNetwork
+
+SURE = 4.0  # a logit beyond which a reading hardly counts as more
 
 
 class FeatureNetwork(Protocol):
@@ -32,21 +36,36 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 
 
 class FeatureLoss(nn.Module):
-    """LPIPS-like distance in a frozen network: unit-normalised features of every level (Zhang et al. 2018)."""
+    """What a frozen attribute network sees differently: features of every level and, if asked for, its readings."""
 
-    def __init__(self, network: nn.Module) -> None:
-        """`network` is a FeatureNetwork."""
+    def __init__(self, network: AttributeNetwork, reading_weight: float = 0.0) -> None:
         super().__init__()
         self.network = network.eval().requires_grad_(False)
+        self.reading_weight = reading_weight
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
-        return feature_distance(cast(FeatureNetwork, self.network), image, target)
+        with torch.no_grad():
+            wanted = self.network.features(target)
+        seen = self.network.features(image)
+        loss = _distance(seen, wanted)
+        if self.reading_weight:
+            loss = loss + self.reading_weight * F.l1_loss(self._readings(seen), self._readings(wanted))
+        return loss
+
+    def _readings(self, features: list[Tensor]) -> Tensor:
+        return torch.tanh(self.network.read(self.network.pool(features)).float() / SURE)
 
 
 def feature_distance(network: FeatureNetwork, image: Tensor, target: Tensor) -> Tensor:
-    """The same in a network that goes on learning, whose parameters the caller freezes for the while."""
+    """That of features in a network that goes on learning, whose parameters the caller freezes for the while."""
     with torch.no_grad():
-        wanted = [F.normalize(f.float(), dim=1) for f in network.features(target)]
-    seen = [F.normalize(f.float(), dim=1) for f in network.features(image)]
-    return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in zip(seen, wanted, strict=True)]).mean()
+        wanted = network.features(target)
+    return _distance(network.features(image), wanted)
+
+
+def _distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+    """LPIPS-like: the mean over levels of the squared distance of unit-normalised features (Zhang et al. 2018)."""
+    pairs = zip(seen, wanted, strict=True)
+    normalised = ((F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)) for a, b in pairs)
+    return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in normalised]).mean()

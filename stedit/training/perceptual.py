@@ -141,7 +141,7 @@ class Perceptual:
 
 
 def choose_perceptual(
-    config: EncoderTraining, *, judge: nn.Module | None, discriminator: nn.Module | None
+    config: EncoderTraining, *, judge: AttributeNetwork | None, discriminator: nn.Module | None
 ) -> Perceptual | None:
     """The perceptual loss that a config asks for; with "auto" the first for which there are weights, or None.
 
@@ -164,10 +164,11 @@ def choose_perceptual(
         heads = "with" if config.lpips_heads else "without"
         return Perceptual("lpips", f"the perceptual loss is LPIPS, {heads} trained heads", lpips, lpips)
     if wanted in ("auto", "judge"):
-        network = load_judge(config.judge) if config.judge else judge
-        if network is not None:
-            seen = FeatureLoss(network)
-            return Perceptual("judge", "the perceptual loss is that of the judge's features", seen, seen)
+        eye = load_judge(config.judge) if config.judge else judge
+        if eye is not None:
+            seen = FeatureLoss(eye, config.reading_weight)
+            readings = " and readings" if config.reading_weight else ""
+            return Perceptual("judge", f"the perceptual loss is that of the judge's features{readings}", seen, seen)
         if wanted == "judge":
             raise UsageError("perceptual is judge, but there is none: name a model that has one with judge")
     if discriminator is not None:
@@ -179,7 +180,7 @@ def choose_perceptual(
     return None
 
 
-def load_judge(name: str) -> nn.Module:
+def load_judge(name: str) -> AttributeNetwork:
     """The judge of a model, or an attribute network from a .safetensors file. Raises InputError, BundleError."""
     if name.endswith(".safetensors"):
         tensors = _read(name)
@@ -196,4 +197,4 @@ def load_judge(name: str) -> nn.Module:
     judge = Engine.from_pretrained(name, device="cpu").networks.get("judge")
     if judge is None:
         raise MissingPartError(f"the model {name!r} has no judge: name one that has, or a .safetensors file of one")
-    return judge
+    return cast(AttributeNetwork, judge)

@@ -15,10 +15,12 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
+from stedit.bundle import Bundle
 from stedit.engine import Engine
-from stedit.errors import InputError, UsageError
+from stedit.errors import InputError, MissingPartError, UsageError
 from stedit.imaging.files import write_image
 from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.generator import Generator
 from stedit.training import checkpoint, generator
 from stedit.training.autoencoder import Joint, Targets
 from stedit.training.generator_config import GeneratorTraining
@@ -94,7 +96,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
         log_every=20,
         average_images=100,
     )
-    task, _ = train(lambda: Joint(config), config, run)
+    task, _ = train(lambda: Joint(config, {}), config, run)
     rows = rows_of(run)
     assert {"image", "labels", "parameters"} <= set(rows[0])
     assert rows[-1]["image"] < 0.65 * rows[0]["image"]
@@ -125,8 +127,8 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares:
     )
     watcher = Watcher()
     torch.manual_seed(config.seed)
-    before = Joint(config)
-    task, _ = train(lambda: Joint(config), config, tmp_path / "run", monitor=watcher)
+    before = Joint(config, {})
+    task, _ = train(lambda: Joint(config, {}), config, tmp_path / "run", monitor=watcher)
     rows = rows_of(tmp_path / "run")
     assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
     assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
@@ -175,6 +177,51 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
         Targets.read(str(tmp_path / "labels.jsonl"), names)
 
 
+def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
+    """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
+    config = replace(SMALL, data=(squares,), held_out=5, average_images=100)
+    Joint(config, {}).save(tmp_path / "model", overwrite=False)
+    further = GeneratorTraining(
+        mode="joint",
+        start=str(tmp_path / "model"),
+        data=(squares,),
+        steps=2,
+        batch_size=8,
+        learning_rate=1e-12,
+        path_length_weight=0.0,
+        device="cpu",
+    )
+    before = Engine.from_pretrained(tmp_path / "model", device="cpu")
+    for mode, parts in (("joint", ("generator", "encoder")), ("adversarial", ("generator",))):
+        config = replace(further, mode=mode)
+        task, _ = train(lambda config=config: generator.build(config), config, tmp_path / mode)
+        bundle = task.save(tmp_path / f"{mode}-model", overwrite=False)
+        assert tuple(bundle.parts) == parts
+        assert bundle.training["start"] == "model"
+        after = Engine.from_pretrained(bundle.path, device="cpu")
+        for part in parts:
+            for (name, old), new in zip(
+                before.networks[part].named_parameters(), after.networks[part].parameters(), strict=True
+            ):
+                torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{mode} {part} {name}")
+
+
+def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:
+    config = replace(SMALL, data=(squares,), start=str(tmp_path / "model"))
+    Bundle.save(
+        tmp_path / "model",
+        name="model",
+        domain="",
+        license="MIT",
+        parts={"generator": (config.generator_config(), Generator(config.generator_config()).state_dict())},
+        readme="",
+    )
+    with pytest.raises(MissingPartError, match="has no style transformer encoder"):
+        generator.build(config)
+    with pytest.raises(UsageError, match="discriminator_channels needs 3 widths"):
+        generator.build(replace(config, mode="adversarial", discriminator_channels=(8, 8)))
+
+
 def test_what_is_not_there_is_named(squares: str) -> None:
     with pytest.raises(UsageError, match="perceptual is judge, but there is none"):
-        Joint(replace(SMALL, data=(squares,), perceptual="judge"))
+        Joint(replace(SMALL, data=(squares,), perceptual="judge"), {})

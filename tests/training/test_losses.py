@@ -35,6 +35,16 @@ def test_feature_loss_is_zero_for_equal_pictures_and_trains_only_the_picture() -
     assert all(parameter.grad is None for parameter in loss.parameters())
 
 
+def test_readings_count_if_asked_for() -> None:
+    """A logit moves by its weight on the features, and what is beyond sure hardly counts."""
+    network = AttributeNetwork(3, widths=(4, 8)).eval()
+    image, target = torch.rand(2, 2, 3, 32, 32)
+    features = FeatureLoss(network)(image, target)
+    seen, wanted = (torch.tanh(network(x) / 4) for x in (image, target))
+    expected = features + 2 * (seen - wanted).abs().mean()
+    torch.testing.assert_close(FeatureLoss(network, reading_weight=2.0)(image, target), expected)
+
+
 def test_reference_edit_loss_takes_the_wanted_attribute_and_keeps_the_others() -> None:
     classifier = LatentClassifier(ClassifierConfig(style_count=2, style_dim=4, attributes=3, hidden=(8,), embedding=2))
     source, reference = torch.randn(2, 5, 2, 4)

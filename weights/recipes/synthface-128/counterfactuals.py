@@ -1,9 +1,9 @@
 """Render true edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 13468
+    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 33468
 
-A colour of hair does not show on a bald head, nor bangs in short hair. So the last 3,000 edits give such heads the
-reference's hair as well, and others change hair or hat altogether.
+A colour of hair does not show on a bald head, nor bangs in short hair. So some edits give such heads the reference's
+hair as well, and others change hair or hat altogether.
 
 DATA holds the records of the training pictures. Writes edits-*.zip and edits.jsonl.gz, whose records name the group,
 source and reference (numbers of training records) beside the labels of the picture that was made.
@@ -56,8 +56,8 @@ ATTRIBUTES_OF: dict[str, tuple[str, ...]] = {name: (name,) for name in GROUPS} |
     "Wavy_Hair": ("Wavy_Hair", "Straight_Hair"),
 }
 
-COUNT = 13_468
-HAIR_FROM = 10_468  # the number of the first edit that is about hair
+COUNT = 33_468
+ABOUT_HAIR = range(10_468, 13_468)  # edits that are about hair, and of later ones every fourth
 HAIR = ("hair_style", "hair_len")
 HAIR_SHARES = {"Hair_Color": 4, "Bangs": 3, "Wavy_Hair": 1, "Bald": 2, "Wearing_Hat": 2}
 LEAST_HAIR = {"Hair_Color": BUZZ, "Bangs": SHORT, "Wavy_Hair": SHORT}  # hair_style in which the attribute shows
@@ -107,7 +107,7 @@ def choose_about_hair(parameters: NDArray[np.float64], number: int) -> tuple[str
 def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
     """The first `count` edits of the portraits whose parameters (M, P) are given."""
     for number in range(count):
-        about_hair = number >= HAIR_FROM
+        about_hair = number in ABOUT_HAIR or (number >= ABOUT_HAIR.stop and number % 4 == 0)
         group, source, reference = (choose_about_hair if about_hair else choose)(parameters, number)
         taken = GROUPS[group][1] + (HAIR if about_hair and group in LEAST_HAIR else ())
         z = parameters[source].copy()
