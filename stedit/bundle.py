@@ -51,6 +51,7 @@ MAX_CONFIG_BYTES = 2**20
 MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_SURE = 100.0  # logit
+MAX_AMOUNT = 10.0
 
 PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | BackboneConfig
 PART_CONFIGS: dict[str, type[PartConfig]] = {
@@ -89,6 +90,8 @@ class AttributeSpec:
     """CelebA's name, such as "Wearing_Hat"."""
     sure: float = 3.0
     """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
+    amount: float = 1.0
+    """How many times the edit transformer's change an edit by its labels of strength 1 takes."""
 
 
 @dataclass(frozen=True)
@@ -354,7 +357,10 @@ def _parse_attribute(values: object) -> AttributeSpec:
     sure = values.get("sure", AttributeSpec.sure)
     if type(sure) not in (int, float) or not 0 < sure <= MAX_SURE:
         raise ValueError(f"'sure' is {sure!r}, not a number above 0 and up to {MAX_SURE}")
-    return AttributeSpec(_matching(values, "name", _NAME), float(sure))
+    amount = values.get("amount", AttributeSpec.amount)
+    if type(amount) not in (int, float) or not 0 < amount <= MAX_AMOUNT:
+        raise ValueError(f"'amount' is {amount!r}, not a number above 0 and up to {MAX_AMOUNT}")
+    return AttributeSpec(_matching(values, "name", _NAME), float(sure), float(amount))
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:

@@ -32,7 +32,14 @@ from stedit.editing.directions import (
 )
 from stedit.editing.label import edit_along, edit_by_label, move_along
 from stedit.editing.mixing import mix
-from stedit.editing.reference import condition_for, edit_by_reference, editor_for, shares
+from stedit.editing.reference import (
+    condition_for,
+    edit_by_learned_label,
+    edit_by_reference,
+    editor_for,
+    learned_editor,
+    shares,
+)
 from stedit.errors import BundleError, DeviceError, LatentError, MissingPartError, UsageError
 from stedit.imaging.files import fit_picture
 from stedit.inversion.encoder import iterate, one_pass
@@ -353,7 +360,7 @@ class Engine:
         attributes: str | Sequence[str],
         *,
         strength: float = 1.0,
-        direction: str = "preserving",
+        direction: str = "auto",
         keep: str | Sequence[str] = (),
         layers: Sequence[int] | None = None,
     ) -> Codes:
@@ -363,12 +370,14 @@ class Engine:
             codes: (B, N, D) in W+.
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
-            strength: 1 goes to where the classifier is sure; between 0 and 1 goes part of the way, counted in its
-                logit; above 1 goes further; below 0 goes the other way, to where it is sure of the opposite at -1. A
-                code of which the classifier is sure already does not change at 1. Without attributes, strength counts
-                standard deviations of codes along the direction.
-            direction: "preserving", "first-order" or "second-order" (see `stedit.editing.label`); "linear:FILE",
-                "linear:FILE:NAME" or "sefa:0" (see `stedit.editing.directions`).
+            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion. Along other
+                directions, 1 goes to where the classifier is sure, at -1 of the opposite; between 0 and 1 goes part of
+                the way, counted in its logit; a code of which it is sure already does not change at 1. Without
+                attributes, strength counts standard deviations of codes along the direction.
+            direction: "learned" (what the edit transformer has learned from true edits); "preserving", "first-order"
+                or "second-order" (see `stedit.editing.label`); "linear:FILE", "linear:FILE:NAME" or "sefa:0" (see
+                `stedit.editing.directions`); "auto" is learned where the model has learned all of the attributes, else
+                preserving.
             keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
                 the wanted ones in any case.
             layers: the styles that may change, counted from 0; None for all of them.
@@ -380,6 +389,8 @@ class Engine:
         names = [attributes] if isinstance(attributes, str) else list(attributes)
         asked = parse_direction(direction)
         w = self._codes(codes)
+        if asked == "auto":
+            asked = "learned" if names and self.has_learned(names) else "preserving"
         styles = self._styles(layers)
         signs = self._signs(names)
         held = {resolve_attribute(name, self.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
@@ -402,6 +413,9 @@ class Engine:
             judge = cast(LatentClassifier, self._network("classifier")) if held else None
             return _like(move_along(w, strength * lines[0], judge, keep=mask, styles=styles), codes)
         classifier = cast(LatentClassifier, self._network("classifier"))
+        if asked == "learned":
+            edited = self._edit_learned(w, signs, strength)
+            return _like(move_along(w, edited - w, classifier if held else None, keep=mask, styles=styles), codes)
         logits = self._logits(w)
         goals = {
             index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].sure)
@@ -512,6 +526,29 @@ class Engine:
         classifier = cast(LatentClassifier, self._network("classifier"))
         index = self.attributes.index(resolve_attribute(attribute, self.attributes)[0])
         return learn_from_classifier(classifier, w, index, self._spread)
+
+    def has_learned(self, attributes: str | Sequence[str]) -> bool:
+        """Whether `edit_by_label` has a learned direction for all attributes. Raises AttributeNameError."""
+        names = [attributes] if isinstance(attributes, str) else attributes
+        return all(self._learned_editor(index) for index in self._signs(names))
+
+    def _learned_editor(self, index: int) -> EditTransformer | None:
+        editors = cast(Mapping[str, EditTransformer], self.networks)
+        return learned_editor(editors, self.attributes[index], index)
+
+    def _edit_learned(self, w: Tensor, signs: Mapping[int, int], strength: float) -> Tensor:
+        """Codes (B, N, D) with one attribute after the other learned to be given or taken. Raises MissingPartError."""
+        for index, sign in signs.items():
+            editor = self._learned_editor(index)
+            if editor is None:
+                raise MissingPartError(
+                    f"the model {self.bundle.name!r} has learned no edit of {self.attributes[index]} by label: leave "
+                    "--direction out"
+                )
+            with self._autocast():
+                amount = sign * strength * self.bundle.attributes[index].amount
+                w = edit_by_learned_label(editor, w, index, strength=amount)
+        return w
 
     @cached_property
     def _spread(self) -> Spread:

@@ -452,6 +452,12 @@ def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
     assert damage(copy, attributes=attributes) == f"'sure' is {sure!r}, not a number above 0 and up to 100.0"
 
 
+@pytest.mark.parametrize("amount", ["1", None, True, 0, -1, 11, float("nan")])
+def test_an_amount_out_of_range(copy: Path, amount: object) -> None:
+    attributes = [{"name": name, "amount": amount} for name in TINY_ATTRIBUTES]
+    assert damage(copy, attributes=attributes) == f"'amount' is {amount!r}, not a number above 0 and up to 10.0"
+
+
 def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     values["attributes"] = [{"name": name} for name in TINY_ATTRIBUTES]

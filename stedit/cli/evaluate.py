@@ -47,7 +47,7 @@ def evaluate(
         typer.Option("--attr", "-a", metavar="NAMES", help=_ATTR, autocompletion=complete_attribute),
     ] = None,
     strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help="Of edits.")] = "1",
-    direction: Annotated[str, typer.Option("--direction", metavar="NAMES", help="Of edits by label.")] = "preserving",
+    direction: Annotated[str, typer.Option("--direction", metavar="NAMES", help="Of edits by label.")] = "auto",
     method: Annotated[str, typer.Option("--method", metavar="NAMES", help="Of inversion.")] = "encoder",
     reference_edits: Annotated[
         bool, typer.Option("--reference-edits", help="Edit by reference too, each picture after another one.")

@@ -59,8 +59,9 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 def complete_direction(incomplete: str) -> list[str]:
     """Offer the directions that need no file."""
-    names = ("preserving", "first-order", "second-order", "linear:", "sefa:")
-    return [name for name in names if name.startswith(incomplete)]
+    from stedit.editing.directions import NAMED
+
+    return [name for name in (*NAMED, "linear:", "sefa:") if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -86,11 +87,10 @@ _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
 _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
-_STRENGTH = (
-    "1: until the classifier is sure; 0: not at all; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
-)
+_STRENGTH = "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
 _DIRECTION = (
-    "Which way to go: preserving, first-order, second-order, linear:FILE, linear:FILE:NAME, or sefa:NUMBER. "
+    "Which way to go: learned (auto where the model can), preserving, first-order, second-order, linear:FILE, "
+    "linear:FILE:NAME, or sefa:NUMBER. "
     "Without --attr, a linear one is followed for --strength standard deviations."
 )
 _KEEP = "An attribute to hold where it is, such as mouth-open while --attr smile. Repeat it for several."
@@ -145,7 +145,7 @@ class LabelOptions:
 
     direction: Annotated[
         str, _about_labels("--direction", metavar="NAME", help=_DIRECTION, autocompletion=complete_direction)
-    ] = "preserving"
+    ] = "auto"
     keep: Annotated[
         list[str] | None,
         _about_labels("--keep", metavar="NAME", show_default=False, help=_KEEP, autocompletion=complete_attribute),

@@ -1,5 +1,7 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
+    auto                                     learned where the model has learned the attribute, else preserving
+    learned                                  the edit transformer's change, see reference.py
     preserving, first-order, second-order    found anew for every code, see label.py
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
@@ -40,6 +42,8 @@ if TYPE_CHECKING:
     from stedit.models.latent_classifier import LatentClassifier
 
 LabelDirection = Literal["preserving", "first-order", "second-order"]
+Direction = Literal["auto", "learned"] | LabelDirection
+NAMED = ("auto", "learned", *get_args(LabelDirection))
 Vector = npt.NDArray[np.float32]
 
 SUFFIX = ".directions.safetensors"
@@ -102,20 +106,19 @@ class LinearDirection:
         return self.name or self.file.name.partition(".")[0]
 
 
-def parse_direction(text: str) -> LabelDirection | LinearDirection:
+def parse_direction(text: str) -> Direction | LinearDirection:
     """Understand `preserving`, `linear:FILE:NAME`, `sefa:3` and so on. Raises UsageError.
 
     A colon belongs to the file's name if there is a file of that name.
     """
-    if text in get_args(LabelDirection):
-        return cast("LabelDirection", text)
+    if text in NAMED:
+        return cast("Direction", text)
     if found := _SEFA.fullmatch(text):
         return LinearDirection(None, None, int(found[1]))
     rest = text.removeprefix("linear:")
     if rest in {text, ""}:
         raise UsageError(
-            f"unknown direction {text!r}: say {', '.join(get_args(LabelDirection))}, linear:FILE, linear:FILE:NAME, "
-            "or sefa: and a number"
+            f"unknown direction {text!r}: say {', '.join(NAMED)}, linear:FILE, linear:FILE:NAME, or sefa: and a number"
         )
     file, _, name = rest.rpartition(":")
     if not file or not name or Path(rest).is_file():

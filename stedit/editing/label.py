@@ -139,7 +139,7 @@ def move_along(
     keep: Tensor,
     styles: Sequence[int] | None = None,
 ) -> Tensor:
-    """Add `along` (N, D) to codes (B, N, D), and undo what the attributes to keep (K,) drift by that."""
+    """Add `along` (N, D), or one for each, to codes (B, N, D), and undo what attributes to keep (K,) drift by that."""
     moved = w + along
     if classifier is not None:
         moved = _restored(classifier, moved, w, keep, [], touched_numbers(w, styles))

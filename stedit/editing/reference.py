@@ -1,4 +1,4 @@
-"""Reference editing: the edit transformer's answers, by as much as was asked for, from one reference or several."""
+"""The edit transformer's answers, by as much as was asked for: from one reference or several, or to a label alone."""
 
 from __future__ import annotations
 
@@ -71,6 +71,38 @@ def edit_by_reference(
     for reference, weight in zip(references, weights, strict=True):
         answer += weight * editor(w, reference.expand_as(w), condition).float()
     return torch.lerp(w, answer, strength)
+
+
+@torch.no_grad()
+def edit_by_learned_label(editor: EditTransformer, w: Tensor, index: int, *, strength: float) -> Tensor:
+    """Move codes by what the edit transformer has learned of an attribute, without a reference.
+
+    Args:
+        editor: one that knows the label.
+        w: (B, N, D) source codes.
+        index: of the attribute.
+        strength: above 0 gives the attribute, below 0 takes it away; times the transformer's change.
+
+    Returns:
+        (B, N, D) edited codes.
+    """
+    present = torch.full((w.shape[0],), strength > 0, device=w.device)
+    answer = editor.by_label(w, present, condition_for(editor, w, index)).float()
+    return torch.lerp(w, answer, abs(strength))
+
+
+def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index: int) -> EditTransformer | None:
+    """The edit transformer that makes the edit of an attribute without a reference, if there is one.
+
+    Args:
+        editors: parts of the model: "editor", "editor-Smiling".
+        attribute: CelebA's name.
+        index: its number.
+    """
+    own, general = editors.get(f"editor-{attribute}"), editors.get("editor")
+    if own and own.config.labels:
+        return own
+    return general if general and general.config.attributes and index in general.config.labels else None
 
 
 def condition_for(editor: EditTransformer, w: Tensor, index: int) -> Tensor | None:

@@ -7,7 +7,7 @@ attribute that is seen to change is a side effect, but for those that are relate
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import Literal, cast
 
 import numpy as np
 import torch
@@ -17,8 +17,6 @@ from torch import nn
 from stedit.editing.attributes import related
 from stedit.engine import CodeArray, Engine
 from stedit.metrics.results import EditResult
-
-DEFAULT_DIRECTION = "preserving"
 
 Seen = NDArray[np.bool_]  # (B, K): which attributes the judge sees
 Numbers = NDArray[np.float64]
@@ -96,10 +94,11 @@ def edit_towards(
 ) -> CodeArray:
     """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere."""
     edited = codes.copy()
-    options: Any = {} if direction == DEFAULT_DIRECTION else {"direction": direction}
     for chosen, sign in ((wanted, 1), (~wanted, -1)):
         if chosen.any():
-            edited[chosen] = engine.edit_by_label(codes[chosen], attribute, strength=sign * strength, **options)
+            edited[chosen] = engine.edit_by_label(
+                codes[chosen], attribute, strength=sign * strength, direction=direction
+            )
     return edited
 
 

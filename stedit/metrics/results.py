@@ -17,7 +17,7 @@ class Settings:
     """Of inversion."""
     attributes: tuple[str, ...] = ()
     """CelebA names of the attributes to edit."""
-    directions: tuple[str, ...] = ("preserving",)
+    directions: tuple[str, ...] = ("auto",)
     """Of label edits."""
     strengths: tuple[float, ...] = (1.0,)
     references: bool = False

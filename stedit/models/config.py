@@ -178,6 +178,7 @@ class EditorConfig(NetworkConfig):
     heads: int = 4
     feedforward: int = 1024
     attributes: int = 0  # edits it is conditioned on; 0 means one unnamed edit, as published
+    labels: tuple[int, ...] = ()  # those of them that it also makes without a reference, by label alone
     doubly_normalised: bool = True  # attention of the paper; the released code uses plain attention
     residual: bool = True  # predict w' - w_s instead of w'
 
@@ -185,6 +186,10 @@ class EditorConfig(NetworkConfig):
         _check_int("style_count", self.style_count, 1, 64)
         _check_int("layers", self.layers, 1, MAX_DEPTH)
         _check_int("attributes", self.attributes, 0, 1024)
+        for label in self.labels:
+            _check_int("labels", label, 0, max(self.attributes, 1) - 1)
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels names one of the edits twice")
         _check_attention(self.style_dim, self.heads, self.feedforward)
 
 

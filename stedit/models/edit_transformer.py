@@ -1,4 +1,4 @@
-"""The edit transformer: give the source code an attribute of the reference code (Hu et al. 2022, section 3.3)."""
+"""The edit transformer: give the source code an attribute of a reference code, or one asked for by label."""
 
 from __future__ import annotations
 
@@ -12,10 +12,11 @@ from stedit.models.layers import TransformerLayer
 
 
 class EditTransformer(nn.Module):
-    """Source styles as queries, reference styles as keys and values.
+    """Source styles as queries, reference styles as keys and values (Hu et al. 2022, section 3.3).
 
     The published network does one edit. With `attributes` > 0 a learned token of the wanted attribute is added to
-    both codes, so that one network serves all edits.
+    both codes, so that one network serves all edits. For the edits in `labels`, two learned tokens, with and without
+    the attribute, can stand in for the reference.
     """
 
     def __init__(self, config: EditorConfig) -> None:
@@ -29,6 +30,8 @@ class EditTransformer(nn.Module):
         if config.attributes:
             self.source_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
             self.reference_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
+        if config.labels:
+            self.label_tokens = nn.Parameter(torch.randn(len(config.labels), 2, width) * 0.1)
         if config.residual:
             self.output = nn.Linear(width, width)  # the layers end in a norm: this frees the size of the change
             nn.init.zeros_(self.output.weight)
@@ -42,6 +45,16 @@ class EditTransformer(nn.Module):
         if self.config.residual:
             return source + cast(Tensor, self.output(query))
         return query
+
+    def by_label(self, source: Tensor, present: Tensor, attribute: Tensor | None = None) -> Tensor:
+        """The edit without a reference: `source` (B, N, D); `present` (B,) bool, with or without -> (B, N, D).
+
+        `attribute` (B,) is one of `labels` for each code, or None when the network is unconditional.
+        """
+        labels = torch.tensor(self.config.labels, device=source.device)
+        row = (attribute[:, None] == labels).int().argmax(dim=1) if attribute is not None else torch.zeros_like(present)
+        token = self.label_tokens[row.long(), present.long()]  # (B, D)
+        return cast(Tensor, self(source, token[:, None].expand_as(source), attribute))
 
     def attention(self, source: Tensor, reference: Tensor, attribute: Tensor | None = None) -> Tensor:
         """How much each source style takes from each reference style, for the inputs of `forward`.

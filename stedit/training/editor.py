@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -28,6 +28,7 @@ from stedit.training.loop import Run
 from stedit.training.results import provenance, with_parts
 
 BETAS = (0.9, 0.99)
+CLASSIFIED = 1024  # codes at a time
 PAIRS_HELD_OUT = 512  # source and reference pairs that are measured on, always the same
 SMALL_CHANGE = 0.05  # of the mean squared true change: what is added, so that none too small to see counts too much
 SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, true edits
@@ -74,42 +75,66 @@ class TrueEdits:
 
     source: Tensor
     """(M,) indices into the codes, as are the next two."""
-    reference: Tensor
+    references: Tensor
+    """(M, R): any one of them gives the same edit; where there are fewer, they come again."""
     edited: Tensor
     attribute: Tensor
     """(M,) indices into the model's attributes."""
+    present: Tensor
+    """(M,) 1 where the edited code has the attribute, 0 where it has not, -1 where that is not said."""
 
     def __len__(self) -> int:
         return len(self.source)
 
     def chosen(self, mask: Tensor) -> TrueEdits:
         """Those for which `mask` (M,) is true."""
-        return TrueEdits(self.source[mask], self.reference[mask], self.edited[mask], self.attribute[mask])
+        columns = (self.source, self.references, self.edited, self.attribute, self.present)
+        return TrueEdits(*(column[mask] for column in columns))
 
-    def within(self, kept: Tensor) -> Tensor:
-        """For each whether all three codes are among those for which `kept` is true; (M,) bool."""
-        return kept[self.source] & kept[self.reference] & kept[self.edited]
+    def split(self, kept: Tensor) -> tuple[TrueEdits, TrueEdits]:
+        """Those to learn from, all of whose codes are `kept` (N,), and those whose source or edited code is not.
+
+        An edit and its reverse are on the same side. Those that only lack a reference are on neither.
+        """
+        both, usable = kept[self.source] & kept[self.edited], kept[self.references]
+        first = self.references.gather(1, usable.int().argmax(dim=1, keepdim=True))
+        learned = replace(self, references=torch.where(usable, self.references, first))
+        return learned.chosen(both & usable.any(dim=1)), self.chosen(~both)
 
     @classmethod
     def read(cls, path: str, names: Sequence[str], attributes: Sequence[str], only: str = "") -> TrueEdits:
         """JSONL of objects with source, reference and edited, names of codes, and attribute; `only` those of one.
 
+        The reference may be a list of several. `present`, true or false, says whether the edited code has the
+        attribute; it may be left out.
+
         Raises InputError if a name is unknown, or if no edit is left.
         """
         numbers = {name: number for number, name in enumerate(names)}
         rows: list[list[int]] = []
+        references: list[list[int]] = []
         for line, row in enumerate(read_records(Path(path)) if path else [], start=1):
             if not isinstance(row, dict) or row.get("attribute") not in attributes:
                 raise InputError(f"{path}, record {line}, has no attribute that the model knows: give its CelebA name")
-            for key in ("source", "reference", "edited"):
-                if not isinstance(row.get(key), str) or row[key] not in numbers:
-                    raise InputError(f"{path}, record {line}: the {key} {row.get(key)!r} is no code: give its name")
+            given = row.get("reference")
+            several = given if isinstance(given, list) and given else [given]
+            named = [("source", row.get("source")), *(("reference", r) for r in several), ("edited", row.get("edited"))]
+            for key, value in named:
+                if not isinstance(value, str) or value not in numbers:
+                    raise InputError(f"{path}, record {line}: the {key} {value!r} is no code: give its name")
+            if row.get("present") not in (True, False, None):
+                raise InputError(f"{path}, record {line}: present is {row['present']!r}: write true or false")
             if not only or row["attribute"] == only:
-                codes = [numbers[row[key]] for key in ("source", "reference", "edited")]
-                rows.append([*codes, attributes.index(row["attribute"])])
+                said = -1 if row.get("present") is None else int(row["present"])
+                first, *others, last = (numbers[str(value)] for _, value in named)
+                rows.append([first, last, attributes.index(row["attribute"]), said])
+                references.append(others)
         if path and not rows:
             raise InputError(f"{path} holds no edit of {only or 'anything'}: leave edits out, or give another file")
-        return cls(*torch.tensor(rows, dtype=torch.int64).reshape(-1, 4).unbind(dim=1))
+        width = max(map(len, references), default=1)
+        cycled = [[row[k % len(row)] for k in range(width)] for row in references]
+        source, edited, attribute, present = torch.tensor(rows, dtype=torch.int64).reshape(-1, 4).unbind(dim=1)
+        return cls(source, torch.tensor(cycled, dtype=torch.int64).reshape(-1, width), edited, attribute, present)
 
 
 def build(config: EditorTraining) -> Editing:
@@ -156,10 +181,11 @@ class Editing:
         self.wanted = torch.tensor([k for k, name in enumerate(self.attributes) if only in ("", name)])
         self._groups = torch.tensor([[other in related(name) for other in self.attributes] for name in self.attributes])
         kept = ~held_out(len(codes), config.held_out)
-        learned = edits.within(kept)
-        self.edits, self.edits_held_out = edits.chosen(learned), edits.chosen(~learned)
+        edits = self._with_presence(edits, codes)
+        self.edits, self.edits_held_out = edits.split(kept)
         change = (codes[edits.edited] - codes[edits.source]).square().mean(dim=(1, 2))
         self._small_change = SMALL_CHANGE * change.mean().item() if len(edits) else 0.0
+        self.by_pairs = self.wanted[~torch.isin(self.wanted, edits.attribute)]  # of which no true edit is known
         self.training = torch.arange(len(codes))[kept]
         self._pairs = self._held_out_pairs(torch.arange(len(codes))[~kept])
         if len(self.training) < 2:
@@ -172,6 +198,7 @@ class Editing:
                 heads=config.heads,
                 feedforward=config.feedforward,
                 attributes=0 if only else len(self.attributes),
+                labels=self._labels(only),
                 doubly_normalised=config.doubly_normalised,
                 residual=config.residual,
             )
@@ -184,16 +211,21 @@ class Editing:
         }
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One batch of random pairs, and one of true edits."""
+        """One batch of random pairs, for attributes of which no true edit is known, and one of true edits."""
         self.classifier.to(run.device)
-        source = self.training[run.indices(len(self.training))]
-        reference = self.training[run.indices(len(self.training), stream=SECOND_ORDER)]
-        attribute = self.wanted[torch.randint(len(self.wanted), (len(source),))]
-        losses, total = self._losses(run, source, reference, attribute)
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=run.device)
+        if count := math.ceil(run.share * len(self.by_pairs) / len(self.wanted)):
+            source = self.training[run.indices(len(self.training))][:count]
+            reference = self.training[run.indices(len(self.training), stream=SECOND_ORDER)][:count]
+            attribute = self.by_pairs[torch.randint(len(self.by_pairs), (count,))]
+            losses, total = self._losses(run, source, reference, attribute)
         if len(self.edits):
             pick = run.indices(len(self.edits), stream=EDIT_ORDER)
-            losses["edit"] = self._edit_loss(run, self.edits, pick)
-            total = total + self.config.edit_weight * losses["edit"]
+            column = torch.randint(self.edits.references.shape[1], (len(pick),))
+            learned = self._edit_losses(run, self.edits, pick, column)
+            total = total + self.config.edit_weight * sum(learned.values())
+            losses |= learned
         run.update(self.optimizers["adam"], total)
         return losses
 
@@ -204,10 +236,16 @@ class Editing:
         if not len(source):
             self.best.offer(self.editor, math.inf, run)
             return {}
-        losses, total = self._losses(run, source, reference, attribute)
+        losses: dict[str, Tensor] = {}
+        total = torch.zeros((), device=run.device)
+        if len(self.by_pairs):
+            chosen = torch.isin(attribute, self.by_pairs)
+            losses, total = self._losses(run, source[chosen], reference[chosen], attribute[chosen])
         if len(self.edits_held_out):
-            losses["edit"] = self._edit_loss(run, self.edits_held_out, torch.arange(len(self.edits_held_out)))
-            total = total + self.config.edit_weight * losses["edit"]
+            every = torch.arange(len(self.edits_held_out))
+            learned = self._edit_losses(run, self.edits_held_out, every, torch.zeros_like(every))
+            total = total + self.config.edit_weight * sum(learned.values())
+            losses |= learned
         self.best.offer(self.editor, total.item(), run)
         figures = {f"held_out/{name}": loss.item() for name, loss in losses.items()}
         return {"held_out/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
@@ -255,13 +293,41 @@ class Editing:
         parts = {"code": losses.code, "reference": losses.reference, "source": losses.source}
         return parts, losses.total(weights)
 
-    def _edit_loss(self, run: Run, edits: TrueEdits, pick: Tensor) -> Tensor:
-        """Squared distance from true edits, in units of the squared change, so that an age counts like a haircut."""
-        answer = self._edit(run, edits.source[pick], edits.reference[pick], edits.attribute[pick])
+    def _edit_losses(self, run: Run, edits: TrueEdits, pick: Tensor, column: Tensor) -> dict[str, Tensor]:
+        """Squared distance from true edits, in units of the squared change, so that an age counts like a haircut.
+
+        `pick` (B,) are numbers of edits, `column` (B,) says which of the references of each.
+        """
         source, truth = self._code(run, edits.source[pick]), self._code(run, edits.edited[pick])
-        missed = (answer - truth).square().mean(dim=(1, 2))
         change = (truth - source).square().mean(dim=(1, 2))
-        return (missed / (change + self._small_change)).mean()
+
+        def missed(answer: Tensor) -> Tensor:
+            return ((answer - truth).square().mean(dim=(1, 2)) / (change + self._small_change)).mean()
+
+        attribute = edits.attribute[pick]
+        references = edits.references[pick, column]
+        losses = {"edit": missed(self._edit(run, edits.source[pick], references, attribute))}
+        if self.config.labels:
+            condition = attribute.to(run.device) if self.editor.config.attributes else None
+            with run.autocast():
+                answer = self.editor.by_label(source, edits.present[pick].to(run.device), condition)
+            losses["label"] = missed(answer.float())
+        return losses
+
+    def _labels(self, only: str) -> tuple[int, ...]:
+        """The edits that are learned by label: those of which there are true ones."""
+        if not self.config.labels:
+            return ()
+        return (0,) if only else tuple(sorted(set(self.edits.attribute.tolist())))
+
+    def _with_presence(self, edits: TrueEdits, codes: Tensor) -> TrueEdits:
+        """The edits with what the classifier sees in the edited codes, where nothing is said of them."""
+        if not len(edits):
+            return edits
+        with torch.no_grad():
+            logits = torch.cat([self.classifier(part) for part in torch.split(codes[edits.edited], CLASSIFIED)])
+        seen = logits.gather(1, edits.attribute[:, None])[:, 0] > 0
+        return replace(edits, present=torch.where(edits.present < 0, seen.long(), edits.present))
 
     def _seen(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> dict[str, float]:
         """Shares of pairs whose asked attribute is as in the reference, and of unrelated attributes that changed."""

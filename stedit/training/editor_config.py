@@ -21,8 +21,9 @@ class EditorTraining(CodeTraining):
 
     attribute: str = key("", text="The one attribute that is edited; none: all, by conditioning on the attribute.")
     edits: str = key(
-        "", text="JSONL of true edits, if there are any: source, reference, edited and attribute.", local=True
+        "", text="JSONL of true edits, if there are any: source, reference, edited, attribute, present.", local=True
     )
+    labels: bool = key(False, text="Learn to make the true edits without a reference too, for edits by label.")
 
     layers: int = key(1, text="Transformer layers.", low=1)
     heads: int = key(4, text="Attention heads.", low=1)
@@ -42,3 +43,9 @@ class EditorTraining(CodeTraining):
     edit_weight: float = key(
         1.0, text="Weight of the squared distance from true edits, in units of their change.", low=0
     )
+
+    def check(self) -> None:
+        """Raise ValueError if values contradict each other."""
+        super().check()
+        if self.labels and not self.edits:
+            raise ValueError("labels is given, but edits names no true edits to learn them from")

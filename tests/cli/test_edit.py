@@ -220,7 +220,8 @@ def test_arrays_are_not_shared_between_pictures(cli: Cli, photos: Path) -> None:
     ("arguments", "output"),
     [
         (["-a", "smile", "--direction", "first-order"], "face.smile-along-first-order.png"),
-        (["-a", "smile", "--direction", "preserving"], "face.smile.png"),
+        (["-a", "smile", "--direction", "auto"], "face.smile.png"),
+        (["-a", "smile", "--direction", "preserving"], "face.smile-along-preserving.png"),
         (["-a", "smile", "--keep", "bangs", "--keep", "no-glasses"], "face.smile-keep-bangs+glasses.png"),
         (["-a", "smile", "--layers", "0-3,6"], "face.smile-layers-0-3+6.png"),
         (["--direction", "sefa:3", "-s", "2"], "face.along-sefa-3@2.png"),

@@ -74,7 +74,7 @@ def test_true_pairs(cli: Cli, archive: Path) -> None:
     assert record["reconstructions"] == []
     result = cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive)
     assert result.exit_code == 0
-    assert "True pairs: encoder, preserving, strength 1" in result.stdout
+    assert "True pairs: encoder, auto, strength 1" in result.stdout
 
 
 def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> None:

@@ -57,6 +57,8 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
     ("text", "meaning"),
     [
         ("preserving", "preserving"),
+        ("auto", "auto"),
+        ("learned", "learned"),
         ("sefa:12", LinearDirection(None, None, 12)),
         ("linear:a/b.pt", LinearDirection(Path("a/b.pt"), None)),
         ("linear:a/b.pt:3", LinearDirection(Path("a/b.pt"), "3")),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import pytest
@@ -30,6 +31,63 @@ def engine(tiny_bundle: Path) -> Engine:
 @pytest.fixture
 def codes() -> CodeArray:
     return np.random.default_rng(0).standard_normal((4, 8, 16)).astype(np.float32)
+
+
+@pytest.fixture
+def knowing(engine: Engine) -> Engine:
+    """The small model, whose editor knows by label what its second and first attribute are: glasses and a smile."""
+    editor = engine.networks["editor"]
+    config = dataclasses.replace(editor.config, labels=(1, 0))  # type: ignore[arg-type]
+    taught = EditTransformer(config).requires_grad_(False)
+    taught.load_state_dict(editor.state_dict(), strict=False)
+    attributes = [dataclasses.replace(spec, amount=1.5) for spec in engine.bundle.attributes]
+    bundle = dataclasses.replace(engine.bundle, attributes=tuple(attributes))
+    return dataclasses.replace(engine, bundle=bundle, networks={**engine.networks, "editor": taught})
+
+
+def test_a_learned_edit_goes_by_the_amount_and_in_proportion(knowing: Engine, codes: CodeArray) -> None:
+    editor = cast(EditTransformer, knowing.networks["editor"])
+    index = knowing.attributes.index("Eyeglasses")
+    change = {
+        present: editor.by_label(torch.from_numpy(codes), torch.full((4,), present), torch.full((4,), index)).numpy()
+        - codes
+        for present in (True, False)
+    }
+    for name, strength, expected in (
+        ("glasses", 1.0, 1.5 * change[True]),
+        ("glasses", -2.0, 3.0 * change[False]),
+        ("no-glasses", 1.0, 1.5 * change[False]),
+        ("no-glasses", -0.5, 0.75 * change[True]),
+        ("glasses", 0.0, 0 * codes),
+    ):
+        edited = knowing.edit_by_label(codes, name, strength=strength)
+        np.testing.assert_allclose(edited - codes, expected, atol=1e-5, err_msg=f"{name} {strength}")
+        np.testing.assert_array_equal(
+            knowing.edit_by_label(codes, name, strength=strength, direction="learned"), edited
+        )
+
+
+def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: Engine, codes: CodeArray) -> None:
+    one = knowing.edit_by_label(codes, "glasses")
+    both = knowing.edit_by_label(codes, ["glasses", "smile"])
+    np.testing.assert_allclose(both, knowing.edit_by_label(one, "smile"), atol=1e-6)
+    some = knowing.edit_by_label(codes, "glasses", layers=[2, 3])
+    np.testing.assert_array_equal(some[:, [0, 1, 4, 5, 6, 7]], codes[:, [0, 1, 4, 5, 6, 7]])
+    np.testing.assert_allclose(some[:, 2:4], one[:, 2:4], atol=1e-6)
+    kept = knowing.edit_by_label(codes, "glasses", keep=["Smiling"])
+    smile = knowing.attributes.index("Smiling")
+    drift = [np.abs(knowing.classify(w) - knowing.classify(codes))[:, smile].max() for w in (one, kept)]
+    assert drift[1] < 0.1 * drift[0]
+
+
+def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, codes: CodeArray) -> None:
+    assert knowing.has_learned(["glasses", "no-smile"])
+    assert not knowing.has_learned(["glasses", "bangs"])
+    for names in ("bangs", ["glasses", "bangs"]):
+        preserving = knowing.edit_by_label(codes, names, direction="preserving")
+        np.testing.assert_array_equal(knowing.edit_by_label(codes, names), preserving)
+    with pytest.raises(MissingPartError, match="has learned no edit of Bangs by label: leave --direction out"):
+        knowing.edit_by_label(codes, "bangs", direction="learned")
 
 
 def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: CodeArray) -> None:

@@ -273,7 +273,7 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Entry
     assert [(row.method, row.direction) for row in results.edits] == [
         (method, direction) for method in settings.methods for direction in settings.directions
     ]
-    edits = [{}, {"direction": "first-order"}]
+    edits = [{"direction": name} for name in settings.directions]
     assert told.asked == [((32, 32, 3), {}), *edits, ((32, 32, 3), {"method": "hybrid"}), *edits]
 
 

@@ -17,6 +17,7 @@ VARIANTS = {
     "residual": replace(PUBLISHED, residual=True, layers=2),
     "conditional": replace(PUBLISHED, attributes=3),
 }
+BY_LABEL = replace(PUBLISHED, attributes=3, labels=(2, 0), residual=True)
 
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
@@ -42,6 +43,36 @@ def test_residual_editor_starts_as_identity() -> None:
     editor = EditTransformer(VARIANTS["residual"])
     source = torch.randn(2, 6, 16)
     assert torch.equal(editor(source, torch.randn(2, 6, 16)), source)
+
+
+def test_by_label_two_tokens_stand_in_for_the_reference() -> None:
+    """With and without the attribute, each a row of its own for each label, in whatever order these are listed."""
+    editor = EditTransformer(BY_LABEL)
+    torch.nn.init.normal_(editor.output.weight)
+    source, attribute = torch.randn(2, 6, 16), torch.tensor([0, 2])
+    edited = editor.by_label(source, torch.tensor([True, False]), attribute)
+    tokens = torch.stack([editor.label_tokens[1, 1], editor.label_tokens[0, 0]])
+    torch.testing.assert_close(edited, editor(source, tokens[:, None].expand(-1, 6, -1), attribute))
+    other = editor.by_label(source, torch.tensor([False, True]), attribute)
+    assert (other - edited).abs().amax(dim=(1, 2)).min() > 1e-3
+    edited.square().sum().backward()
+    grad = editor.label_tokens.grad
+    assert grad is not None
+    assert (grad.abs().amax(dim=2) > 0).tolist() == [[True, False], [False, True]]
+
+
+def test_the_one_edit_of_an_unconditional_editor_can_be_a_label() -> None:
+    editor = EditTransformer(replace(BY_LABEL, attributes=0, labels=(0,)))
+    torch.nn.init.normal_(editor.output.weight)
+    source = torch.randn(3, 6, 16)
+    given, taken = (editor.by_label(source, torch.full((3,), present)) for present in (True, False))
+    assert (given - taken).abs().amax(dim=(1, 2)).min() > 1e-3
+
+
+@pytest.mark.parametrize(("attributes", "labels"), [(3, (3,)), (3, (-1,)), (3, (1, 1)), (0, (1,))])
+def test_labels_that_are_no_edits_are_refused(attributes: int, labels: tuple[int, ...]) -> None:
+    with pytest.raises(ValueError, match="labels"):
+        replace(PUBLISHED, attributes=attributes, labels=labels)
 
 
 def test_conditional_editor_wants_an_attribute() -> None:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from stedit import Engine
-from stedit.bundle import Bundle
+from stedit.bundle import AttributeSpec, Bundle
 from stedit.errors import AttributeNameError, InputError, MissingPartError
 from stedit.models.config import ClassifierConfig, GeneratorConfig
 from stedit.models.latent_classifier import LatentClassifier
@@ -117,10 +117,63 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
         config, codes=(*config.codes, str(tmp_path / "edits.safetensors")), edits=str(tmp_path / "edits.jsonl")
     )
     task, _ = train(lambda: build(config), config, tmp_path / "run")
-    assert len(task.edits) + len(task.edits_held_out) == 200
-    assert len(task.edits_held_out) == 20  # those of which one code is held out
+    assert (len(task.edits), len(task.edits_held_out)) == (180, 20)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert lines[-1]["held_out/edit"] < 0.35  # 1 is to leave the source as it is
+
+
+@pytest.mark.parametrize("only", ["", "Bangs"])
+def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: str) -> None:
+    """Where nothing is said of an edit, the classifier tells whether it gave or took the attribute."""
+    config = write(tmp_path, model, steps=300, code_weight=0.0, reference_weight=0.0, source_weight=0.0, attribute=only)
+    bangs = Bundle.load(model).attributes.index(AttributeSpec("Bangs"))
+    source = random_codes(200)
+    edited = source.clone()
+    edited[:100, 0, bangs], edited[100:, 0, bangs] = 2.0, -2.0
+    names = tuple(f"{what}-{k}" for what in ("before", "after") for k in range(200))
+    CodeSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
+    rows = [
+        {
+            "source": f"before-{k}",
+            "reference": [f"after-{k}"] * (k % 3 + 1),
+            "edited": f"after-{k}",
+            "attribute": "Bangs",
+        }
+        | ({"present": k < 100} if k % 2 else {})
+        for k in range(200)
+    ]
+    (tmp_path / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(
+        config,
+        codes=(*config.codes, str(tmp_path / "edits.safetensors")),
+        edits=str(tmp_path / "edits.jsonl"),
+        labels=True,
+    )
+    task, _ = train(lambda: build(config), config, tmp_path / "run")
+    assert (task.edits.present == (task.edits.edited < 600)).all()  # 300 codes, 200 sources, 100 that were given bangs
+    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert lines[-1]["held_out/label"] < 0.5  # 1 is to leave the source as it is
+    saved = task.save(tmp_path / "model", overwrite=False)
+    engine = Engine.from_pretrained(saved.path, device="cpu")
+    if only:  # an editor of one attribute is only found under a name that tells which
+        assert not engine.has_learned("bangs")
+        engine = replace(engine, networks={**engine.networks, "editor-Bangs": engine.networks["editor"]})
+    assert engine.has_learned("bangs")
+    assert not engine.has_learned("smile")
+    codes = random_codes(50)
+    for name, wanted in (("bangs", 1.0), ("no-bangs", 0.0)):
+        seen = engine.classify(engine.edit_by_label(codes, name, direction="learned"))[:, bangs]
+        assert ((seen > 0.5) == wanted).float().mean() > 0.85, name
+
+
+def test_an_edit_and_its_reverse_are_held_out_together() -> None:
+    kept = torch.tensor([True, True, True, False])
+    source, edited = torch.tensor([[0, 1, 0, 3, 0], [1, 0, 1, 0, 3]])
+    references = torch.tensor([[2, 2], [3, 2], [3, 3], [2, 2], [1, 1]])
+    learned, measured = TrueEdits(source, references, edited, source, source).split(kept)
+    assert list(zip(learned.source.tolist(), learned.edited.tolist(), strict=True)) == [(0, 1), (1, 0)]
+    assert learned.references.tolist() == [[2, 2], [2, 2]]
+    assert list(zip(measured.source.tolist(), measured.edited.tolist(), strict=True)) == [(3, 0), (0, 3)]
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
@@ -196,6 +249,12 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path) -> None:
         ({"attribute": "Age"}, "record 1, has no attribute that the model knows"),
         ({"attribute": "Bangs", "source": "code-0", "reference": "x"}, "the reference 'x' is no code"),
         ({"attribute": "Bangs", "source": ["code-0"]}, "the source"),
+        ({"attribute": "Bangs", "source": "code-0", "edited": "code-1", "reference": ["code-0", 3]}, "the reference 3"),
+        ({"attribute": "Bangs", "source": "code-0", "edited": "code-1", "reference": []}, "the reference "),
+        (
+            {"attribute": "Bangs", "present": "yes"} | dict.fromkeys(("source", "reference", "edited"), "code-0"),
+            "present is 'yes': write true or false",
+        ),
     ):
         edits.write_text(json.dumps(row) + "\n")
         with pytest.raises(InputError, match=said):
@@ -212,3 +271,5 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path) -> None:
         build(replace(config, model=str(tmp_path / "bare")))
     with pytest.raises(ValueError, match="codes is empty and sampled is 0"):
         EditorTraining(model="m").check()
+    with pytest.raises(ValueError, match="edits names no true edits"):
+        EditorTraining(model="m", sampled=10, labels=True).check()

@@ -26,9 +26,11 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
+import numpy as np
 import torch
-from counterfactuals import ATTRIBUTES_OF, COUNT, render_edits
+from counterfactuals import ATTRIBUTES_OF, COUNT, GROUPS, is_about_hair, render_edits
 from renderer.head import FaceKitError
+from renderer.parameters import Parameters
 from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
 from safetensors.torch import save_file
 from torch import Tensor
@@ -59,6 +61,8 @@ NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 SURE_CODES = 32  # edited to find out
+ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
+MORE_REFERENCES = 7  # for a true edit that takes none
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 EVALUATED = (
@@ -168,14 +172,46 @@ def write_tables(places: Places) -> None:
     portraits, edits = places.records()
     kept = ("id", "attributes", "params")
     labels = [{key: row[key] for key in kept} for row in (*portraits, *edits)]
-    truth = []
-    for number, row in enumerate(edits):
-        asked = ATTRIBUTES_OF[row["group"]]
-        source, reference = (portraits[row[key]]["id"] for key in ("source", "reference"))
-        attribute = asked[number % len(asked)]
-        truth.append({"source": source, "reference": reference, "edited": row["id"], "attribute": attribute})
-    for path, rows in ((places.labels, labels), (places.true_edits, truth)):
+    for path, rows in ((places.labels, labels), (places.true_edits, true_edits(portraits, edits))):
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+
+
+def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """Rows of the table of true edits: source, reference or several, edited, attribute, whether it is present.
+
+    Whose beard is taken off looks the same whoever has none: so such an edit gets more references, which draws the
+    eye from the reference's other traits. For the same reason one that gives a beard is undone as well.
+    """
+    random = np.random.default_rng(0)
+    people = [Parameters(np.array(row["params"])) for row in portraits]
+    alike: dict[tuple[str, int], list[int]] = {}  # numbers of portraits by group and case of its first parameter
+    for group, (_, taken) in GROUPS.items():
+        for number, person in enumerate(people):
+            alike.setdefault((group, person.choice(taken[0])), []).append(number)
+
+    def references(group: str, number: int, own: list[str]) -> list[str]:
+        """Portraits from which an edit takes the same as from portrait `number`; `own` if it is the only one."""
+        taken = GROUPS[group][1]
+        case = people[number].choice(taken[0])
+        if group in ALWAYS_A_KIND or (case and len(taken) > 1):
+            return own
+        return [*own, *(portraits[k]["id"] for k in random.choice(alike[group, case], MORE_REFERENCES))]
+
+    rows = []
+    for number, row in enumerate(edits):
+        group, source, reference = row["group"], row["source"], row["reference"]
+        asked = ATTRIBUTES_OF[group]
+        attribute = asked[number % len(asked)]
+        before, after, given = portraits[source], row, [portraits[reference]["id"]]
+        about_hair = is_about_hair(number)
+        many = given if about_hair else references(group, reference, given)
+        back = [] if about_hair else references(group, source, [])
+        for old, new, wanted in ((before, after, many), (after, before, back)):
+            if wanted:
+                present = bool(new["attributes"][attribute])
+                table = {"source": old["id"], "reference": wanted, "edited": new["id"], "attribute": attribute}
+                rows.append({**table, "present": present})
+    return rows
 
 
 def train(places: Places) -> None:

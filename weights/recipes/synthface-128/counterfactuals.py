@@ -104,10 +104,15 @@ def choose_about_hair(parameters: NDArray[np.float64], number: int) -> tuple[str
     return group, source, reference
 
 
+def is_about_hair(number: int) -> bool:
+    """Whether edit `number` gives a head hair, or changes how much there is."""
+    return number in ABOUT_HAIR or (number >= ABOUT_HAIR.stop and number % 4 == 0)
+
+
 def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
     """The first `count` edits of the portraits whose parameters (M, P) are given."""
     for number in range(count):
-        about_hair = number in ABOUT_HAIR or (number >= ABOUT_HAIR.stop and number % 4 == 0)
+        about_hair = is_about_hair(number)
         group, source, reference = (choose_about_hair if about_hair else choose)(parameters, number)
         taken = GROUPS[group][1] + (HAIR if about_hair and group in LEAST_HAIR else ())
         z = parameters[source].copy()
