@@ -43,7 +43,6 @@ from stedit.errors import SteditError
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import JudgeConfig
 from stedit.models.generator import Generator
-from stedit.models.style_transformer import StyleTransformer
 from stedit.training import checkpoint, classifier, editor, generator, loop
 from stedit.training.attribute_network import train_attribute_network
 from stedit.training.classifier_config import ClassifierTraining
@@ -60,7 +59,8 @@ HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
-SURE_CODES = 32  # edited to find out
+AMOUNT_CANDIDATES = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5)  # times the change that was learned
+SURE_CODES, AMOUNT_CODES = 32, 160  # edited to find out
 ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
 MORE_REFERENCES = 7  # for a true edit that takes none
 SHOWN = 0.97  # share of pictures in which an edit shall show
@@ -231,12 +231,18 @@ def train(places: Places) -> None:
         judge=str(places.eye),
     )
     run(generator.build, config, places.work / "generator.run", places.work / "generator")
+    config = replace(
+        places.config("sharpen", GeneratorTraining, start=str(places.work / "generator"), data=config.data),
+        labels=config.labels,
+        judge=config.judge,
+    )
+    run(generator.build, config, places.work / "sharpen.run", places.work / "autoencoder")
 
 
 def assemble(places: Places, output: Path) -> None:
     """Train what learns from codes, and save the bundle."""
     write_tables(places)
-    base = _autoencoder(places)
+    base = Bundle.load(places.work / "autoencoder")
     codes = CodeSet.read([str(path) for path in places.pictures], Engine.from_pretrained(base.path, device="cpu"))
     base = _with_mapping(base, codes, places)
     codes.save(places.work / "codes.safetensors", base)
@@ -247,12 +253,11 @@ def assemble(places: Places, output: Path) -> None:
     classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
-    attributes = [item.name for item in edited.attributes]
     judge = load_judge(str(places.judge if places.judge.exists() else places.eye))
     engine = Engine.from_pretrained(edited.path, device="cpu")
-    eye = cast(AttributeNetwork, load_judge(str(places.eye)))
-    sure = calibrate(engine, eye, codes.codes[:: max(1, len(codes) // SURE_CODES)])
-    print("sure:", ", ".join(f"{name} {value:g}" for name, value in zip(attributes, sure, strict=True)))
+    eye = load_judge(str(places.eye))
+    specs = calibrate(engine, eye, codes.codes)
+    print("\n".join(f"{spec.name}: sure at {spec.sure:g}, amount {spec.amount:g}" for spec in specs))
     network = engine.networks
     Bundle.save(
         output,
@@ -266,13 +271,13 @@ def assemble(places: Places, output: Path) -> None:
             "recipe": f"weights/recipes/{NAME}",
             **edited.training,
         },
-        attributes=[AttributeSpec(name, value) for name, value in zip(attributes, sure, strict=True)],
+        attributes=specs,
         parts={
             **{
                 name: (cast(Any, network[name]).config, network[name].state_dict())
                 for name in ("generator", "encoder", "classifier", "editor")
             },
-            "judge": _judge_part(cast(AttributeNetwork, judge), len(attributes), engine.output_size),
+            "judge": _judge_part(judge, len(engine.attributes), engine.output_size),
         },
         readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
@@ -305,71 +310,61 @@ def load(places: Places) -> LabelledPictures:
     return pictures.join(load_labelled(records, sorted(places.edits.glob("edits-*.zip"))))
 
 
-def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[float]:
-    """For each attribute the smallest logit at which the edit shows in SHOWN of the rendered pictures, both ways.
+def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
+    """For each attribute, how far an edit must go until it shows: along preserving directions, and as it was learned.
 
-    Where it never shows in so many, the one at which the share in which it shows, less that of unrelated attributes
-    which are seen to change, is greatest. The judge that measures the model has no part in this.
+    The judge that measures the model has no part in this.
+    """
+    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, AMOUNT_CODES))
+    specs = [AttributeSpec(name) for name in engine.attributes]
+    for index, name in enumerate(engine.attributes):
+        candidates = [replace(specs[index], sure=value) for value in SURE_CANDIDATES]
+        specs[index] = _least(engine, eye, some, index, candidates, "preserving")
+        if engine.has_learned(name):
+            candidates = [replace(specs[index], amount=value) for value in AMOUNT_CANDIDATES]
+            specs[index] = _least(engine, eye, more, index, candidates, "learned")
+    return specs
+
+
+def _least(
+    engine: Engine,
+    eye: AttributeNetwork,
+    codes: Tensor,
+    index: int,
+    candidates: Sequence[AttributeSpec],
+    direction: str,
+) -> AttributeSpec:
+    """The first candidate with which the edit of an attribute shows in SHOWN of the rendered pictures, both ways.
+
+    Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
+    seen to change.
     """
     drawn = cast(Generator, engine.networks["generator"])
-    names = engine.attributes
+    name, attributes = engine.attributes[index], engine.bundle.attributes
+    unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
 
     def see(w: Tensor) -> Tensor:
         with torch.no_grad():
-            return eye(drawn(w, noise="const").clamp(-1, 1))[:, : len(names)] > 0
+            return eye(drawn(w, noise="const").clamp(-1, 1))[:, : len(attributes)] > 0
 
-    surely = [
-        (
-            number,
-            replace(engine, bundle=replace(engine.bundle, attributes=tuple(AttributeSpec(n, number) for n in names))),
-        )
-        for number in SURE_CANDIDATES
-    ]
     before = see(codes)
-    sure = []
-    for index, name in enumerate(names):
-        unrelated = torch.tensor([other not in related(name) for other in names])
-        best = (-1.0, SURE_CANDIDATES[0])
-        for candidate, editing in surely:
-            after = before.clone()
-            for sign in (1.0, -1.0):
-                chosen = before[:, index] == (sign < 0)
-                if chosen.any():
-                    after[chosen] = see(editing.edit_by_label(codes[chosen], name, strength=sign))
-            shown = (after != before)[:, index].float().mean().item()
-            changed = (after != before)[:, unrelated].float().mean().item()
-            if shown >= SHOWN:
-                best = (1.0, candidate)
-                break
-            best = max(best, (shown - changed, candidate), key=lambda pair: pair[0])
-        sure.append(best[1])
-    return sure
-
-
-def _autoencoder(places: Places) -> Bundle:
-    """Generator and encoder: of WORK/autoencoder.pt, if it is there, else of the training."""
-    state = places.work / "autoencoder.pt"
-    if not state.exists():
-        return Bundle.load(places.work / "generator")
-    config = places.config("generator", GeneratorTraining, data=tuple(map(str, places.pictures)), judge=str(places.eye))
-    tensors = torch.load(state, weights_only=True)
-
-    def part(name: str) -> dict[str, Tensor]:
-        return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
-
-    sizes = config.generator_config()
-    drawer, reader = Generator(sizes), StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim))
-    drawer.load_state_dict(part("generator"))
-    reader.load_state_dict(part("encoder"))
-    return Bundle.save(
-        places.work / "generator",
-        name=NAME,
-        domain=config.domain,
-        license=config.license,
-        parts={"generator": (sizes, drawer.state_dict()), "encoder": (reader.config, reader.state_dict())},
-        readme="",
-        overwrite=True,
-    )
+    best = (-1.0, candidates[0])
+    for candidate in candidates:
+        bundle = replace(
+            engine.bundle, attributes=tuple(candidate if item.name == name else item for item in attributes)
+        )
+        editing = replace(engine, bundle=bundle)
+        edited = codes.clone()
+        for sign in (1.0, -1.0):
+            chosen = before[:, index] == (sign < 0)
+            if chosen.any():
+                edited[chosen] = editing.edit_by_label(codes[chosen], name, strength=sign, direction=direction)
+        changed = see(edited) != before
+        shown = changed[:, index].float().mean().item()
+        if shown >= SHOWN:
+            return candidate
+        best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
+    return best[1]
 
 
 def _with_mapping(base: Bundle, codes: CodeSet, places: Places) -> Bundle:
