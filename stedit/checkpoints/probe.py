@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from stedit.allocator import keep_big_blocks
 from stedit.bundle import PartConfig
-from stedit.engine import build_network
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+from stedit.networks import build_network
 
 SAMPLES = 6
 

@@ -14,8 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from stedit.arrays import CodeArray
 from stedit.editing.attributes import related
-from stedit.engine import CodeArray, Engine
+from stedit.engine import Engine
 from stedit.metrics.results import EditResult
 
 Seen = NDArray[np.bool_]  # (B, K): which attributes the judge sees

@@ -18,7 +18,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from stedit.engine import CodeArray, Engine
+from stedit.arrays import CodeArray
+from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture
 from stedit.metrics import distortion

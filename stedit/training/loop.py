@@ -209,7 +209,7 @@ class Run:
         self._state.wait_for_everyone()
 
     def _choose_device(self) -> torch.device:
-        from stedit.engine import choose_device
+        from stedit.networks import choose_device
 
         return choose_device(self.config.device) if self.processes == 1 else cast(torch.device, self._state.device)
 

@@ -23,8 +23,9 @@ from stedit.bundle import Bundle
 from stedit.checkpoints import convert_and_tell
 from stedit.checkpoints.files import load_file
 from stedit.cli.main import app
-from stedit.engine import Engine, build_network
+from stedit.engine import Engine
 from stedit.models.config import EncoderConfig
+from stedit.networks import build_network
 
 Save = Callable[..., Path]
 Options = Callable[..., argparse.Namespace]

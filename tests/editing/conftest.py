@@ -7,7 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stedit.engine import CodeArray, Engine
+from stedit.arrays import CodeArray
+from stedit.engine import Engine
 from stedit.imaging.files import read_image
 
 FACES = Path(__file__).resolve().parents[1] / "data/faces"

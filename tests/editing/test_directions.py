@@ -15,6 +15,7 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from stedit.arrays import CodeArray
 from stedit.editing.directions import (
     MIN_LABELLED,
     Directions,
@@ -25,7 +26,7 @@ from stedit.editing.directions import (
     save_directions,
     sefa,
 )
-from stedit.engine import CodeArray, Engine
+from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stedit.arrays import CodeArray
 from stedit.editing.attributes import related
 from stedit.editing.label import (
     _preserving_step,
@@ -16,7 +17,7 @@ from stedit.editing.label import (
     logits_and_gradients,
     one_deviation,
 )
-from stedit.engine import CodeArray, Engine
+from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 
