@@ -91,7 +91,9 @@ class AttributeSpec:
     sure: float = 3.0
     """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
     amount: float = 1.0
-    """How many times the edit transformer's change an edit by its labels of strength 1 takes."""
+    """How many times the edit transformer's change an edit by label of strength 1 takes."""
+    reference_amount: float = 1.0
+    """The same of an edit by reference."""
 
 
 @dataclass(frozen=True)
@@ -357,10 +359,13 @@ def _parse_attribute(values: object) -> AttributeSpec:
     sure = values.get("sure", AttributeSpec.sure)
     if type(sure) not in (int, float) or not 0 < sure <= MAX_SURE:
         raise ValueError(f"'sure' is {sure!r}, not a number above 0 and up to {MAX_SURE}")
-    amount = values.get("amount", AttributeSpec.amount)
-    if type(amount) not in (int, float) or not 0 < amount <= MAX_AMOUNT:
-        raise ValueError(f"'amount' is {amount!r}, not a number above 0 and up to {MAX_AMOUNT}")
-    return AttributeSpec(_matching(values, "name", _NAME), float(sure), float(amount))
+    amounts = []
+    for key in ("amount", "reference_amount"):
+        amount = values.get(key, 1.0)
+        if type(amount) not in (int, float) or not 0 < amount <= MAX_AMOUNT:
+            raise ValueError(f"{key!r} is {amount!r}, not a number above 0 and up to {MAX_AMOUNT}")
+        amounts.append(float(amount))
+    return AttributeSpec(_matching(values, "name", _NAME), float(sure), *amounts)
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:

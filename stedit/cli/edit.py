@@ -45,9 +45,8 @@ def label_edit(
 ) -> int:
     """Edit attributes by name.
 
-    face.png with --attr smile gives face.smile.png. Unless --strength says
-    otherwise, each picture is edited until the classifier is sure.
-    --direction says which way it goes there.
+    face.png with --attr smile gives face.smile.png. --strength says how far
+    it goes, --direction which way.
 
     [bold]Examples[/]
     stedit label-edit --attr smile face.png

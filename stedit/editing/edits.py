@@ -141,7 +141,8 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
-            strength: 1 is the edit transformer's answer, 0 no change, others in proportion.
+            strength: 1 is the edit transformer's answer, times the amount that the model names; 0 no change, others in
+                proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
@@ -151,8 +152,9 @@ class Edits(Model):
         w, sources = self._codes(codes), self._references(references)
         parts = shares(weights, len(sources))
         for editor, index in self._editors(attributes):
+            amount = strength * self.bundle.attributes[index].reference_amount
             with self._autocast():
-                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=strength)
+                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=amount)
         return like(w, codes)
 
     def attention(
@@ -176,7 +178,8 @@ class Edits(Model):
             with torch.no_grad(), self._autocast():
                 condition = condition_for(editor, w, index)
                 weights = [editor.attention(w, source.expand_as(w), condition).float() for source in sources]
-                w = edit_by_reference(editor, w, sources, index, weights=parts)
+                amount = self.bundle.attributes[index].reference_amount
+                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=amount)
             maps.append([one.cpu().numpy() for one in weights])
         return maps
 

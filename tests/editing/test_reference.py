@@ -101,6 +101,15 @@ def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: 
     np.testing.assert_allclose(engine.edit_by_reference(source, [first], "glasses"), answers[0], atol=1e-6)
 
 
+def test_the_amount_of_an_attribute_scales_its_edits(engine: Engine, codes: CodeArray) -> None:
+    index, plain = engine.attributes.index("Eyeglasses"), engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
+    attributes = list(engine.bundle.attributes)
+    attributes[index] = dataclasses.replace(attributes[index], reference_amount=1.5)
+    more = dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=tuple(attributes)))
+    edited = more.edit_by_reference(codes[:1], codes[1:2], "glasses")
+    np.testing.assert_allclose(edited - codes[:1], 1.5 * (plain - codes[:1]), atol=1e-5)
+
+
 def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:
     one = engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
     both = engine.edit_by_reference(codes[:1], codes[1:2], ["glasses", "smile"])

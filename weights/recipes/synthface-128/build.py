@@ -257,7 +257,8 @@ def assemble(places: Places, output: Path) -> None:
     engine = Engine.from_pretrained(edited.path, device="cpu")
     eye = load_judge(str(places.eye))
     specs = calibrate(engine, eye, codes.codes)
-    print("\n".join(f"{spec.name}: sure at {spec.sure:g}, amount {spec.amount:g}" for spec in specs))
+    for spec in specs:
+        print(f"{spec.name}: sure at {spec.sure:g}, amounts {spec.amount:g} and {spec.reference_amount:g}")
     network = engine.networks
     Bundle.save(
         output,
@@ -311,60 +312,77 @@ def load(places: Places) -> LabelledPictures:
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
-    """For each attribute, how far an edit must go until it shows: along preserving directions, and as it was learned.
+    """For each attribute, how far edits must go until they show: along preserving directions, as learned, by reference.
 
     The judge that measures the model has no part in this.
     """
     some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, AMOUNT_CODES))
-    specs = [AttributeSpec(name) for name in engine.attributes]
-    for index, name in enumerate(engine.attributes):
-        candidates = [replace(specs[index], sure=value) for value in SURE_CANDIDATES]
-        specs[index] = _least(engine, eye, some, index, candidates, "preserving")
+    references = more.roll(1, dims=0)
+
+    def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
+        edited = w.clone()
+        for sign in (1.0, -1.0):
+            chosen = wanted == (sign > 0)
+            if chosen.any():
+                edited[chosen] = editing.edit_by_label(w[chosen], name, strength=sign, direction=direction)
+        return edited
+
+    before, after = (_see(engine, eye, w) for w in (some, more))
+    reference = after.roll(1, dims=0)
+    specs = []
+    for index, spec in enumerate(engine.bundle.attributes):
+        name = spec.name
+        least = partial(_least, engine, eye, index)
+        candidates = [replace(spec, sure=value) for value in SURE_CANDIDATES]
+        wanted = ~before[:, index]
+        spec = least(
+            candidates, before, wanted, partial(by_label, name=name, w=some, wanted=wanted, direction="preserving")
+        )
         if engine.has_learned(name):
-            candidates = [replace(specs[index], amount=value) for value in AMOUNT_CANDIDATES]
-            specs[index] = _least(engine, eye, more, index, candidates, "learned")
+            candidates = [replace(spec, amount=value) for value in AMOUNT_CANDIDATES]
+            wanted = ~after[:, index]
+            spec = least(
+                candidates, after, wanted, partial(by_label, name=name, w=more, wanted=wanted, direction="learned")
+            )
+        candidates = [replace(spec, reference_amount=value) for value in AMOUNT_CANDIDATES]
+        edit = partial(Engine.edit_by_reference, codes=more, references=references, attributes=name)
+        specs.append(least(candidates, after, reference[:, index], edit))
     return specs
 
 
 def _least(
     engine: Engine,
     eye: AttributeNetwork,
-    codes: Tensor,
     index: int,
     candidates: Sequence[AttributeSpec],
-    direction: str,
+    before: Tensor,
+    wanted: Tensor,
+    edit: Callable[[Engine], Tensor],
 ) -> AttributeSpec:
-    """The first candidate with which the edit of an attribute shows in SHOWN of the rendered pictures, both ways.
+    """The first candidate with which the edit of an attribute shows in SHOWN of the pictures that lack what is wanted.
 
     Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
     seen to change.
     """
-    drawn = cast(Generator, engine.networks["generator"])
     name, attributes = engine.attributes[index], engine.bundle.attributes
     unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
-
-    def see(w: Tensor) -> Tensor:
-        with torch.no_grad():
-            return eye(drawn(w, noise="const").clamp(-1, 1))[:, : len(attributes)] > 0
-
-    before = see(codes)
+    lacking = before[:, index] != wanted
     best = (-1.0, candidates[0])
     for candidate in candidates:
-        bundle = replace(
-            engine.bundle, attributes=tuple(candidate if item.name == name else item for item in attributes)
-        )
-        editing = replace(engine, bundle=bundle)
-        edited = codes.clone()
-        for sign in (1.0, -1.0):
-            chosen = before[:, index] == (sign < 0)
-            if chosen.any():
-                edited[chosen] = editing.edit_by_label(codes[chosen], name, strength=sign, direction=direction)
-        changed = see(edited) != before
-        shown = changed[:, index].float().mean().item()
+        named = tuple(candidate if item.name == name else item for item in attributes)
+        changed = _see(engine, eye, edit(replace(engine, bundle=replace(engine.bundle, attributes=named)))) != before
+        shown = changed[lacking, index].float().mean().item()
         if shown >= SHOWN:
             return candidate
         best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
     return best[1]
+
+
+def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
+    """Which attributes (B, K) the eye sees in the pictures of codes."""
+    drawn = cast(Generator, engine.networks["generator"])
+    with torch.no_grad():
+        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)] > 0
 
 
 def _with_mapping(base: Bundle, codes: CodeSet, places: Places) -> Bundle:
