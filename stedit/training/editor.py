@@ -223,9 +223,8 @@ class Editing:
         if len(self.edits):
             pick = run.indices(len(self.edits), stream=EDIT_ORDER)
             column = torch.randint(self.edits.references.shape[1], (len(pick),))
-            learned = self._edit_losses(run, self.edits, pick, column)
-            total = total + self.config.edit_weight * sum(learned.values())
-            losses |= learned
+            learned, loss = self._edit_losses(run, self.edits, pick, column)
+            losses, total = losses | learned, total + loss
         run.update(self.optimizers["adam"], total)
         return losses
 
@@ -243,9 +242,8 @@ class Editing:
             losses, total = self._losses(run, source[chosen], reference[chosen], attribute[chosen])
         if len(self.edits_held_out):
             every = torch.arange(len(self.edits_held_out))
-            learned = self._edit_losses(run, self.edits_held_out, every, torch.zeros_like(every))
-            total = total + self.config.edit_weight * sum(learned.values())
-            losses |= learned
+            learned, loss = self._edit_losses(run, self.edits_held_out, every, torch.zeros_like(every))
+            losses, total = losses | learned, total + loss
         self.best.offer(self.editor, total.item(), run)
         figures = {f"held_out/{name}": loss.item() for name, loss in losses.items()}
         return {"held_out/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
@@ -293,26 +291,34 @@ class Editing:
         parts = {"code": losses.code, "reference": losses.reference, "source": losses.source}
         return parts, losses.total(weights)
 
-    def _edit_losses(self, run: Run, edits: TrueEdits, pick: Tensor, column: Tensor) -> dict[str, Tensor]:
-        """Squared distance from true edits, in units of the squared change, so that an age counts like a haircut.
+    def _edit_losses(
+        self, run: Run, edits: TrueEdits, pick: Tensor, column: Tensor
+    ) -> tuple[dict[str, Tensor], Tensor]:
+        """How far answers are from true edits, by reference, by label, and as the classifier sees them; and the sum.
 
-        `pick` (B,) are numbers of edits, `column` (B,) says which of the references of each.
+        Distances are in units of the squared change, so that an age counts like a haircut. `pick` (B,) are numbers of
+        edits, `column` (B,) says which of the references of each.
         """
         source, truth = self._code(run, edits.source[pick]), self._code(run, edits.edited[pick])
         change = (truth - source).square().mean(dim=(1, 2))
 
-        def missed(answer: Tensor) -> Tensor:
-            return ((answer - truth).square().mean(dim=(1, 2)) / (change + self._small_change)).mean()
-
         attribute = edits.attribute[pick]
-        references = edits.references[pick, column]
-        losses = {"edit": missed(self._edit(run, edits.source[pick], references, attribute))}
+        answers = {"edit": self._edit(run, edits.source[pick], edits.references[pick, column], attribute)}
         if self.config.labels:
             condition = attribute.to(run.device) if self.editor.config.attributes else None
             with run.autocast():
-                answer = self.editor.by_label(source, edits.present[pick].to(run.device), condition)
-            losses["label"] = missed(answer.float())
-        return losses
+                answers["label"] = self.editor.by_label(source, edits.present[pick].to(run.device), condition).float()
+        rows, asked = torch.arange(len(pick)), attribute.to(run.device)
+        wanted = self.classifier.embed(truth)[rows, asked]  # (B, E)
+        losses, seen = {}, []
+        for name, answer in answers.items():
+            missed = (answer - truth).square().mean(dim=(1, 2))
+            losses[name] = (missed / (change + self._small_change)).mean()
+            missed = (self.classifier.embed(answer)[rows, asked] - wanted).square().mean(dim=1)
+            seen.append((missed / (1 + wanted.square().mean(dim=1))).mean())
+        weighted = self.config.edit_weight * torch.stack(list(losses.values())).sum()
+        losses["seen"] = torch.stack(seen).sum()
+        return losses, weighted + self.config.seen_weight * losses["seen"]
 
     def _labels(self, only: str) -> tuple[int, ...]:
         """The edits that are learned by label: those of which there are true ones."""

@@ -43,6 +43,9 @@ class EditorTraining(CodeTraining):
     edit_weight: float = key(
         1.0, text="Weight of the squared distance from true edits, in units of their change.", low=0
     )
+    seen_weight: float = key(
+        0.3, text="Weight of the asked attribute's distance from the true edit's, as the classifier embeds it.", low=0
+    )
 
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
