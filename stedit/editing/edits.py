@@ -63,7 +63,8 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
-            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion. Along other
+            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion, and change no
+                code that, as the classifier sees it, has what is asked for already. Along other
                 directions, 1 goes to where the classifier is sure, at -1 of the opposite; between 0 and 1 goes part of
                 the way, counted in its logit; a code of which it is sure already does not change at 1. Without
                 attributes, strength counts standard deviations of codes along the direction.
@@ -225,7 +226,11 @@ class Edits(Model):
         return learned_editor(editors, self.attributes[index], index)
 
     def _edit_learned(self, w: Tensor, signs: Mapping[int, int], strength: float) -> Tensor:
-        """Codes (B, N, D) with one attribute after the other learned to be given or taken. Raises MissingPartError."""
+        """Codes (B, N, D) with one attribute after the other given or taken, where it is not so already.
+
+        The edit transformer has learned what changes, not when nothing does: the classifier tells who has it already.
+        Raises MissingPartError.
+        """
         for index, sign in signs.items():
             editor = self._learned_editor(index)
             if editor is None:
@@ -233,9 +238,11 @@ class Edits(Model):
                     f"the model {self.bundle.name!r} has learned no edit of {self.attributes[index]} by label: leave "
                     "--direction out"
                 )
+            lacking = (self._logits(w)[:, index] > 0) != (sign * strength > 0)
             with self._autocast():
                 amount = sign * strength * self.bundle.attributes[index].amount
-                w = edit_by_learned_label(editor, w, index, strength=amount)
+                edited = edit_by_learned_label(editor, w, index, strength=amount)
+            w = torch.where(lacking[:, None, None], edited, w)
         return w
 
     @cached_property

@@ -310,12 +310,17 @@ class Editing:
                 answers["label"] = self.editor.by_label(source, edits.present[pick].to(run.device), condition).float()
         rows, asked = torch.arange(len(pick)), attribute.to(run.device)
         wanted = self.classifier.embed(truth)[rows, asked]  # (B, E)
+        counts = {
+            "edit": torch.ones_like(change),
+            "label": (change > 0).float(),
+        }  # who has the label already teaches no edit by it
         losses, seen = {}, []
         for name, answer in answers.items():
+            share = counts[name] / counts[name].sum().clamp_min(1)  # (B,)
             missed = (answer - truth).square().mean(dim=(1, 2))
-            losses[name] = (missed / (change + self._small_change)).mean()
+            losses[name] = (share * missed / (change + self._small_change)).sum()
             missed = (self.classifier.embed(answer)[rows, asked] - wanted).square().mean(dim=1)
-            seen.append((missed / (1 + wanted.square().mean(dim=1))).mean())
+            seen.append((share * missed / (1 + wanted.square().mean(dim=1))).sum())
         weighted = self.config.edit_weight * torch.stack(list(losses.values())).sum()
         losses["seen"] = torch.stack(seen).sum()
         return losses, weighted + self.config.seen_weight * losses["seen"]

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.arrays import CodeArray
-from stedit.editing.attributes import related
+from stedit.editing.attributes import related, resolve_attribute
 from stedit.editing.label import (
     _preserving_step,
     curvature_directions,
@@ -218,3 +218,17 @@ def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
     unit = direction.flatten() / direction.norm()
     assert float(found.norm()) == pytest.approx(float((codes @ unit).std()), rel=0.02)
     torch.testing.assert_close(found, one_deviation(direction, classifier.spread))
+
+
+@pytest.mark.parametrize("name", ["smile", "glasses", "no-beard", "hat", "blond", "mouth-open"])
+def test_the_judge_sees_what_was_learned(model: Engine, faces: CodeArray, name: str) -> None:
+    """Both ways, in nearly all pictures, with few others changed; the judge took no part in the training."""
+    attribute, sign = resolve_attribute(name, model.attributes)
+    index = model.attributes.index(attribute)
+    others = [other not in related(attribute) for other in model.attributes]
+    before = model.judge(model.synthesise(faces)) > 0.5
+    for strength in (1.0, -1.0):
+        edited = model.edit_by_label(faces, name, strength=strength, direction="learned")
+        after = model.judge(model.synthesise(edited)) > 0.5
+        assert (after[:, index] == (sign * strength > 0)).mean() >= 0.75
+        assert (after != before)[:, others].mean() < 0.15

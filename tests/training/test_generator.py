@@ -86,8 +86,8 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path
 def test_every_network_learns_and_every_loss_is_told(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), precision="bfloat16", log_every=1)
     torch.manual_seed(config.seed)
-    before = generator.StyleGan2(config)
-    task, _ = train(lambda: generator.StyleGan2(config), config, tmp_path / "run")
+    before = generator.StyleGan2(config, {})
+    task, _ = train(lambda: generator.StyleGan2(config, {}), config, tmp_path / "run")
     for name in ("generator", "average", "discriminator"):
         pairs = zip(before.networks[name].named_parameters(), task.networks[name].parameters(), strict=True)
         still = [key for (key, a), b in pairs if torch.equal(a, b)]
@@ -123,8 +123,8 @@ def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
 def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=120, augmentation="none", average_images=100, learning_rate=5e-3)
     torch.manual_seed(config.seed)
-    before = generator.StyleGan2(config)
-    task, _ = train(lambda: generator.StyleGan2(config), config, tmp_path / "run")
+    before = generator.StyleGan2(config, {})
+    task, _ = train(lambda: generator.StyleGan2(config, {}), config, tmp_path / "run")
     wanted = before.pictures.images(range(12)).mean(dim=0)
 
     def distance(one: generator.StyleGan2) -> float:
@@ -137,7 +137,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
 
 def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=2)
-    task, _ = train(lambda: generator.StyleGan2(config), config, tmp_path / "run")
+    task, _ = train(lambda: generator.StyleGan2(config, {}), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.name, bundle.domain, bundle.license) == ("small", "squares", "CC0-1.0")
     assert bundle.training["pictures"] == 12

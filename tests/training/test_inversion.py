@@ -142,7 +142,7 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(model: Bundle, pic
         steps=1, batch_size=4, resolution=16, style_dim=8, mapping_layers=1, channels=(8, 8, 8), data=(pictures,),
         device="cpu",
     )  # fmt: skip
-    judged, _ = train(lambda: StyleGan2(gan), gan, tmp_path / "gan")
+    judged, _ = train(lambda: StyleGan2(gan, {}), gan, tmp_path / "gan")
     config = replace(SMALL, model=str(model.path), data=(pictures,), discriminator=str(tmp_path / "gan"))
     watcher = Watcher()
     task, _ = train(lambda: Inversion(config), config, tmp_path / "run", monitor=watcher)

@@ -20,7 +20,7 @@ import os
 import subprocess
 import sys
 import tomllib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -41,7 +41,8 @@ from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
 from stedit.editing.attributes import related
 from stedit.errors import SteditError
 from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.config import JudgeConfig
+from stedit.models.config import EditorConfig, JudgeConfig
+from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.training import checkpoint, classifier, editor, generator, loop
 from stedit.training.attribute_network import train_attribute_network
@@ -60,9 +61,11 @@ NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SHARPNESS = 0.5  # sharpened weights alone draw streaks on skin, and stray further from the picture
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
-AMOUNT_CANDIDATES = (1.0, 1.15, 1.3, 1.5, 1.75, 2.0, 2.5)  # times the change that was learned
-SURE_CODES, AMOUNT_CODES = 32, 96  # edited to find out
+AMOUNT_CANDIDATES = (1.0, 1.25, 1.6, 2.0)  # times the change that was learned
+SURE_CODES, AMOUNT_CODES = 32, 64  # edited to find out
 ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
+NOT_BY_LABEL = {"Black_Hair", "Young"}  # what is not black is of no one colour, and lines of age are hardly seen
+SAME_EVERY = 2  # of the true edits, one in so many sources is left as it is beside
 MORE_REFERENCES = 7  # for a true edit that takes none
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
@@ -181,7 +184,8 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
     """Rows of the table of true edits: source, reference or several, edited, attribute, whether it is present.
 
     Whose beard is taken off looks the same whoever has none: so such an edit gets more references, which draws the
-    eye from the reference's other traits. For the same reason one that gives a beard is undone as well.
+    eye from the reference's other traits. For the same reason one that gives a beard is undone as well. And so that
+    nobody gets a beard from a reference without one, some are asked for what they are already, which changes nothing.
     """
     random = np.random.default_rng(0)
     people = [Parameters(np.array(row["params"])) for row in portraits]
@@ -207,7 +211,8 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
         about_hair = is_about_hair(number)
         many = given if about_hair else references(group, reference, given)
         back = [] if about_hair else references(group, source, [])
-        for old, new, wanted in ((before, after, many), (after, before, back)):
+        same = back or [before["id"]] if number // len(asked) % SAME_EVERY == 0 else []
+        for old, new, wanted in ((before, after, many), (after, before, back), (before, before, same)):
             if wanted:
                 present = bool(new["attributes"][attribute])
                 table = {"source": old["id"], "reference": wanted, "edited": new["id"], "attribute": attribute}
@@ -300,8 +305,9 @@ def assemble(places: Places, output: Path) -> None:
         parts={
             **{
                 name: (cast(Any, network[name]).config, network[name].state_dict())
-                for name in ("generator", "encoder", "classifier", "editor")
+                for name in ("generator", "encoder", "classifier")
             },
+            "editor": without_labels(cast(EditTransformer, network["editor"]), engine.attributes, NOT_BY_LABEL),
             "judge": _judge_part(judge, len(engine.attributes), engine.output_size),
         },
         readme=(HERE / "CARD.md").read_text(),
@@ -333,6 +339,16 @@ def load(places: Places) -> LabelledPictures:
     pictures = load_labelled(places.data / "train.jsonl.gz", sorted(places.data.glob("train-*.zip")))
     (records,) = places.edits.glob("edits.jsonl*")
     return pictures.join(load_labelled(records, sorted(places.edits.glob("edits-*.zip"))))
+
+
+def without_labels(
+    network: EditTransformer, attributes: Sequence[str], names: Collection[str]
+) -> tuple[EditorConfig, dict[str, Tensor]]:
+    """An edit transformer that leaves edits by label of these attributes to the classifier's directions."""
+    kept = [row for row, index in enumerate(network.config.labels) if attributes[index] not in names]
+    state = network.state_dict()
+    state["label_tokens"] = state["label_tokens"][kept]
+    return replace(network.config, labels=tuple(network.config.labels[row] for row in kept)), state
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
