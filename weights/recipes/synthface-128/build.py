@@ -40,6 +40,7 @@ from stedit.atomic import write_folder
 from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
 from stedit.editing.attributes import related
 from stedit.errors import SteditError
+from stedit.metrics.editing import edit_towards
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -360,12 +361,7 @@ def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[Attr
     references = more.roll(1, dims=0)
 
     def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
-        edited = w.clone()
-        for sign in (1.0, -1.0):
-            chosen = wanted == (sign > 0)
-            if chosen.any():
-                edited[chosen] = editing.edit_by_label(w[chosen], name, strength=sign, direction=direction)
-        return edited
+        return torch.from_numpy(edit_towards(editing, w.numpy(), name, wanted.numpy(), 1.0, direction))
 
     before, after = (_see(engine, eye, w) for w in (some, more))
     reference = after.roll(1, dims=0)

@@ -32,7 +32,7 @@ KINDS = ("Eyeglasses", "No_Beard", "Hair_Color", "Wearing_Hat", "Bangs", "Wearin
 
 
 def choose(parameters: NDArray[np.float64], group: str, count: int) -> NDArray[np.int64]:
-    """Source, reference and somebody else (count, 3): the last two have the attribute, of the source's sort of hair."""
+    """Source, reference and somebody else (count, 3): the last two have it, and on the first it would show."""
     random = np.random.default_rng([5, list(GROUPS).index(group)])
     people = [Parameters(one) for one in parameters]
     first = GROUPS[group][1][0]
