@@ -18,7 +18,7 @@ from stedit.arrays import CodeArray, Codes, from_half, like, to_array, to_half, 
 from stedit.editing.edits import Edits
 from stedit.errors import LatentError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture
-from stedit.inversion.encoder import iterate, one_pass
+from stedit.inversion.encoder import encode, iterate
 from stedit.inversion.hybrid import from_encoder
 from stedit.inversion.objective import Objective, describe_losses, resize
 from stedit.inversion.optimisation import Report, code_statistics, from_mean
@@ -69,9 +69,9 @@ class Engine(Edits):
         Args:
             images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size
                 or, for the other methods, of `target_size`.
-            method: "encoder", one pass of the style transformer; "optimise", a descent from the mean code, without
-                encoder; "hybrid", a descent from the encoder's code that stays near it; "iterative", several passes of
-                an encoder that was trained for it.
+            method: "encoder", one pass of the encoder, and the corrections that it was trained for; "optimise", a
+                descent from the mean code, without encoder; "hybrid", a descent from the encoder's code that stays near
+                it; "iterative", several passes of an encoder that was trained for it.
             options: of the methods other than "encoder", which compute in float32 whatever the precision.
             targets: the same pictures in `target_size`, which those methods compare renderings with; by default made
                 of `images`.
@@ -240,7 +240,7 @@ class Engine(Edits):
 
     def _encode(self, images: Tensor) -> Tensor:
         with torch.no_grad(), self._autocast():
-            codes = one_pass(self._network("encoder"), self._network("generator"), images.to(self.device))
+            codes = encode(self._network("encoder"), self._network("generator"), images.to(self.device))
         return codes.float()
 
     def _judged(self, images: Pixels | Tensor) -> Tensor:

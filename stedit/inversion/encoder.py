@@ -1,7 +1,11 @@
-"""One pass of the style transformer, or several (ReStyle, Alaluf et al. 2021).
+"""Codes from an encoder: in one pass, corrected by what it sees of its own rendering, or iterated.
 
-An iterative encoder sees the picture and, in three more channels, how the last code renders; it answers with the change
-of the code. It starts from its mean code, so that its first pass alone is an inversion too.
+A code w of a picture x renders as G(w), and an encoder E that is asked again sees in both what it can see. Where its
+answers differ, the code misses something: w + E(x) - E(G(w)) is nearer. So any encoder can correct its code, and one
+that was trained to do so does it well.
+
+An iterative encoder (ReStyle, Alaluf et al. 2021) sees picture and rendering together, in three more channels, and
+answers with the change of the code. It starts from its mean code, so that its first pass alone is an inversion too.
 """
 
 from __future__ import annotations
@@ -15,13 +19,16 @@ from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 
 
-def one_pass(encoder: StyleTransformer, generator: Generator, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) of the encoder's input size -> codes (B, N, D)."""
-    if not encoder.config.iterative:
-        codes: Tensor = encoder(images)
-        return codes
-    start = encoder.mean[None]
-    return _corrected(encoder, images, start, generator(start))
+def encode(encoder: StyleTransformer, generator: Generator, images: Tensor) -> Tensor:
+    """Pictures (B, 3, H, W) of the encoder's input size -> codes (B, N, D), corrected as often as its config says."""
+    if encoder.config.iterative:
+        start = encoder.mean[None]
+        return _changed(encoder, images, start, generator(start))
+    seen: Tensor = encoder(images)
+    codes = seen
+    for _ in range(encoder.config.corrections):
+        codes = codes + seen - encoder(_fed_back(encoder, generator(codes).clamp(-1, 1)))
+    return codes
 
 
 def iterate(
@@ -51,7 +58,7 @@ def iterate(
     everyone = torch.arange(len(images), device=images.device)
     best = BestCodes(w)
     for step in range(1, steps + 1):
-        w = _corrected(encoder, images, w, rendered)
+        w = _changed(encoder, images, w, rendered)
         rendered = generator(w)
         terms = objective.terms(rendered, everyone)
         best.take(everyone, w, objective.total(terms), terms, step=step)
@@ -60,9 +67,14 @@ def iterate(
     return best.codes
 
 
-def _corrected(encoder: StyleTransformer, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
-    """Codes (B, N, D) after a pass that sees `images` and what `w` renders, (1 or B, 3, R, R)."""
-    size = encoder.config.input_height, encoder.config.input_width
-    seen = resize(frame(rendered, frame_size(rendered.shape[-1], size)), size).expand_as(images)
+def _changed(encoder: StyleTransformer, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
+    """Codes (B, N, D) after an iterative pass that sees `images` and what `w` renders, (1 or B, 3, R, R)."""
+    seen = _fed_back(encoder, rendered).expand_as(images)
     code: Tensor = encoder(torch.cat([images, seen], dim=1))
     return w + code - encoder.mean
+
+
+def _fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
+    """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
+    size = encoder.config.input_height, encoder.config.input_width
+    return resize(frame(rendered, frame_size(rendered.shape[-1], size)), size)

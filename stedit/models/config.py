@@ -13,6 +13,7 @@ from typing import Any, Self
 MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
+MAX_CORRECTIONS = 16
 ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 
 
@@ -129,6 +130,7 @@ class EncoderConfig(BackboneConfig):
     summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
     extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
     iterative: bool = False  # sees what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
+    corrections: int = 0  # of its code, by how its answers to the picture and to the code's rendering differ
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -137,6 +139,9 @@ class EncoderConfig(BackboneConfig):
             raise ValueError(f"kind is {self.kind!r}, none of {', '.join(ENCODER_KINDS)}")
         if self.iterative and self.kind != "style-transformer":
             raise ValueError(f"iterative is of the style-transformer, not of {self.kind}")
+        if self.iterative and self.corrections:
+            raise ValueError("iterative encoders answer with corrections, so corrections cannot be asked for")
+        _check_int("corrections", self.corrections, 0, MAX_CORRECTIONS)
         _check_int("extra_queries", self.extra_queries, 0, 64)
         for name in ("input_height", "input_width"):
             size, unit = getattr(self, name), 16 * self.fold

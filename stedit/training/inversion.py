@@ -2,13 +2,18 @@
 
 The generator stays as it is but for its mapping network, of which a copy learns: it maps N learned tokens to the
 encoder's queries. These are constants when training ends, and stored as such, so that the model's own generator, and
-with it the meaning of every code, does not change.
+with it the meaning of every code, does not change. An encoder that is trained on has its queries already.
+
+With `corrections`, the encoder learns to correct its codes too (see `stedit.inversion.encoder`): only its first look at
+some pictures of a batch is judged, of the others its last correction. Gradients go through the encoder's two answers
+that make the correction, not through the rendering before it, as ReStyle trains (Alaluf et al. 2021, section 3.2).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -21,8 +26,9 @@ from torch.nn import functional as F
 
 from stedit.bundle import Bundle
 from stedit.engine import Engine
-from stedit.errors import TrainingError, UsageError, cause
+from stedit.errors import MissingPartError, TrainingError, UsageError, cause
 from stedit.imaging.files import Pixels
+from stedit.inversion.encoder import encode
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
@@ -32,10 +38,13 @@ from stedit.training.generator import flipped, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
 from stedit.training.loop import CONFIG_NAME, Run, Task, update_average
+from stedit.training.losses import multiscale_l1
 from stedit.training.perceptual import ARCFACE_SOURCE, MOCO_SOURCE, choose_perceptual, load_identity
 from stedit.training.pictures import Batches, PictureSet
 from stedit.training.reconstruction import measure, reconstruction_sheet
 from stedit.training.results import provenance, with_parts
+
+CLIP = 5.0  # of the gradient's norm
 
 
 def build(config: InversionTraining) -> Task:
@@ -78,23 +87,20 @@ class Inversion:
             everything = PictureSet.open(config.data, self._size)
             self.pictures, self.held_out = everything.split(config.held_out)
             self._batches = Batches(self.pictures)
-        try:
-            encoder_config = config.encoder_config(sizes.style_count, sizes.style_dim)
-        except ValueError as error:
-            raise UsageError(f"the encoder's sizes are wrong: {error}") from error
-        self.encoder = StyleTransformer(encoder_config)
-        mapping = copy.deepcopy(self.generator.mapping).requires_grad_(True)
-        self.tokens = Tokens(mapping, sizes.style_count, sizes.style_dim)
-        self.encoder.mean.copy_(self.generator.mapping.mean.expand_as(self.encoder.mean))
-        self.encoder.queries.requires_grad_(False)  # they follow the tokens
-        self._take_queries()
+        self.encoder = _kept(engine, config) if config.keep_encoder else _new(self.generator, config)
+        self.tokens: Tokens | None = None
+        if not config.keep_encoder:
+            mapping = copy.deepcopy(self.generator.mapping).requires_grad_(True)
+            self.tokens = Tokens(mapping, sizes.style_count, sizes.style_dim)
+            self.encoder.queries.requires_grad_(False)  # they follow the tokens
+            self._take_queries()
         self.average = copy.deepcopy(self.encoder).eval().requires_grad_(False)
-        learned = [p for p in (*self.encoder.parameters(), *self.tokens.parameters()) if p.requires_grad]
         self.networks: Mapping[str, nn.Module] = {
             "encoder": self.encoder,
-            "tokens": self.tokens,
+            **({} if self.tokens is None else {"tokens": self.tokens}),
             "average": self.average,
         }
+        learned = [p for network in self.networks.values() for p in network.parameters() if p.requires_grad]
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "encoder": torch.optim.Adam(learned, lr=config.learning_rate)
         }
@@ -113,16 +119,17 @@ class Inversion:
             images = taken if images is None else torch.cat([images, taken])
         assert images is not None
         with run.autocast():
-            codes = functional_call(self.encoder, {"queries": self.tokens()}, (self._seen(images),)).float()
+            codes = self._codes(images)
             losses = self._losses(images, codes, known)
         weights = {
             "l2": self.config.l2_weight,
+            "image": self.config.image_weight,
             "identity": self.config.identity_weight,
             "mean": self.config.mean_weight,
             "codes": self.config.code_weight,
         }
         total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
-        run.update(self.optimizers["encoder"], total.sum())
+        run.update(self.optimizers["encoder"], total.sum(), clip=CLIP)
         self._take_queries()
         decay = 0.5 ** (self.config.batch_size / self.config.average_images)
         update_average(self.average, self.encoder, min(decay, (1 + run.step) / (10 + run.step)))
@@ -146,10 +153,33 @@ class Inversion:
         parts = {"encoder": (self.average.config, self.average.state_dict())}
         return with_parts(self.base, path, parts, {"encoder": facts}, overwrite=overwrite)
 
+    def _codes(self, images: Tensor) -> Tensor:
+        """Codes (B, N, D) of pictures, of which some are corrected; they have gradients of the last pass alone."""
+        queries = {} if self.tokens is None else {"queries": self.tokens()}
+        seen, corrections = self._seen(images), self.config.corrections
+
+        def encode(pictures: Tensor) -> Tensor:
+            codes: Tensor = functional_call(self.encoder, queries, (pictures,)).float()
+            return codes
+
+        count = len(images) * corrections // (corrections + 1)  # that are corrected
+        if not count:
+            return encode(seen)
+        with torch.no_grad():
+            answers = base = encode(seen[:count])
+            for _ in range(int(torch.randint(corrections, ()).item())):
+                base = base + answers - encode(self._fed_back(base))
+            rendered = self._fed_back(base)
+        codes = encode(torch.cat([seen, rendered]))
+        corrected = base + codes[:count] - codes[len(images) :]
+        return torch.cat([corrected, codes[count : len(images)]])
+
     def _losses(self, images: Tensor, codes: Tensor, known: Tensor | None) -> dict[str, Tensor]:
         """Each loss without its weight."""
         output = self._render(codes)
         losses = {"l2": F.mse_loss(output, images)}
+        if self.config.image_weight:
+            losses["image"] = multiscale_l1(output, images)
         if self.perceptual is not None:
             losses[self.perceptual.name] = self.perceptual.distance(output, images)
         if self.identity is not None:
@@ -168,7 +198,11 @@ class Inversion:
             return self._render(codes).clamp(-1, 1), codes.float()
 
     def _reconstruct(self, images: Tensor) -> Tensor:
-        return self._render(self.average(self._seen(images)).float())
+        return self._render(encode(self.average, self.generator, self._seen(images)).float())
+
+    def _fed_back(self, codes: Tensor) -> Tensor:
+        """What the encoder sees of what codes render."""
+        return self._seen(self._render(codes).clamp(-1, 1))
 
     def _render(self, codes: Tensor) -> Tensor:
         """Codes -> pictures of the size at which they are compared."""
@@ -185,11 +219,13 @@ class Inversion:
         return F.interpolate(images, size=size, mode="bilinear", align_corners=False)
 
     def _take_queries(self) -> None:
-        with torch.no_grad():
-            self.encoder.queries.copy_(self.tokens())
+        if self.tokens is not None:
+            with torch.no_grad():
+                self.encoder.queries.copy_(self.tokens())
 
     def _told_losses(self) -> list[str]:
-        names = ["l2", "mean"] + ([self.perceptual.name] if self.perceptual else [])
+        names = ["l2", "mean"] + (["image"] if self.config.image_weight else [])
+        names += [self.perceptual.name] if self.perceptual else []
         return names + (["identity"] if self.identity else [])
 
     def _prepare(self, run: Run) -> None:
@@ -208,6 +244,29 @@ class Inversion:
             run.say(f"there is no identity loss: for faces give {ARCFACE_SOURCE}; for other things {MOCO_SOURCE}")
         if self.pictures is None:
             run.say("there is no data, so all pictures are samples of the generator")
+
+
+def _new(generator: Generator, config: InversionTraining) -> StyleTransformer:
+    """An encoder of the config's sizes, whose mean is the generator's. Raises UsageError."""
+    try:
+        sizes = config.encoder_config(generator.config.style_count, generator.config.style_dim)
+    except ValueError as error:
+        raise UsageError(f"the encoder's sizes are wrong: {error}") from error
+    encoder = StyleTransformer(replace(sizes, corrections=config.corrections))
+    encoder.mean.copy_(generator.mapping.mean.expand_as(encoder.mean))
+    return encoder
+
+
+def _kept(engine: Engine, config: InversionTraining) -> StyleTransformer:
+    """The model's encoder, to be trained on. Raises MissingPartError."""
+    old = engine.networks.get("encoder")
+    if not isinstance(old, StyleTransformer) or old.config.iterative:
+        raise MissingPartError(
+            f"the model {config.model!r} has no style transformer of one pass to train on: leave keep_encoder out"
+        )
+    encoder = StyleTransformer(replace(old.config, corrections=config.corrections))
+    encoder.load_state_dict(old.state_dict())
+    return encoder
 
 
 def load_discriminator(run: Path) -> Discriminator:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from stedit.models.config import MAX_CORRECTIONS
 from stedit.training.config import key
 from stedit.training.encoder_config import EncoderTraining
 
@@ -17,12 +18,24 @@ class InversionTraining(EncoderTraining):
     batch_size: int = key(8, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
 
+    keep_encoder: bool = key(
+        False, text="Train the model's own encoder on, whose sizes stay, instead of a new one of the sizes below."
+    )
+    corrections: int = key(
+        0,
+        text="Corrections of a code by how the encoder answers to the code's rendering, in training and ever after.",
+        low=0,
+        high=MAX_CORRECTIONS,
+    )
     compare_size: int = key(
         256,
         text="Side at which larger pictures are compared, in pixels; not by a discriminator, whose size is fixed.",
         low=8,
     )
     l2_weight: float = key(1.0, text="Weight of the pixels' mean squared difference.", low=0)
+    image_weight: float = key(
+        0.0, text="Weight of the pixels' L1 over scales and gradients, as in joint training.", low=0
+    )
     identity_weight: float = key(0.1, text="Weight of the identity loss, if there are weights for it.", low=0)
     identity: str = key(
         "", text="ArcFace's IR-SE50 weights, for faces, or MoCo's ResNet-50 weights, for anything else.", local=True

@@ -1,7 +1,9 @@
-"""Iterative inversion with a random encoder of six channels: what is fed back, what is kept, and who is refused."""
+"""Codes corrected by what the encoder sees of their renderings; iterative inversion with a random encoder."""
 
 from __future__ import annotations
 
+import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,7 @@ from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.engine import Engine
 from stedit.errors import MissingPartError
 from stedit.imaging.files import Pixels
+from stedit.inversion.encoder import encode
 from stedit.inversion.options import InversionOptions, Step
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
@@ -67,6 +70,31 @@ def test_it_can_start_a_hybrid_and_be_its_eye(iterative: Engine, pictures: Pixel
     assert iterative.describe_losses({}).endswith("perceptual (encoder)")
     codes = iterative.invert(pictures, method="hybrid", options=InversionOptions(steps=10, stay=0))
     assert (psnr(pictures, iterative.synthesise(codes)) > psnr(pictures, iterative.reconstruct(pictures))).all()
+
+
+def test_corrections_add_what_the_rendering_lacks(tiny: Engine, pictures: Pixels) -> None:
+    old, generator = tiny.networks["encoder"], tiny.networks["generator"]
+    encoder = StyleTransformer(replace(old.config, corrections=2)).eval()  # type: ignore[arg-type]
+    encoder.load_state_dict(old.state_dict())
+    images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
+    with torch.no_grad():
+        seen = encoder(images)
+        first = 2 * seen - encoder(generator(seen).clamp(-1, 1))
+        second = first + seen - encoder(generator(first).clamp(-1, 1))
+        found = encode(encoder, generator, images)  # type: ignore[arg-type]
+        torch.testing.assert_close(encode(old, generator, images), seen, atol=1e-5, rtol=0)  # type: ignore[arg-type]
+    torch.testing.assert_close(found, second, atol=1e-4, rtol=0)
+    assert not torch.allclose(first, second, atol=1e-3)
+
+
+def test_a_correction_brings_the_embedded_model_nearer_to_every_picture(embedded: Engine, faces: Pixels) -> None:
+    errors = []
+    for corrections in (0, 1):
+        encoder = copy.copy(embedded.networks["encoder"])
+        encoder.config = replace(encoder.config, corrections=corrections)  # type: ignore[arg-type,assignment]
+        engine = replace(embedded, networks={**embedded.networks, "encoder": encoder})
+        errors.append(psnr(faces, engine.reconstruct(faces)))
+    assert (errors[1] > errors[0] + 0.1).all()
 
 
 def test_an_encoder_that_was_not_trained_for_it_is_refused(tiny: Engine, embedded: Engine, pictures: Pixels) -> None:

@@ -12,6 +12,7 @@ from stedit.bundle import Bundle
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
 
 TOY = {
     "judge": "steps = 2\nbatch_size = 4\n",
@@ -43,6 +44,16 @@ TOY = {
         sampled_share = 0.0
         perceptual = "judge"
     """,
+    "inversion": """
+        keep_encoder = true
+        corrections = 1
+        steps = 2
+        batch_size = 4
+        held_out = 2
+        device = "cpu"
+        identity_weight = 0.0
+        perceptual = "judge"
+    """,
     "classifier": 'steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\ndevice = "cpu"\n',
     "editor": """
         steps = 4
@@ -71,10 +82,12 @@ def build(recipe):
 
 @pytest.mark.usefixtures("renderer")
 def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, capfd):
-    monkeypatch.setattr(build, "SURE_CANDIDATES", (1.0, 2.0))
-    monkeypatch.setattr(build, "AMOUNT_CANDIDATES", (1.0, 2.0))
-    monkeypatch.setattr(build, "SURE_CODES", 2)
-    monkeypatch.setattr(build, "AMOUNT_CODES", 2)
+    import calibration
+
+    monkeypatch.setattr(calibration, "SURE_CANDIDATES", (1.0, 2.0))
+    monkeypatch.setattr(calibration, "AMOUNT_CANDIDATES", (1.0, 2.0))
+    monkeypatch.setattr(calibration, "SURE_CODES", 2)
+    monkeypatch.setattr(calibration, "AMOUNT_CODES", 2)
     configs = tmp_path / "configs"
     configs.mkdir()
     for name, text in TOY.items():
@@ -107,6 +120,7 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
     assert [item.name for item in bundle.attributes] == list(portraits[0]["attributes"])
     assert {value for item in bundle.attributes for value in (item.sure, item.amount)} <= {1.0, 2.0}
+    assert bundle.parts["encoder"].config["corrections"] == 1
     assert bundle.training["editor"]["true_edits"] > 0
     assert bundle.training["classifier"]["codes"] == 65
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
@@ -124,6 +138,9 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     assert generator.generator_config().style_count == 12
     sharpen = places.config("sharpen", GeneratorTraining, start="generator", data=("pictures.zip",))
     assert len(sharpen.discriminator_channels) == len(generator.generator_config().channels)
+    inversion = places.config("inversion", InversionTraining, model="model", data=("pictures.zip",))
+    assert inversion.keep_encoder
+    assert inversion.corrections > 0
     codes = {"model": "model", "codes": ("codes.safetensors",)}
     places.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
     editor = places.config("editor", EditorTraining, edits="edits.jsonl", **codes)

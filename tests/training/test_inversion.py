@@ -16,7 +16,7 @@ from torch.nn import functional as F
 
 from stedit.bundle import Bundle
 from stedit.engine import Engine
-from stedit.errors import InputError, TrainingError, UsageError
+from stedit.errors import InputError, MissingPartError, TrainingError, UsageError
 from stedit.imaging.files import read_image, write_image
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
@@ -163,6 +163,40 @@ def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: 
     task, _ = train(lambda: Inversion(config), config, tmp_path / "run")
     images = task.pictures.images([0, 1])
     assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
+
+
+def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle, pictures: str, tmp_path: Path) -> None:
+    common = replace(SMALL, data=(pictures,), flip=False, mean_weight=0.0, image_weight=1.0, identity_weight=0.0)
+    first = replace(common, model=str(model.path), steps=60)
+    task, _ = train(lambda: Inversion(first), first, tmp_path / "first")
+    trained = task.save(tmp_path / "trained", overwrite=False)
+    second = replace(
+        common, model=str(trained.path), keep_encoder=True, corrections=2, steps=60, sample_every=60, held_out=4,
+        learning_rate=1e-3, encoder_widths=(8, 8, 8, 8),
+    )  # fmt: skip
+    start = Inversion(second)
+    before = load_file(trained.path / "encoder.safetensors")
+    assert all(torch.equal(value, before[key].float()) for key, value in start.encoder.state_dict().items()
+               if value.is_floating_point())  # fmt: skip
+    images = start.held_out.images(range(4))
+    missed = F.mse_loss(start._reconstruct(images), images).item()
+    task, _ = train(lambda: Inversion(second), second, tmp_path / "second")
+    assert set(task.networks) == {"encoder", "average"}
+    assert not torch.equal(task.encoder.queries, start.encoder.queries)  # they learn too, without a mapping network
+    last = rows_of(tmp_path / "second")[-1]
+    assert last["held_out/l2"] < 0.9 * missed
+    assert last["image"] > 0
+    bundle = task.save(tmp_path / "model", overwrite=False)
+    assert bundle.training["encoder"]["losses"] == ["l2", "mean", "image"]
+    engine = Engine.from_pretrained(bundle.path, device="cpu")
+    assert engine.networks["encoder"].config.corrections == 2
+    error = F.mse_loss(engine.synthesise(engine.invert(images)).clamp(-1, 1), images).item()
+    assert error == pytest.approx(last["held_out/l2"], rel=0.02)
+
+
+def test_an_encoder_that_is_not_there_cannot_be_kept(model: Bundle) -> None:
+    with pytest.raises(MissingPartError, match="has no style transformer of one pass to train on: leave keep_encoder"):
+        Inversion(replace(SMALL, model=str(model.path), keep_encoder=True))
 
 
 def test_wrong_sizes_are_refused(model: Bundle) -> None:

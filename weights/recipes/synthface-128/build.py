@@ -8,8 +8,7 @@
 
 Rendered portraits lie in WORK/data (train-*.zip, train.jsonl.gz, param_names.json) and WORK/edits, unless --data and
 --edits name other folders. A step that was interrupted goes on when it is called again. Nothing of the test split is
-read but by the last step. Where WORK/autoencoder.pt exists, a state of `stedit.training.autoencoder.Autoencoder` of the
-sizes in generator.toml, `assemble` takes it in the place of what `train` made.
+read but by the last step.
 """
 
 from __future__ import annotations
@@ -26,26 +25,24 @@ from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
-import numpy as np
 import torch
-from counterfactuals import ATTRIBUTES_OF, COUNT, GROUPS, is_about_hair, render_edits
+from calibration import calibrate
+from counterfactuals import COUNT, render_edits
 from renderer.head import FaceKitError
-from renderer.parameters import Parameters
 from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
 from safetensors.torch import save_file
 from torch import Tensor
+from true_edits import true_edits
 
 from stedit import Engine
 from stedit.atomic import write_folder
-from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
-from stedit.editing.attributes import related
+from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.errors import SteditError
-from stedit.metrics.editing import edit_towards
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
-from stedit.training import checkpoint, classifier, editor, generator, loop
+from stedit.training import checkpoint, classifier, editor, generator, inversion, loop
 from stedit.training.attribute_network import train_attribute_network
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet
@@ -53,6 +50,7 @@ from stedit.training.config import TrainingConfig
 from stedit.training.data import LabelledPictures, load_labelled, read_records
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
+from stedit.training.inversion_config import InversionTraining
 from stedit.training.mapping import fit_mapping
 from stedit.training.perceptual import load_judge
 from stedit.training.results import with_parts
@@ -61,14 +59,7 @@ HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SHARPNESS = 0.5  # sharpened weights alone draw streaks on skin, and stray further from the picture
-SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
-AMOUNT_CANDIDATES = (1.0, 1.25, 1.6, 2.0)  # times the change that was learned
-SURE_CODES, AMOUNT_CODES = 32, 64  # edited to find out
-ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
 NOT_BY_LABEL = {"Black_Hair", "Young"}  # what is not black is of no one colour, and lines of age are hardly seen
-SAME_EVERY = 2  # of the true edits, one in so many sources is left as it is beside
-MORE_REFERENCES = 7  # for a true edit that takes none
-SHOWN = 0.97  # share of pictures in which an edit shall show
 
 EVALUATED = (
     "Smiling",
@@ -181,48 +172,8 @@ def write_tables(places: Places) -> None:
         path.write_text("".join(json.dumps(row) + "\n" for row in rows))
 
 
-def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the table of true edits: source, reference or several, edited, attribute, whether it is present.
-
-    Whose beard is taken off looks the same whoever has none: so such an edit gets more references, which draws the
-    eye from the reference's other traits. For the same reason one that gives a beard is undone as well. And so that
-    nobody gets a beard from a reference without one, some are asked for what they are already, which changes nothing.
-    """
-    random = np.random.default_rng(0)
-    people = [Parameters(np.array(row["params"])) for row in portraits]
-    alike: dict[tuple[str, int], list[int]] = {}  # numbers of portraits by group and case of its first parameter
-    for group, (_, taken) in GROUPS.items():
-        for number, person in enumerate(people):
-            alike.setdefault((group, person.choice(taken[0])), []).append(number)
-
-    def references(group: str, number: int, own: list[str]) -> list[str]:
-        """Portraits from which an edit takes the same as from portrait `number`; `own` if it is the only one."""
-        taken = GROUPS[group][1]
-        case = people[number].choice(taken[0])
-        if group in ALWAYS_A_KIND or (case and len(taken) > 1):
-            return own
-        return [*own, *(portraits[k]["id"] for k in random.choice(alike[group, case], MORE_REFERENCES))]
-
-    rows = []
-    for number, row in enumerate(edits):
-        group, source, reference = row["group"], row["source"], row["reference"]
-        asked = ATTRIBUTES_OF[group]
-        attribute = asked[number % len(asked)]
-        before, after, given = portraits[source], row, [portraits[reference]["id"]]
-        about_hair = is_about_hair(number)
-        many = given if about_hair else references(group, reference, given)
-        back = [] if about_hair else references(group, source, [])
-        same = back or [before["id"]] if number // len(asked) % SAME_EVERY == 0 else []
-        for old, new, wanted in ((before, after, many), (after, before, back), (before, before, same)):
-            if wanted:
-                present = bool(new["attributes"][attribute])
-                table = {"source": old["id"], "reference": wanted, "edited": new["id"], "attribute": attribute}
-                rows.append({**table, "present": present})
-    return rows
-
-
 def train(places: Places) -> None:
-    """Train the attribute networks, then encoder and generator, and fit the mapping network."""
+    """Train the attribute networks, encoder and generator together, then the encoder alone."""
     write_tables(places)
     if not places.judge.exists():
         data = load(places)
@@ -244,7 +195,9 @@ def train(places: Places) -> None:
         judge=config.judge,
     )
     sharp = run(generator.build, config, places.work / "sharpen.run", places.work / "sharpened")
-    blend(Bundle.load(places.work / "generator"), sharp, places.work / "autoencoder")
+    blended = blend(Bundle.load(places.work / "generator"), sharp, places.work / "blended")
+    alone = places.config("inversion", InversionTraining, model=str(blended.path), data=config.data, judge=config.judge)
+    run(inversion.build, alone, places.work / "inversion.run", places.work / "autoencoder")
 
 
 def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
@@ -273,7 +226,8 @@ def assemble(places: Places, output: Path) -> None:
     """Train what learns from codes, and save the bundle."""
     write_tables(places)
     base = Bundle.load(places.work / "autoencoder")
-    codes = CodeSet.read([str(path) for path in places.pictures], Engine.from_pretrained(base.path, device="cpu"))
+    engine = Engine.from_pretrained(base.path, device="cpu", precision="bfloat16")
+    codes = CodeSet.read([str(path) for path in places.pictures], engine)
     base = _with_mapping(base, codes, places)
     codes.save(places.work / "codes.safetensors", base)
     common = {"codes": (str(places.work / "codes.safetensors"),)}
@@ -350,75 +304,6 @@ def without_labels(
     state = network.state_dict()
     state["label_tokens"] = state["label_tokens"][kept]
     return replace(network.config, labels=tuple(network.config.labels[row] for row in kept)), state
-
-
-def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
-    """For each attribute, how far edits must go until they show: along preserving directions, as learned, by reference.
-
-    The judge that measures the model has no part in this.
-    """
-    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, AMOUNT_CODES))
-    references = more.roll(1, dims=0)
-
-    def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
-        return torch.from_numpy(edit_towards(editing, w.numpy(), name, wanted.numpy(), 1.0, direction))
-
-    before, after = (_see(engine, eye, w) for w in (some, more))
-    reference = after.roll(1, dims=0)
-    specs = []
-    for index, spec in enumerate(engine.bundle.attributes):
-        name = spec.name
-        least = partial(_least, engine, eye, index)
-        candidates = [replace(spec, sure=value) for value in SURE_CANDIDATES]
-        wanted = ~before[:, index]
-        spec = least(
-            candidates, before, wanted, partial(by_label, name=name, w=some, wanted=wanted, direction="preserving")
-        )
-        if engine.has_learned(name):
-            candidates = [replace(spec, amount=value) for value in AMOUNT_CANDIDATES]
-            wanted = ~after[:, index]
-            spec = least(
-                candidates, after, wanted, partial(by_label, name=name, w=more, wanted=wanted, direction="learned")
-            )
-        candidates = [replace(spec, reference_amount=value) for value in AMOUNT_CANDIDATES]
-        edit = partial(Engine.edit_by_reference, codes=more, references=references, attributes=name)
-        specs.append(least(candidates, after, reference[:, index], edit))
-    return specs
-
-
-def _least(
-    engine: Engine,
-    eye: AttributeNetwork,
-    index: int,
-    candidates: Sequence[AttributeSpec],
-    before: Tensor,
-    wanted: Tensor,
-    edit: Callable[[Engine], Tensor],
-) -> AttributeSpec:
-    """The first candidate with which the edit of an attribute shows in SHOWN of the pictures that lack what is wanted.
-
-    Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
-    seen to change.
-    """
-    name, attributes = engine.attributes[index], engine.bundle.attributes
-    unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
-    lacking = before[:, index] != wanted
-    best = (-1.0, candidates[0])
-    for candidate in candidates:
-        named = tuple(candidate if item.name == name else item for item in attributes)
-        changed = _see(engine, eye, edit(replace(engine, bundle=replace(engine.bundle, attributes=named)))) != before
-        shown = changed[lacking, index].float().mean().item()
-        if shown >= SHOWN:
-            return candidate
-        best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
-    return best[1]
-
-
-def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
-    """Which attributes (B, K) the eye sees in the pictures of codes."""
-    drawn = cast(Generator, engine.networks["generator"])
-    with torch.no_grad():
-        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)] > 0
 
 
 def _with_mapping(base: Bundle, codes: CodeSet, places: Places) -> Bundle:

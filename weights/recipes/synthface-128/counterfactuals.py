@@ -1,9 +1,10 @@
 """Render true edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 33468
+    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 41468
 
 A colour of hair does not show on a bald head, nor bangs in short hair. So some edits give such heads the reference's
-hair as well, and others change hair or hat altogether.
+hair as well, and others change hair or hat altogether. The last ones are for what comes in many kinds: their references
+all have it, whoever the source is.
 
 DATA holds the records of the training pictures. Writes edits-*.zip and edits.jsonl.gz, whose records name the group,
 source and reference (numbers of training records) beside the labels of the picture that was made.
@@ -56,10 +57,12 @@ ATTRIBUTES_OF: dict[str, tuple[str, ...]] = {name: (name,) for name in GROUPS} |
     "Wavy_Hair": ("Wavy_Hair", "Straight_Hair"),
 }
 
-COUNT = 33_468
+COUNT = 41_468
 ABOUT_HAIR = range(10_468, 13_468)  # edits that are about hair, and of later ones every fourth
+ABOUT_KINDS = range(33_468, COUNT)  # but for these
 HAIR = ("hair_style", "hair_len")
 HAIR_SHARES = {"Hair_Color": 4, "Bangs": 3, "Wavy_Hair": 1, "Bald": 2, "Wearing_Hat": 2}
+KIND_SHARES = {"Wearing_Hat": 4, "Bangs": 4, "Eyeglasses": 4, "Wearing_Lipstick": 3, "No_Beard": 2, "Young": 2}
 LEAST_HAIR = {"Hair_Color": BUZZ, "Bangs": SHORT, "Wavy_Hair": SHORT}  # hair_style in which the attribute shows
 
 
@@ -104,16 +107,32 @@ def choose_about_hair(parameters: NDArray[np.float64], number: int) -> tuple[str
     return group, source, reference
 
 
+def choose_kind(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]:
+    """Group, source and reference of an edit whose reference has what the group is about, in a kind of its own."""
+    random = np.random.default_rng([77, number])
+    names = list(KIND_SHARES)
+    shares = np.array(list(KIND_SHARES.values()), float)
+    group = names[random.choice(len(names), p=shares / shares.sum())]
+    for _ in range(200):
+        source, reference = (int(index) for index in random.integers(len(parameters), size=2))
+        old, new = Parameters(parameters[source]), Parameters(parameters[reference])
+        shows = group != "Bangs" or (old.choice("hair_style") >= SHORT and not old.choice("hat_on"))
+        if shows and new.choice(GROUPS[group][1][0]):
+            break
+    return group, source, reference
+
+
 def is_about_hair(number: int) -> bool:
     """Whether edit `number` gives a head hair, or changes how much there is."""
-    return number in ABOUT_HAIR or (number >= ABOUT_HAIR.stop and number % 4 == 0)
+    return number in ABOUT_HAIR or (ABOUT_HAIR.stop <= number < ABOUT_KINDS.start and number % 4 == 0)
 
 
 def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
     """The first `count` edits of the portraits whose parameters (M, P) are given."""
     for number in range(count):
         about_hair = is_about_hair(number)
-        group, source, reference = (choose_about_hair if about_hair else choose)(parameters, number)
+        choice = choose_about_hair if about_hair else choose_kind if number in ABOUT_KINDS else choose
+        group, source, reference = choice(parameters, number)
         taken = GROUPS[group][1] + (HAIR if about_hair and group in LEAST_HAIR else ())
         z = parameters[source].copy()
         for name in taken:

@@ -1,0 +1,92 @@
+"""How far edits must go until they show."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from stedit import Engine
+from stedit.bundle import AttributeSpec
+from stedit.editing.attributes import related
+from stedit.metrics.editing import edit_towards
+from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.generator import Generator
+
+SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
+AMOUNT_CANDIDATES = (1.0, 1.25, 1.6, 2.0)  # times the change that was learned
+SURE_CODES, AMOUNT_CODES = 32, 64  # edited to find out
+SHOWN = 0.97  # share of pictures in which an edit shall show
+
+
+def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
+    """For each attribute, how far edits must go until they show: along preserving directions, as learned, by reference.
+
+    The judge that measures the model has no part in this.
+    """
+    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, AMOUNT_CODES))
+    references = more.roll(1, dims=0)
+
+    def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
+        return torch.from_numpy(edit_towards(editing, w.numpy(), name, wanted.numpy(), 1.0, direction))
+
+    before, after = (_see(engine, eye, w) for w in (some, more))
+    reference = after.roll(1, dims=0)
+    specs = []
+    for index, spec in enumerate(engine.bundle.attributes):
+        name = spec.name
+        least = partial(_least, engine, eye, index)
+        candidates = [replace(spec, sure=value) for value in SURE_CANDIDATES]
+        wanted = ~before[:, index]
+        spec = least(
+            candidates, before, wanted, partial(by_label, name=name, w=some, wanted=wanted, direction="preserving")
+        )
+        if engine.has_learned(name):
+            candidates = [replace(spec, amount=value) for value in AMOUNT_CANDIDATES]
+            wanted = ~after[:, index]
+            spec = least(
+                candidates, after, wanted, partial(by_label, name=name, w=more, wanted=wanted, direction="learned")
+            )
+        candidates = [replace(spec, reference_amount=value) for value in AMOUNT_CANDIDATES]
+        edit = partial(Engine.edit_by_reference, codes=more, references=references, attributes=name)
+        specs.append(least(candidates, after, reference[:, index], edit))
+    return specs
+
+
+def _least(
+    engine: Engine,
+    eye: AttributeNetwork,
+    index: int,
+    candidates: Sequence[AttributeSpec],
+    before: Tensor,
+    wanted: Tensor,
+    edit: Callable[[Engine], Tensor],
+) -> AttributeSpec:
+    """The first candidate with which the edit of an attribute shows in SHOWN of the pictures that lack what is wanted.
+
+    Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
+    seen to change.
+    """
+    name, attributes = engine.attributes[index], engine.bundle.attributes
+    unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
+    lacking = before[:, index] != wanted
+    best = (-1.0, candidates[0])
+    for candidate in candidates:
+        named = tuple(candidate if item.name == name else item for item in attributes)
+        changed = _see(engine, eye, edit(replace(engine, bundle=replace(engine.bundle, attributes=named)))) != before
+        shown = changed[lacking, index].float().mean().item()
+        if shown >= SHOWN:
+            return candidate
+        best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
+    return best[1]
+
+
+def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
+    """Which attributes (B, K) the eye sees in the pictures of codes."""
+    drawn = cast(Generator, engine.networks["generator"])
+    with torch.no_grad():
+        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)] > 0
