@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import os
+from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
 
@@ -44,7 +45,7 @@ def choose(parameters: NDArray[np.float64], group: str, count: int) -> NDArray[n
     return np.array(chosen)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Read the arguments, render, edit, compare."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
@@ -52,7 +53,7 @@ def main() -> None:
     parser.add_argument("--model", default="synthface-128")
     parser.add_argument("--count", type=int, default=100, help="pictures for each kind")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
-    given = parser.parse_args()
+    given = parser.parse_args(arguments)
     try:
         engine = Engine.from_pretrained(given.model, device="cpu")
         test = load_labelled(given.data / "test.jsonl.gz", sorted(given.data.glob("test-*.zip")))
