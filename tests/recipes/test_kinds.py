@@ -13,7 +13,7 @@ from .conftest import ROOT
 
 
 @pytest.fixture(scope="module")
-def kinds(recipe):
+def kinds():
     pytest.importorskip("numba")
     import kinds
 
@@ -58,7 +58,7 @@ def test_the_command_tells_four_shares_of_a_kind(kinds, faces, monkeypatch, caps
     assert len(shares) == 4
     assert all(share in (0, 25, 50, 75, 100) for share in shares)
     assert shares[2] >= 75  # the truth itself comes back as itself
-    with pytest.raises(SystemExit, match="error: .*nowhere"):
+    with pytest.raises(SystemExit, match=r"error: .*nowhere"):
         kinds.main([*place, "--model", "nowhere"])
 
 
