@@ -116,6 +116,9 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
 
     build.train(places)
     build.assemble(places, tmp_path / "toy")
+    found = places.codes.stat().st_mtime_ns
+    _, codes = build._with_codes(places)
+    assert (len(codes), places.codes.stat().st_mtime_ns) == (72, found)  # those of this encoder stay
     bundle = Bundle.load(tmp_path / "toy")
     assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
     assert [item.name for item in bundle.attributes] == list(portraits[0]["attributes"])

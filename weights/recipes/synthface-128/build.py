@@ -109,6 +109,11 @@ class Places:
         return self.work / "edits.jsonl"
 
     @property
+    def codes(self) -> Path:
+        """Codes of all pictures."""
+        return self.work / "codes.safetensors"
+
+    @property
     def pictures(self) -> list[Path]:
         """Zip files of the training set, then of the true edits."""
         return [*sorted(self.data.glob("train-*.zip")), *sorted(self.edits.glob("edits-*.zip"))]
@@ -225,12 +230,8 @@ def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
 def assemble(places: Places, output: Path) -> None:
     """Train what learns from codes, and save the bundle."""
     write_tables(places)
-    base = Bundle.load(places.work / "autoencoder")
-    engine = Engine.from_pretrained(base.path, device="cpu", precision="bfloat16")
-    codes = CodeSet.read([str(path) for path in places.pictures], engine)
-    base = _with_mapping(base, codes, places)
-    codes.save(places.work / "codes.safetensors", base)
-    common = {"codes": (str(places.work / "codes.safetensors"),)}
+    base, codes = _with_codes(places)
+    common = {"codes": (str(places.codes),)}
     config: TrainingConfig = places.config(
         "classifier", ClassifierTraining, model=str(base.path), labels=str(places.labels), **common
     )
@@ -304,6 +305,20 @@ def without_labels(
     state = network.state_dict()
     state["label_tokens"] = state["label_tokens"][kept]
     return replace(network.config, labels=tuple(network.config.labels[row] for row in kept)), state
+
+
+def _with_codes(places: Places) -> tuple[Bundle, CodeSet]:
+    """The model with a mapping network, and codes of all pictures: those found before, if they are of this encoder."""
+    trained = Bundle.load(places.work / "autoencoder")
+    if places.codes.exists():
+        base = Bundle.load(places.work / "base")
+        if base.parts["encoder"].sha256 == trained.parts["encoder"].sha256:
+            return base, CodeSet.read([str(places.codes)], Engine.from_pretrained(base.path, device="cpu"))
+    engine = Engine.from_pretrained(trained.path, device="cpu", precision="bfloat16")
+    codes = CodeSet.read([str(path) for path in places.pictures], engine)
+    base = _with_mapping(trained, codes, places)
+    codes.save(places.codes, base)
+    return base, codes
 
 
 def _with_mapping(base: Bundle, codes: CodeSet, places: Places) -> Bundle:
