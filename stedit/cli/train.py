@@ -22,7 +22,7 @@ from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
 
 if TYPE_CHECKING:
-    from stedit.training.loop import Monitor
+    from stedit.training.run import Monitor
 
 _CONFIG = "A TOML file of keys; see --print-config. Without one, flags and defaults are the config."
 _RUN = "Where config, metrics, samples and checkpoints are kept."

@@ -29,12 +29,12 @@ from stedit.training.adversarial import generator_loss
 from stedit.training.data import read_records
 from stedit.training.generator import Critic, frozen, started_from, tell_bad
 from stedit.training.generator_config import GeneratorTraining
-from stedit.training.loop import Run, update_average
 from stedit.training.losses import multiscale_l1
 from stedit.training.perceptual import choose_perceptual
 from stedit.training.pictures import Batches, PictureSet
 from stedit.training.reconstruction import measure, reconstruction_sheet
 from stedit.training.results import model_card, provenance
+from stedit.training.run import Run, update_average
 
 CLIP = 5.0  # of the gradient's norm
 EQUALISED_RATE = 10.0  # times the learning rate, for equalised layers, whose weights are about 1

@@ -25,8 +25,8 @@ from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet, held_out
 from stedit.training.early_stopping import Best
 from stedit.training.labels import LabelTable
-from stedit.training.loop import Run
 from stedit.training.results import provenance, with_parts
+from stedit.training.run import Run
 
 OVERSAMPLING = 16  # more axes than are kept make the kept ones accurate (Halko et al. 2011)
 POWER_ITERATIONS = 4

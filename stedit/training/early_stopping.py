@@ -8,7 +8,7 @@ from typing import Generic, TypeVar
 
 from torch import nn
 
-from stedit.training.loop import Run
+from stedit.training.run import Run
 
 Network = TypeVar("Network", bound=nn.Module)
 

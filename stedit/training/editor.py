@@ -24,8 +24,8 @@ from stedit.training.codes import CodeSet, held_out
 from stedit.training.data import read_records
 from stedit.training.early_stopping import Best
 from stedit.training.editor_config import EditorTraining
-from stedit.training.loop import Run
 from stedit.training.results import provenance, with_parts
+from stedit.training.run import Run
 
 BETAS = (0.9, 0.99)
 CLASSIFIED = 1024  # codes at a time

@@ -29,9 +29,9 @@ from stedit.training.adversarial import (
 )
 from stedit.training.augmentation import ADJUST_EVERY, adjusted, augment
 from stedit.training.generator_config import GeneratorTraining
-from stedit.training.loop import Run, Task, update_average
 from stedit.training.pictures import Batches, PictureSet
 from stedit.training.results import model_card, provenance
+from stedit.training.run import Run, Task, update_average
 
 BETAS = (0.0, 0.99)
 SAMPLED = 16  # pictures of a sheet

@@ -37,12 +37,13 @@ from stedit.training import checkpoint
 from stedit.training.generator import flipped, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
-from stedit.training.loop import CONFIG_NAME, Run, Task, update_average
+from stedit.training.log import CONFIG_NAME
 from stedit.training.losses import multiscale_l1
 from stedit.training.perceptual import ARCFACE_SOURCE, MOCO_SOURCE, choose_perceptual, load_identity
 from stedit.training.pictures import Batches, PictureSet
 from stedit.training.reconstruction import measure, reconstruction_sheet
 from stedit.training.results import provenance, with_parts
+from stedit.training.run import Run, Task, update_average
 
 CLIP = 5.0  # of the gradient's norm
 

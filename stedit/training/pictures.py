@@ -16,7 +16,7 @@ from torch import Tensor
 
 from stedit.errors import ImageError, InputError, cause
 from stedit.imaging.files import IMAGE_SUFFIXES, Pixels, fit_picture, read_picture
-from stedit.training.loop import Run
+from stedit.training.run import Run
 
 Reader = Callable[[], Pixels]
 

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from stedit.imaging.files import Pixels
 from stedit.imaging.sheets import sheet
 from stedit.training.generator import to_pixels
-from stedit.training.loop import Run
 from stedit.training.pictures import PictureSet
+from stedit.training.run import Run
 
 SHOWN = 8  # pictures of a sheet
 

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from stedit.bundle import Bundle
 from stedit.imaging.files import Pixels
 from stedit.training.config import TrainingConfig, key
-from stedit.training.loop import Run, train, update_average
+from stedit.training.loop import train
+from stedit.training.run import Run, update_average
 
 SLOPE = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
 

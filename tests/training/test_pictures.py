@@ -13,8 +13,8 @@ from PIL import Image
 from stedit.errors import InputError
 from stedit.imaging.files import write_image
 from stedit.training.config import TrainingConfig
-from stedit.training.loop import Run
 from stedit.training.pictures import Batches, PictureSet
+from stedit.training.run import Run
 
 
 def grey(value: int, height: int = 8, width: int = 8) -> np.ndarray:
