@@ -301,7 +301,6 @@ class Editing:
         """
         source, truth = self._code(run, edits.source[pick]), self._code(run, edits.edited[pick])
         change = (truth - source).square().mean(dim=(1, 2))
-
         attribute = edits.attribute[pick]
         answers = {"edit": self._edit(run, edits.source[pick], edits.references[pick, column], attribute)}
         if self.config.labels:
@@ -310,10 +309,7 @@ class Editing:
                 answers["label"] = self.editor.by_label(source, edits.present[pick].to(run.device), condition).float()
         rows, asked = torch.arange(len(pick)), attribute.to(run.device)
         wanted = self.classifier.embed(truth)[rows, asked]  # (B, E)
-        counts = {
-            "edit": torch.ones_like(change),
-            "label": (change > 0).float(),
-        }  # who has the label already teaches no edit by it
+        counts = {"edit": torch.ones_like(change), "label": (change > 0).float()}  # who has it teaches no edit by label
         losses, seen = {}, []
         for name, answer in answers.items():
             share = counts[name] / counts[name].sum().clamp_min(1)  # (B,)
