@@ -51,7 +51,6 @@ MAX_CONFIG_BYTES = 2**20
 MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_SURE = 100.0  # logit
-MAX_AMOUNT = 10.0
 
 PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | BackboneConfig
 PART_CONFIGS: dict[str, type[PartConfig]] = {
@@ -90,9 +89,9 @@ class AttributeSpec:
     """CelebA's name, such as "Wearing_Hat"."""
     sure: float = 3.0
     """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
-    amount: float = 1.0
-    """How many times the edit transformer's change an edit by label of strength 1 takes."""
-    reference_amount: float = 1.0
+    learned_sure: float = 0.0
+    """The logit up to which an edit by label of strength 1 takes more than the change that was learned; 0.0: none."""
+    reference_sure: float = 0.0
     """The same of an edit by reference."""
 
 
@@ -356,16 +355,14 @@ def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bu
 def _parse_attribute(values: object) -> AttributeSpec:
     if not isinstance(values, dict):
         raise ValueError("'attributes' holds something other than objects")  # noqa: TRY004 - see _read_config
-    sure = values.get("sure", AttributeSpec.sure)
-    if type(sure) not in (int, float) or not 0 < sure <= MAX_SURE:
-        raise ValueError(f"'sure' is {sure!r}, not a number above 0 and up to {MAX_SURE}")
-    amounts = []
-    for key in ("amount", "reference_amount"):
-        amount = values.get(key, 1.0)
-        if type(amount) not in (int, float) or not 0 < amount <= MAX_AMOUNT:
-            raise ValueError(f"{key!r} is {amount!r}, not a number above 0 and up to {MAX_AMOUNT}")
-        amounts.append(float(amount))
-    return AttributeSpec(_matching(values, "name", _NAME), float(sure), *amounts)
+    logits = {}
+    for key in ("sure", "learned_sure", "reference_sure"):
+        logit = values.get(key, getattr(AttributeSpec, key))
+        if type(logit) not in (int, float) or not 0 <= logit <= MAX_SURE or (key == "sure" and not logit):
+            bounds = "above 0" if key == "sure" else "from 0"
+            raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} and up to {MAX_SURE}")
+        logits[key] = float(logit)
+    return AttributeSpec(_matching(values, "name", _NAME), **logits)
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:

@@ -452,11 +452,11 @@ def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
     assert damage(copy, attributes=attributes) == f"'sure' is {sure!r}, not a number above 0 and up to 100.0"
 
 
-@pytest.mark.parametrize("key", ["amount", "reference_amount"])
-@pytest.mark.parametrize("amount", ["1", None, True, 0, -1, 11, float("nan")])
-def test_an_amount_out_of_range(copy: Path, key: str, amount: object) -> None:
-    attributes = [{"name": name, key: amount} for name in TINY_ATTRIBUTES]
-    assert damage(copy, attributes=attributes) == f"{key!r} is {amount!r}, not a number above 0 and up to 10.0"
+@pytest.mark.parametrize("key", ["learned_sure", "reference_sure"])
+@pytest.mark.parametrize("logit", ["1", None, True, -1, 101, float("nan")])
+def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
+    attributes = [{"name": name, key: logit} for name in TINY_ATTRIBUTES]
+    assert damage(copy, attributes=attributes) == f"{key!r} is {logit!r}, not a number from 0 and up to 100.0"
 
 
 def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:

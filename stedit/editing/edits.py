@@ -26,12 +26,13 @@ from stedit.editing.directions import (
 from stedit.editing.label import edit_along, edit_by_label, move_along
 from stedit.editing.mixing import mix
 from stedit.editing.reference import (
+    change_by_label,
+    change_by_reference,
     condition_for,
-    edit_by_learned_label,
-    edit_by_reference,
     editor_for,
     learned_editor,
     shares,
+    until_seen,
 )
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
@@ -63,11 +64,12 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
-            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion, and change no
-                code that, as the classifier sees it, has what is asked for already. Along other
-                directions, 1 goes to where the classifier is sure, at -1 of the opposite; between 0 and 1 goes part of
-                the way, counted in its logit; a code of which it is sure already does not change at 1. Without
-                attributes, strength counts standard deviations of codes along the direction.
+            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
+                learned, or up to twice that where the classifier does not see it yet; a code that has what is asked for
+                already does not change. Along other directions, 1 goes to where the classifier is sure, at -1 of the
+                opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure already
+                does not change at 1. Without attributes, strength counts standard deviations of codes along the
+                direction.
             direction: "learned" (what the edit transformer has learned from true edits); "preserving", "first-order"
                 or "second-order" (see `stedit.editing.label`); "linear:FILE", "linear:FILE:NAME" or "sefa:0" (see
                 `stedit.editing.directions`); "auto" is learned where the model has learned all of the attributes, else
@@ -104,9 +106,9 @@ class Edits(Model):
             raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
         mask = torch.tensor([name in held for name in self.attributes], dtype=torch.bool, device=self.device)
         if not names:
-            judge = cast(LatentClassifier, self._network("classifier")) if held else None
+            judge = self._classifier if held else None
             return like(move_along(w, strength * lines[0], judge, keep=mask, styles=styles), codes)
-        classifier = cast(LatentClassifier, self._network("classifier"))
+        classifier = self._classifier
         if asked == "learned":
             edited = self._edit_learned(w, signs, strength)
             return like(move_along(w, edited - w, classifier if held else None, keep=mask, styles=styles), codes)
@@ -142,8 +144,8 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
-            strength: 1 is the edit transformer's answer, times the amount that the model names; 0 no change, others in
-                proportion.
+            strength: 1 is the edit transformer's answer, or up to twice its change where the classifier does not see
+                yet what the reference has and the source has not; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
@@ -153,9 +155,7 @@ class Edits(Model):
         w, sources = self._codes(codes), self._references(references)
         parts = shares(weights, len(sources))
         for editor, index in self._editors(attributes):
-            amount = strength * self.bundle.attributes[index].reference_amount
-            with self._autocast():
-                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=amount)
+            w = w + strength * self._change_by_reference(editor, w, sources, index, parts)
         return like(w, codes)
 
     def attention(
@@ -179,8 +179,7 @@ class Edits(Model):
             with torch.no_grad(), self._autocast():
                 condition = condition_for(editor, w, index)
                 weights = [editor.attention(w, source.expand_as(w), condition).float() for source in sources]
-                amount = self.bundle.attributes[index].reference_amount
-                w = edit_by_reference(editor, w, sources, index, weights=parts, strength=amount)
+            w = w + self._change_by_reference(editor, w, sources, index, parts)
             maps.append([one.cpu().numpy() for one in weights])
         return maps
 
@@ -212,7 +211,7 @@ class Edits(Model):
         w = self._codes(self.sample(LEARNING_CODES) if codes is None else codes)
         if labels is not None:
             return learn_from_labels(w, torch.tensor(labels, dtype=torch.bool, device=self.device))
-        classifier = cast(LatentClassifier, self._network("classifier"))
+        classifier = self._classifier
         index = self.attributes.index(resolve_attribute(attribute, self.attributes)[0])
         return learn_from_classifier(classifier, w, index, self._spread)
 
@@ -238,12 +237,36 @@ class Edits(Model):
                     f"the model {self.bundle.name!r} has learned no edit of {self.attributes[index]} by label: leave "
                     "--direction out"
                 )
-            lacking = (self._logits(w)[:, index] > 0) != (sign * strength > 0)
+            present = sign * strength > 0
+            lacking = (self._logits(w)[:, index] > 0) != present
             with self._autocast():
-                amount = sign * strength * self.bundle.attributes[index].amount
-                edited = edit_by_learned_label(editor, w, index, strength=amount)
-            w = torch.where(lacking[:, None, None], edited, w)
+                change = change_by_label(editor, w, index, present=present)
+            goal = (1 if present else -1) * self.bundle.attributes[index].learned_sure
+            times = until_seen(self._classifier, w, change, index, change.new_full((len(w),), goal))
+            w = torch.where(lacking[:, None, None], w + abs(strength) * times * change, w)
         return w
+
+    def _change_by_reference(
+        self, editor: EditTransformer, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]
+    ) -> Tensor:
+        """The change (B, N, D) that an edit by reference of strength 1 makes.
+
+        Where the references have, as the classifier sees it, what the source has not, it is made until that is seen.
+        """
+        with self._autocast():
+            change = change_by_reference(editor, w, references, index, weights)
+        sure = self.bundle.attributes[index].reference_sure
+        if not sure or "classifier" not in self.networks:
+            return change
+        pairs = zip(weights, references, strict=True)
+        wanted = torch.stack([weight * self._logits(one)[:, index] for weight, one in pairs]).sum(dim=0).expand(len(w))
+        differs = (wanted > 0) != (self._logits(w)[:, index] > 0)
+        goal = torch.where(differs, wanted.clamp(-sure, sure), 0.0)
+        return until_seen(self._classifier, w, change, index, goal) * change
+
+    @property
+    def _classifier(self) -> LatentClassifier:
+        return cast(LatentClassifier, self._network("classifier"))
 
     @cached_property
     def _spread(self) -> Spread:

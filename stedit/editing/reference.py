@@ -9,6 +9,10 @@ from torch import Tensor
 
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
+from stedit.models.latent_classifier import LatentClassifier
+
+MOST = 2.0  # times that a change may be made for the classifier to see it
+TRIED = 9  # multiples up to that
 
 
 def editor_for(editors: Mapping[str, EditTransformer], attribute: str, model: str) -> EditTransformer:
@@ -40,16 +44,10 @@ def shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 
 @torch.no_grad()
-def edit_by_reference(
-    editor: EditTransformer,
-    w: Tensor,
-    references: Sequence[Tensor],
-    index: int,
-    *,
-    weights: Sequence[float],
-    strength: float = 1.0,
+def change_by_reference(
+    editor: EditTransformer, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]
 ) -> Tensor:
-    """Move codes to the edit transformer's answer (Hu et al. 2022, section 3.3).
+    """How the edit transformer changes codes to follow references (Hu et al. 2022, section 3.3).
 
     Several references are weighed by their answers, not by their codes: the transformer has been trained on codes of
     faces, and the mean of a face with glasses and one without is none. All answers are the source with one attribute
@@ -61,34 +59,50 @@ def edit_by_reference(
         references: each (1 or B, N, D).
         index: of the attribute.
         weights: of the references, with the sum 1.
-        strength: 1 goes to the answer, 0 nowhere, others in proportion.
 
     Returns:
-        (B, N, D) edited codes.
+        (B, N, D) the change.
     """
     condition = condition_for(editor, w, index)
     answer = torch.zeros_like(w)
     for reference, weight in zip(references, weights, strict=True):
         answer += weight * editor(w, reference.expand_as(w), condition).float()
-    return torch.lerp(w, answer, strength)
+    return answer - w
 
 
 @torch.no_grad()
-def edit_by_learned_label(editor: EditTransformer, w: Tensor, index: int, *, strength: float) -> Tensor:
-    """Move codes by what the edit transformer has learned of an attribute, without a reference.
+def change_by_label(editor: EditTransformer, w: Tensor, index: int, *, present: bool) -> Tensor:
+    """How the edit transformer changes codes (B, N, D) to give them an attribute that it knows, or to take it away."""
+    wanted = torch.full((w.shape[0],), present, device=w.device)
+    return editor.by_label(w, wanted, condition_for(editor, w, index)).float() - w
+
+
+@torch.no_grad()
+def until_seen(classifier: LatentClassifier, w: Tensor, change: Tensor, index: int, goal: Tensor) -> Tensor:
+    """How many times a change is to be made until the classifier sees it, from 1 to `MOST`.
+
+    What is learned from many examples is near their mean, and falls short where the right change is large.
 
     Args:
-        editor: one that knows the label.
-        w: (B, N, D) source codes.
+        classifier: tells how far the attribute has come.
+        w: (B, N, D) codes.
+        change: (B, N, D) of these.
         index: of the attribute.
-        strength: above 0 gives the attribute, below 0 takes it away; times the transformer's change.
+        goal: (B,) logits to reach, from above or below as their sign says; 0 where the change is made once.
 
     Returns:
-        (B, N, D) edited codes.
+        (B, 1, 1) multiples.
     """
-    present = torch.full((w.shape[0],), strength > 0, device=w.device)
-    answer = editor.by_label(w, present, condition_for(editor, w, index)).float()
-    return torch.lerp(w, answer, abs(strength))
+    if not goal.any():
+        return torch.ones_like(w[:, :1, :1])
+    multiples = torch.linspace(1, MOST, TRIED, device=w.device)
+    reached = torch.stack([goal.sign() * classifier(w + times * change)[:, index] for times in multiples])  # (T, B)
+    enough = reached >= goal.abs()
+    first = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), TRIED - 1)
+    before = (first - 1).clamp_min(0)
+    low, high = (reached.gather(0, place[None])[0] for place in (before, first))
+    share = torch.where(high > low, (goal.abs() - low) / (high - low), 1.0).clamp(0, 1)  # of the last step
+    return torch.lerp(multiples[before], multiples[first], share)[:, None, None]
 
 
 def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index: int) -> EditTransformer | None:

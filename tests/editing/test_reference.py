@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from itertools import permutations
 from pathlib import Path
 from typing import cast
 
@@ -13,10 +14,12 @@ import torch
 from stedit.arrays import CodeArray
 from stedit.bundle import Bundle
 from stedit.editing.attributes import resolve_reference_attribute
+from stedit.editing.reference import until_seen
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
 from stedit.models.config import EditorConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
+from stedit.models.latent_classifier import LatentClassifier
 
 KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
 
@@ -41,12 +44,16 @@ def knowing(engine: Engine) -> Engine:
     config = dataclasses.replace(editor.config, labels=(1, 0))  # type: ignore[arg-type]
     taught = EditTransformer(config).requires_grad_(False)
     taught.load_state_dict(editor.state_dict(), strict=False)
-    attributes = [dataclasses.replace(spec, amount=1.5) for spec in engine.bundle.attributes]
-    bundle = dataclasses.replace(engine.bundle, attributes=tuple(attributes))
-    return dataclasses.replace(engine, bundle=bundle, networks={**engine.networks, "editor": taught})
+    return dataclasses.replace(engine, networks={**engine.networks, "editor": taught})
 
 
-def test_a_learned_edit_goes_by_the_amount_and_in_proportion(knowing: Engine, codes: CodeArray) -> None:
+def with_logits(engine: Engine, **logits: float) -> Engine:
+    """The same, whose attributes have other logits."""
+    attributes = tuple(dataclasses.replace(spec, **logits) for spec in engine.bundle.attributes)
+    return dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=attributes))
+
+
+def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: CodeArray) -> None:
     editor = cast(EditTransformer, knowing.networks["editor"])
     index = knowing.attributes.index("Eyeglasses")
     change = {
@@ -55,10 +62,10 @@ def test_a_learned_edit_goes_by_the_amount_and_in_proportion(knowing: Engine, co
         for present in (True, False)
     }
     for name, strength, expected in (
-        ("glasses", 1.0, 1.5 * change[True]),
-        ("glasses", -2.0, 3.0 * change[False]),
-        ("no-glasses", 1.0, 1.5 * change[False]),
-        ("no-glasses", -0.5, 0.75 * change[True]),
+        ("glasses", 1.0, change[True]),
+        ("glasses", -2.0, 2.0 * change[False]),
+        ("no-glasses", 1.0, change[False]),
+        ("no-glasses", -0.5, 0.5 * change[True]),
         ("glasses", 0.0, 0 * codes),
     ):
         edited = knowing.edit_by_label(codes, name, strength=strength)
@@ -104,13 +111,44 @@ def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: 
     np.testing.assert_allclose(engine.edit_by_reference(source, [first], "glasses"), answers[0], atol=1e-6)
 
 
-def test_the_amount_of_an_attribute_scales_its_edits(engine: Engine, codes: CodeArray) -> None:
-    index, plain = engine.attributes.index("Eyeglasses"), engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
-    attributes = list(engine.bundle.attributes)
-    attributes[index] = dataclasses.replace(attributes[index], reference_amount=1.5)
-    more = dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=tuple(attributes)))
-    edited = more.edit_by_reference(codes[:1], codes[1:2], "glasses")
-    np.testing.assert_allclose(edited - codes[:1], 1.5 * (plain - codes[:1]), atol=1e-5)
+def test_a_change_is_made_until_the_classifier_sees_it(codes: CodeArray) -> None:
+    """With a linear classifier, of which it is known where it sees what."""
+    torch.manual_seed(0)
+    line = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(8 * 16, 2)).requires_grad_(False)
+    w, change = torch.from_numpy(codes), torch.from_numpy(codes[::-1].copy())
+    slope = (line(w + change) - line(w))[:, 1]
+    for side in (1, -1):  # towards the attribute, and away from it
+        onward = side * slope.sign()[:, None, None] * change
+        line[1].bias.fill_(50.0 * side)  # so that every goal is on that side
+        once = line(w + onward)[:, 1]
+        step = side * slope.abs()  # of the logit, by one more change
+        for times in (1.0, 1.3, 2.0, 2.5):
+            goal = once + (times - 1) * step
+            assert (goal.sign() == side).all()
+            found = until_seen(cast(LatentClassifier, line), w, onward, 1, goal)
+            torch.testing.assert_close(found, torch.full((4, 1, 1), min(times, 2.0)), atol=0.01, rtol=0)
+        assert (until_seen(cast(LatentClassifier, line), w, onward, 1, once - side * 0.1) == 1).all()
+        assert (until_seen(cast(LatentClassifier, line), w, onward, 1, torch.zeros(4)) == 1).all()
+
+
+def test_edits_take_more_than_was_learned_where_it_is_not_seen(knowing: Engine, codes: CodeArray) -> None:
+    index = knowing.attributes.index("Eyeglasses")
+    has = knowing.classify(codes)[:, index] > 0.5
+    assert {False, True} == set(has.tolist())
+    further = with_logits(knowing, learned_sure=100.0, reference_sure=100.0)
+    plain, more = (one.edit_by_label(codes, "glasses") - codes for one in (knowing, further))
+    np.testing.assert_allclose(more, 2 * plain, atol=1e-5)  # the logit is out of reach
+    assert plain[~has].any(axis=(1, 2)).all()
+    for source, reference in permutations(range(4), 2):
+        one, other = codes[source : source + 1], codes[reference : reference + 1]
+        once, often = (engine.edit_by_reference(one, other, "glasses") - one for engine in (knowing, further))
+        times = np.linalg.norm(often) / np.linalg.norm(once)
+        assert 1 - 1e-5 <= times <= 2 + 1e-5
+        if has[source] == has[reference]:
+            np.testing.assert_allclose(often, once, atol=1e-6)  # from one pair to the other: once
+    networks = {name: network for name, network in further.networks.items() if name != "classifier"}
+    blind = dataclasses.replace(further, networks=networks).edit_by_reference(codes[:1], codes[1:2], "glasses")
+    np.testing.assert_array_equal(blind, knowing.edit_by_reference(codes[:1], codes[1:2], "glasses"))
 
 
 def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:

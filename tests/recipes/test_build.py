@@ -85,9 +85,9 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     import calibration
 
     monkeypatch.setattr(calibration, "SURE_CANDIDATES", (1.0, 2.0))
-    monkeypatch.setattr(calibration, "AMOUNT_CANDIDATES", (1.0, 2.0))
+    monkeypatch.setattr(calibration, "LEARNED_CANDIDATES", (0.0, 2.0))
     monkeypatch.setattr(calibration, "SURE_CODES", 2)
-    monkeypatch.setattr(calibration, "AMOUNT_CODES", 2)
+    monkeypatch.setattr(calibration, "LEARNED_CODES", 2)
     configs = tmp_path / "configs"
     configs.mkdir()
     for name, text in TOY.items():
@@ -122,7 +122,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     bundle = Bundle.load(tmp_path / "toy")
     assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
     assert [item.name for item in bundle.attributes] == list(portraits[0]["attributes"])
-    assert {value for item in bundle.attributes for value in (item.sure, item.amount)} <= {1.0, 2.0}
+    assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
+    assert {logit for item in bundle.attributes for logit in (item.learned_sure, item.reference_sure)} <= {0.0, 2.0}
     assert bundle.parts["encoder"].config["corrections"] == 1
     assert bundle.training["editor"]["true_edits"] > 0
     assert bundle.training["classifier"]["codes"] == 65

@@ -243,7 +243,7 @@ def assemble(places: Places, output: Path) -> None:
     eye = load_judge(str(places.eye))
     specs = calibrate(engine, eye, codes.codes)
     for spec in specs:
-        print(f"{spec.name}: sure at {spec.sure:g}, amounts {spec.amount:g} and {spec.reference_amount:g}")
+        print(f"{spec.name}: sure at {spec.sure:g}, learned {spec.learned_sure:g}, reference {spec.reference_sure:g}")
     network = engine.networks
     Bundle.save(
         output,

@@ -18,8 +18,8 @@ from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
-AMOUNT_CANDIDATES = (1.0, 1.25, 1.6, 2.0)  # times the change that was learned
-SURE_CODES, AMOUNT_CODES = 32, 64  # edited to find out
+LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes, as far as twice
+SURE_CODES, LEARNED_CODES = 32, 96  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 
@@ -28,7 +28,7 @@ def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[Attr
 
     The judge that measures the model has no part in this.
     """
-    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, AMOUNT_CODES))
+    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, LEARNED_CODES))
     references = more.roll(1, dims=0)
 
     def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
@@ -46,12 +46,12 @@ def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[Attr
             candidates, before, wanted, partial(by_label, name=name, w=some, wanted=wanted, direction="preserving")
         )
         if engine.has_learned(name):
-            candidates = [replace(spec, amount=value) for value in AMOUNT_CANDIDATES]
+            candidates = [replace(spec, learned_sure=value) for value in LEARNED_CANDIDATES]
             wanted = ~after[:, index]
             spec = least(
                 candidates, after, wanted, partial(by_label, name=name, w=more, wanted=wanted, direction="learned")
             )
-        candidates = [replace(spec, reference_amount=value) for value in AMOUNT_CANDIDATES]
+        candidates = [replace(spec, reference_sure=value) for value in LEARNED_CANDIDATES]
         edit = partial(Engine.edit_by_reference, codes=more, references=references, attributes=name)
         specs.append(least(candidates, after, reference[:, index], edit))
     return specs
