@@ -19,7 +19,7 @@ from stedit.models.generator import Generator
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes, as far as twice
-SURE_CODES, LEARNED_CODES = 32, 96  # edited to find out
+SURE_CODES, LEARNED_CODES = 32, 64  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 
@@ -88,5 +88,5 @@ def _least(
 def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
     """Which attributes (B, K) the eye sees in the pictures of codes."""
     drawn = cast(Generator, engine.networks["generator"])
-    with torch.no_grad():
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
         return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)] > 0
