@@ -359,8 +359,8 @@ def _parse_attribute(values: object) -> AttributeSpec:
     for key in ("sure", "learned_sure", "reference_sure"):
         logit = values.get(key, getattr(AttributeSpec, key))
         if type(logit) not in (int, float) or not 0 <= logit <= MAX_SURE or (key == "sure" and not logit):
-            bounds = "above 0" if key == "sure" else "from 0"
-            raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} and up to {MAX_SURE}")
+            bounds = "above 0 and up" if key == "sure" else "from 0"
+            raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} to {MAX_SURE}")
         logits[key] = float(logit)
     return AttributeSpec(_matching(values, "name", _NAME), **logits)
 

@@ -257,7 +257,7 @@ class Engine(Edits):
     def _search(
         self, images: Pixels | Tensor, targets: Tensor, method: Method, options: InversionOptions, report: Report | None
     ) -> Tensor:
-        """Codes (B, N, D) of `targets` by any method but the encoder's one pass."""
+        """Codes (B, N, D) of `targets` by any method but the encoder alone."""
         generator = cast(Generator, self._network("generator"))
         encoder = cast("StyleTransformer | None", self.networks.get("encoder"))
         steps = options.steps or DEFAULT_STEPS[method]

@@ -456,7 +456,7 @@ def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
 @pytest.mark.parametrize("logit", ["1", None, True, -1, 101, float("nan")])
 def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
     attributes = [{"name": name, key: logit} for name in TINY_ATTRIBUTES]
-    assert damage(copy, attributes=attributes) == f"{key!r} is {logit!r}, not a number from 0 and up to 100.0"
+    assert damage(copy, attributes=attributes) == f"{key!r} is {logit!r}, not a number from 0 to 100.0"
 
 
 def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:

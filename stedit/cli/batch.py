@@ -116,7 +116,7 @@ def run(
 
     The model is loaded only if there is something to do. `start` gets the engine and returns what turns a batch into
     products; `deliver` is given a product as soon as its batch is done, and returns what to print for it. `search` says
-    how codes are found where it is not by the encoder's one pass.
+    how codes are found where it is not by the encoder at once.
     """
     tally = _report_undone(plan, console)
     began = time.perf_counter()

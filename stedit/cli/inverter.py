@@ -36,11 +36,11 @@ class Search:
         """Raises UsageError for an option that the method would ignore, and for losses that do not exist."""
         descends = options.method in {"optimise", "hybrid"}
         if options.steps is not None and options.method == "encoder":
-            raise UsageError("--steps is of no use to the encoder's one pass: choose a --method that has steps")
+            raise UsageError("--steps is of no use to the encoder: choose a --method that has steps")
         if options.space != "w+" and not descends:
             raise UsageError(f"the method {options.method} finds codes in w+ only: choose --method optimise or hybrid")
         if options.loss is not None and options.method == "encoder" and not options.tune:
-            raise UsageError("--loss is of no use to the encoder's one pass: choose a --method that has steps")
+            raise UsageError("--loss is of no use to the encoder: choose a --method that has steps")
         losses = parse_losses(options.loss) if options.loss is not None else {}
         inversion = InversionOptions(steps=options.steps, space=options.space, losses=losses)
         return cls(options.method, inversion, TuningOptions(losses=losses) if options.tune else None)

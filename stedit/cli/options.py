@@ -101,9 +101,7 @@ _FORMAT = "The kind of file to write; latent writes the edited code, for further
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
 _NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
-_METHOD = (
-    "How to find codes: in one pass (encoder), by descent from the mean or the encoder's code, or in several passes."
-)
+_METHOD = "How to find codes: by the encoder, by descent from the mean or the encoder's code, or in several passes."
 _LOSS = (
     "What makes a reconstruction good: l1, l2, perceptual, identity, each with a weight if need be (l2,identity=0.2)."
 )

@@ -259,7 +259,8 @@ class Edits(Model):
         if not sure or "classifier" not in self.networks:
             return change
         pairs = zip(weights, references, strict=True)
-        wanted = torch.stack([weight * self._logits(one)[:, index] for weight, one in pairs]).sum(dim=0).expand(len(w))
+        logits = [weight * self._logits(one)[:, index].expand(len(w)) for weight, one in pairs]
+        wanted = torch.stack(logits).sum(dim=0)
         differs = (wanted > 0) != (self._logits(w)[:, index] > 0)
         goal = torch.where(differs, wanted.clamp(-sure, sure), 0.0)
         return until_seen(self._classifier, w, change, index, goal) * change

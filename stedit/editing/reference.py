@@ -79,7 +79,7 @@ def change_by_label(editor: EditTransformer, w: Tensor, index: int, *, present: 
 
 @torch.no_grad()
 def until_seen(classifier: LatentClassifier, w: Tensor, change: Tensor, index: int, goal: Tensor) -> Tensor:
-    """How many times a change is to be made until the classifier sees it, from 1 to `MOST`.
+    """How many times a change is to be made until the classifier sees it, or sees it best, from 1 to `MOST`.
 
     What is learned from many examples is near their mean, and falls short where the right change is large.
 
@@ -98,7 +98,7 @@ def until_seen(classifier: LatentClassifier, w: Tensor, change: Tensor, index: i
     multiples = torch.linspace(1, MOST, TRIED, device=w.device)
     reached = torch.stack([goal.sign() * classifier(w + times * change)[:, index] for times in multiples])  # (T, B)
     enough = reached >= goal.abs()
-    first = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), TRIED - 1)
+    first = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), reached.argmax(dim=0))
     before = (first - 1).clamp_min(0)
     low, high = (reached.gather(0, place[None])[0] for place in (before, first))
     share = torch.where(high > low, (goal.abs() - low) / (high - low), 1.0).clamp(0, 1)  # of the last step

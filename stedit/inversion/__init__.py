@@ -1,1 +1,1 @@
-"""From a picture to its code: in one pass, in several, by descent on the code, and by adapting the generator to it."""
+"""From a picture to its code: by an encoder, by descent, and by adapting the generator to it."""

@@ -77,4 +77,5 @@ def _changed(encoder: StyleTransformer, images: Tensor, w: Tensor, rendered: Ten
 def _fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
     """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
     size = encoder.config.input_height, encoder.config.input_width
+    rendered = rendered.float()  # the CPU cannot resize what autocast makes
     return resize(frame(rendered, frame_size(rendered.shape[-1], size)), size)

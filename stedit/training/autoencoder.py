@@ -12,7 +12,7 @@ import copy
 import math
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -251,6 +251,7 @@ def _encoder_of(started: Mapping[str, Any], name: str) -> StyleTransformer:
     encoder = started.get("encoder")
     if not isinstance(encoder, StyleTransformer):
         raise MissingPartError(f"the model {name!r} has no style transformer encoder to train on: start from another")
+    encoder.config = replace(encoder.config, corrections=0)  # here it learns to see a picture at once
     return encoder
 
 

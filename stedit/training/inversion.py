@@ -157,23 +157,25 @@ class Inversion:
     def _codes(self, images: Tensor) -> Tensor:
         """Codes (B, N, D) of pictures, of which some are corrected; they have gradients of the last pass alone."""
         queries = {} if self.tokens is None else {"queries": self.tokens()}
-        seen, corrections = self._seen(images), self.config.corrections
+        seen, corrections = self._seen(images), self.encoder.config.corrections
 
-        def encode(pictures: Tensor) -> Tensor:
+        def answer(pictures: Tensor) -> Tensor:
             codes: Tensor = functional_call(self.encoder, queries, (pictures,)).float()
             return codes
 
-        count = len(images) * corrections // (corrections + 1)  # that are corrected
-        if not count:
-            return encode(seen)
+        chosen = (torch.rand(len(images)) < corrections / (corrections + 1)).to(images.device)  # to be corrected
+        if not chosen.any():
+            return answer(seen)
         with torch.no_grad():
-            answers = base = encode(seen[:count])
+            first = base = answer(seen[chosen])
             for _ in range(int(torch.randint(corrections, ()).item())):
-                base = base + answers - encode(self._fed_back(base))
+                base = base + first - answer(self._fed_back(base))
             rendered = self._fed_back(base)
-        codes = encode(torch.cat([seen, rendered]))
-        corrected = base + codes[:count] - codes[len(images) :]
-        return torch.cat([corrected, codes[count : len(images)]])
+        torch.clear_autocast_cache()  # before torch 2.11, the weights in it have no gradients
+        codes = answer(torch.cat([seen, rendered]))
+        looked = codes[: len(images)].clone()
+        looked[chosen] = base + codes[: len(images)][chosen] - codes[len(images) :]
+        return looked
 
     def _losses(self, images: Tensor, codes: Tensor, known: Tensor | None) -> dict[str, Tensor]:
         """Each loss without its weight."""
@@ -261,11 +263,13 @@ def _new(generator: Generator, config: InversionTraining) -> StyleTransformer:
 def _kept(engine: Engine, config: InversionTraining) -> StyleTransformer:
     """The model's encoder, to be trained on. Raises MissingPartError."""
     old = engine.networks.get("encoder")
-    if not isinstance(old, StyleTransformer) or old.config.iterative:
+    square = isinstance(old, StyleTransformer) and old.config.input_height == old.config.input_width
+    if not isinstance(old, StyleTransformer) or old.config.iterative or not square:
         raise MissingPartError(
-            f"the model {config.model!r} has no style transformer of one pass to train on: leave keep_encoder out"
+            f"the model {config.model!r} has no style transformer of one pass over squares to train on: leave "
+            "keep_encoder out"
         )
-    encoder = StyleTransformer(replace(old.config, corrections=config.corrections))
+    encoder = StyleTransformer(replace(old.config, corrections=config.corrections or old.config.corrections))
     encoder.load_state_dict(old.state_dict())
     return encoder
 

@@ -19,7 +19,7 @@ class InversionTraining(EncoderTraining):
     learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
 
     keep_encoder: bool = key(
-        False, text="Train the model's own encoder on, whose sizes stay, instead of a new one of the sizes below."
+        False, text="Train the model's own encoder on, whose sizes stay, instead of a new one of the encoder_ sizes."
     )
     corrections: int = key(
         0,

@@ -97,3 +97,16 @@ def test_gradients_reach_everything(config: EncoderConfig) -> None:
     for name, parameter in [("x", x), *encoder.named_parameters()]:
         assert parameter.grad is not None, name
         assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(
+    ("sizes", "told"),
+    [
+        ({"corrections": -1}, "corrections is -1, outside 0..16"),
+        ({"corrections": 17}, "corrections is 17, outside 0..16"),
+        ({"corrections": 1, "iterative": True}, "iterative encoders answer with corrections"),
+    ],
+)
+def test_corrections_have_their_bounds(sizes: dict[str, int], told: str) -> None:
+    with pytest.raises(ValueError, match=told):
+        EncoderConfig.from_dict(SMALL.to_dict() | sizes)

@@ -180,7 +180,9 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
 def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
     """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
     config = replace(SMALL, data=(squares,), held_out=5, average_images=100)
-    Joint(config, {}).save(tmp_path / "model", overwrite=False)
+    first = Joint(config, {})
+    first.average.encoder.config = replace(first.average.encoder.config, corrections=2)  # which joint training drops
+    first.save(tmp_path / "model", overwrite=False)
     further = GeneratorTraining(
         mode="joint",
         start=str(tmp_path / "model"),
@@ -198,6 +200,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
         bundle = task.save(tmp_path / f"{mode}-model", overwrite=False)
         assert tuple(bundle.parts) == parts
         assert bundle.training["start"] == "model"
+        assert "encoder" not in parts or bundle.parts["encoder"].config["corrections"] == 0
         after = Engine.from_pretrained(bundle.path, device="cpu")
         for part in parts:
             for (name, old), new in zip(

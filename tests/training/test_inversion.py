@@ -14,12 +14,13 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch.nn import functional as F
 
-from stedit.bundle import Bundle
+from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError, TrainingError, UsageError
 from stedit.imaging.files import read_image, write_image
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
+from stedit.models.style_transformer import StyleTransformer
 from stedit.training import checkpoint
 from stedit.training.generator import StyleGan2
 from stedit.training.generator_config import GeneratorTraining
@@ -194,9 +195,42 @@ def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle,
     assert error == pytest.approx(last["held_out/l2"], rel=0.02)
 
 
-def test_an_encoder_that_is_not_there_cannot_be_kept(model: Bundle) -> None:
-    with pytest.raises(MissingPartError, match="has no style transformer of one pass to train on: leave keep_encoder"):
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_every_picture_and_sample_has_its_turn_to_be_corrected(
+    model: Bundle, pictures: str, tmp_path: Path, precision: str
+) -> None:
+    config = replace(SMALL, model=str(model.path), data=(pictures,), corrections=1, precision=precision, steps=1)
+    task, _ = train(lambda: Inversion(config), config, tmp_path / "run")
+    torch.manual_seed(0)
+    images = task.pictures.images(range(8))
+    corrected = torch.zeros(8)
+    with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
+        task.encoder.eval()
+        looked = task.encoder(task._seen(images)).float()
+        for _ in range(12):
+            codes = task._codes(images)
+            corrected += ((codes - looked).abs().amax(dim=(1, 2)) > 0.05).float()
+    assert ((corrected > 0) & (corrected < 12)).all()  # each now and then
+    task.optimizers["encoder"].zero_grad(set_to_none=True)
+    codes.sum().backward()
+    first = task.encoder.backbone.input_layer[0].weight
+    assert first.grad is not None
+    assert first.grad.any()
+
+
+def test_only_an_encoder_of_one_pass_over_squares_can_be_kept(model: Bundle, tmp_path: Path) -> None:
+    with pytest.raises(MissingPartError, match="has no style transformer of one pass over squares to train on: leave"):
         Inversion(replace(SMALL, model=str(model.path), keep_encoder=True))
+    parts = {
+        name: (PART_CONFIGS[name].from_dict(model.parts[name].config), model.read_part(name)) for name in model.parts
+    }
+    for number, change in enumerate(({"iterative": True}, {"input_height": 16, "input_width": 32})):
+        config = replace(SMALL.encoder_config(6, 16), **change)
+        parts["encoder"] = (config, StyleTransformer(config).state_dict())
+        path = tmp_path / str(number)
+        Bundle.save(path, name="other", domain="noise", license="MIT", parts=parts, readme="")
+        with pytest.raises(MissingPartError, match="of one pass over squares"):
+            Inversion(replace(SMALL, model=str(path), keep_encoder=True))
 
 
 def test_wrong_sizes_are_refused(model: Bundle) -> None:

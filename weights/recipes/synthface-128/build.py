@@ -53,12 +53,13 @@ from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
 from stedit.training.mapping import fit_mapping
 from stedit.training.perceptual import load_judge
+from stedit.training.pictures import PictureSet
 from stedit.training.results import with_parts
 
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
-SHARPNESS = 0.5  # sharpened weights alone draw streaks on skin, and stray further from the picture
+SHARPNESS = 0.85  # sharpened weights alone draw streaks on skin, and stray further from the picture
 NOT_BY_LABEL = {"Black_Hair", "Young"}  # what is not black is of no one colour, and lines of age are hardly seen
 
 EVALUATED = (
@@ -201,8 +202,10 @@ def train(places: Places) -> None:
     )
     sharp = run(generator.build, config, places.work / "sharpen.run", places.work / "sharpened")
     blended = blend(Bundle.load(places.work / "generator"), sharp, places.work / "blended")
-    alone = places.config("inversion", InversionTraining, model=str(blended.path), data=config.data, judge=config.judge)
-    run(inversion.build, alone, places.work / "inversion.run", places.work / "autoencoder")
+    correcting = places.config(
+        "inversion", InversionTraining, model=str(blended.path), data=config.data, judge=config.judge
+    )
+    run(inversion.build, correcting, places.work / "inversion.run", places.work / "autoencoder")
 
 
 def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
@@ -313,7 +316,9 @@ def _with_codes(places: Places) -> tuple[Bundle, CodeSet]:
     if places.codes.exists():
         base = Bundle.load(places.work / "base")
         if base.parts["encoder"].sha256 == trained.parts["encoder"].sha256:
-            return base, CodeSet.read([str(places.codes)], Engine.from_pretrained(base.path, device="cpu"))
+            found = CodeSet.read([str(places.codes)], Engine.from_pretrained(base.path, device="cpu"))
+            if len(found) == len(PictureSet.open(places.pictures, 1)):
+                return base, found
     engine = Engine.from_pretrained(trained.path, device="cpu", precision="bfloat16")
     codes = CodeSet.read([str(path) for path in places.pictures], engine)
     base = _with_mapping(trained, codes, places)
