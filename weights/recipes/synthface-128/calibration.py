@@ -19,7 +19,7 @@ from stedit.models.generator import Generator
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes, as far as twice
-SURE_CODES, LEARNED_CODES = 32, 64  # edited to find out
+SURE_CODES, LEARNED_CODES = 32, 192  # edited to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 
