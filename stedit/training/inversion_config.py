@@ -13,7 +13,9 @@ from stedit.training.encoder_config import EncoderTraining
 class InversionTraining(EncoderTraining):
     """A style transformer that inverts pictures into the codes of a given generator (Hu et al. 2022, section 3.2)."""
 
-    model: str = key("", text="The model whose generator is inverted: a folder, or the name of an embedded one.")
+    model: str = key(
+        "", text="The model whose generator is inverted: a folder, or the name of an embedded one.", local=True
+    )
     steps: int = key(100_000, text="How many steps to train.", low=1, changeable=True)
     batch_size: int = key(8, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
