@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import sys
 import traceback
 from collections.abc import Iterator
@@ -52,6 +53,16 @@ def standard_output() -> Iterator[TextIO]:
         raise
     except OSError as error:
         raise OutputError(f"cannot write to standard output ({cause(error)}): send it somewhere else") from error
+
+
+def forget_unwritten() -> None:
+    """Drop what stdout could not take, which has been told, so that Python does not tell it again when it ends."""
+    try:
+        sys.stdout.flush()
+    except OSError:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)
 
 
 @dataclass

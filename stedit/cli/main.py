@@ -14,7 +14,7 @@ from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
 from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, train, weights
-from stedit.cli.console import Console, exit_code
+from stedit.cli.console import Console, exit_code, forget_unwritten
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
 
@@ -147,4 +147,7 @@ def main() -> None:
     """Run the command line of this process."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # print a file's name as it is, even where it is no text
-    app(prog_name="stedit")
+    try:
+        app(prog_name="stedit")
+    finally:
+        forget_unwritten()

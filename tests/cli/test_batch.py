@@ -246,11 +246,14 @@ def test_reader_that_goes_away_is_no_error(process: Process, photos: Path) -> No
 
 @pytest.mark.skipif(not Path("/dev/full").is_char_device(), reason="no /dev/full on this system")
 def test_full_standard_output_is_an_error(process: Process, face: Path) -> None:
+    buffered = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
     for arguments in (("attributes", face), ("reconstruct", face, "-o", "-")):
-        with Path("/dev/full").open("wb") as full, process(*arguments, stdout=full) as ran:
-            _, stderr = ran.communicate(timeout=120)
-        assert ran.returncode == 1
-        assert stderr.startswith(b"error: cannot write to standard output (no space left on device)")
+        for environment in (buffered, buffered | {"PYTHONUNBUFFERED": "1"}):
+            with Path("/dev/full").open("wb") as full, process(*arguments, stdout=full, env=environment) as ran:
+                _, stderr = ran.communicate(timeout=120)
+            assert ran.returncode == 1
+            assert stderr.startswith(b"error: cannot write to standard output (no space left on device)")
+            assert stderr.count(b"\n") == 1
 
 
 def test_pipe_from_picture_to_picture(process: Process, face: Path) -> None:
