@@ -205,7 +205,7 @@ def require_free_stdout(console: Console) -> None:
     """Raise UsageError if standard output cannot take a picture or a code."""
     if console.json:
         raise UsageError("--json and the output both ask for standard output: name an output file with -o")
-    if sys.stdout.isatty():
+    if sys.stdout is not None and sys.stdout.isatty():
         raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
 
 

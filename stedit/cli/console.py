@@ -45,7 +45,12 @@ def sentence(error: BaseException, about: str = "") -> str:
 
 @contextmanager
 def standard_output() -> Iterator[TextIO]:
-    """Give stdout, and flush it. Raises OutputError if its disk is full, but BrokenPipeError if its reader has gone."""
+    """Give stdout, and flush it.
+
+    Raises OutputError if it is closed or its disk is full, but BrokenPipeError if its reader has gone.
+    """
+    if sys.stdout is None:
+        raise OutputError("cannot write to standard output (it is closed): send it somewhere else")
     try:
         yield sys.stdout
         sys.stdout.flush()
@@ -58,7 +63,8 @@ def standard_output() -> Iterator[TextIO]:
 def forget_unwritten() -> None:
     """Drop what stdout could not take, which has been told, so that Python does not tell it again when it ends."""
     try:
-        sys.stdout.flush()
+        if sys.stdout is not None:
+            sys.stdout.flush()
     except OSError:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

@@ -19,16 +19,28 @@ from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 
 
-def encode(encoder: StyleTransformer, generator: Generator, images: Tensor) -> Tensor:
-    """Pictures (B, 3, H, W) of the encoder's input size -> codes (B, N, D), corrected as often as its config says."""
+def encode(
+    encoder: StyleTransformer, generator: Generator, images: Tensor, *, corrections: int | None = None
+) -> Tensor:
+    """Pictures (B, 3, H, W) of the encoder's input size -> codes (B, N, D).
+
+    They are corrected as often as the encoder's config says, or as `corrections`. An iterative encoder has one pass.
+    """
     if encoder.config.iterative:
         start = encoder.mean[None]
         return _changed(encoder, images, start, generator(start))
     seen: Tensor = encoder(images)
     codes = seen
-    for _ in range(encoder.config.corrections):
-        codes = codes + seen - encoder(_fed_back(encoder, generator(codes).clamp(-1, 1)))
+    for _ in range(encoder.config.corrections if corrections is None else corrections):
+        codes = codes + seen - encoder(fed_back(encoder, generator(codes).clamp(-1, 1)))
     return codes
+
+
+def fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
+    """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
+    size = encoder.config.input_height, encoder.config.input_width
+    rendered = rendered.float()  # the CPU cannot resize what autocast makes
+    return resize(frame(rendered, frame_size(rendered.shape[-1], size)), size)
 
 
 def iterate(
@@ -69,13 +81,6 @@ def iterate(
 
 def _changed(encoder: StyleTransformer, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
     """Codes (B, N, D) after an iterative pass that sees `images` and what `w` renders, (1 or B, 3, R, R)."""
-    seen = _fed_back(encoder, rendered).expand_as(images)
+    seen = fed_back(encoder, rendered).expand_as(images)
     code: Tensor = encoder(torch.cat([images, seen], dim=1))
     return w + code - encoder.mean
-
-
-def _fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
-    """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
-    size = encoder.config.input_height, encoder.config.input_width
-    rendered = rendered.float()  # the CPU cannot resize what autocast makes
-    return resize(frame(rendered, frame_size(rendered.shape[-1], size)), size)

@@ -28,7 +28,7 @@ from stedit.bundle import Bundle
 from stedit.engine import Engine
 from stedit.errors import MissingPartError, TrainingError, UsageError, cause
 from stedit.imaging.files import Pixels
-from stedit.inversion.encoder import encode
+from stedit.inversion.encoder import encode, fed_back
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
@@ -167,10 +167,9 @@ class Inversion:
         if not chosen.any():
             return answer(seen)
         with torch.no_grad():
-            first = base = answer(seen[chosen])
-            for _ in range(int(torch.randint(corrections, ()).item())):
-                base = base + first - answer(self._fed_back(base))
-            rendered = self._fed_back(base)
+            before = int(torch.randint(corrections, ()).item())  # corrections that are not learned from
+            base = encode(self.encoder, self.generator, seen[chosen], corrections=before).float()
+            rendered = fed_back(self.encoder, self.generator(base).clamp(-1, 1))
         torch.clear_autocast_cache()  # before torch 2.11, the weights in it have no gradients
         codes = answer(torch.cat([seen, rendered]))
         looked = codes[: len(images)].clone()
@@ -202,10 +201,6 @@ class Inversion:
 
     def _reconstruct(self, images: Tensor) -> Tensor:
         return self._render(encode(self.average, self.generator, self._seen(images)).float())
-
-    def _fed_back(self, codes: Tensor) -> Tensor:
-        """What the encoder sees of what codes render."""
-        return self._seen(self._render(codes).clamp(-1, 1))
 
     def _render(self, codes: Tensor) -> Tensor:
         """Codes -> pictures of the size at which they are compared."""

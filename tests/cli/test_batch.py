@@ -7,6 +7,7 @@ import os
 import resource
 import signal
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -254,6 +255,14 @@ def test_full_standard_output_is_an_error(process: Process, face: Path) -> None:
             assert ran.returncode == 1
             assert stderr.startswith(b"error: cannot write to standard output (no space left on device)")
             assert stderr.count(b"\n") == 1
+
+
+def test_closed_standard_output_is_an_error(face: Path) -> None:
+    for arguments in ("attributes", f"reconstruct {face} -o -"):
+        command = ["sh", "-c", f'"{sys.executable}" -m stedit {arguments} >&-']
+        ran = subprocess.run(command, capture_output=True, timeout=120, check=False)
+        assert ran.returncode == 1
+        assert ran.stderr == b"error: cannot write to standard output (it is closed): send it somewhere else\n"
 
 
 def test_pipe_from_picture_to_picture(process: Process, face: Path) -> None:

@@ -196,7 +196,7 @@ def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle,
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_picture_and_sample_has_its_turn_to_be_corrected(
+def test_every_picture_has_its_turn_to_be_corrected(
     model: Bundle, pictures: str, tmp_path: Path, precision: str
 ) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), corrections=1, precision=precision, steps=1)

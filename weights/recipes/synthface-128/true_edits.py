@@ -29,6 +29,9 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
     for group, (_, taken) in GROUPS.items():
         for number, person in enumerate(people):
             alike.setdefault((group, person.choice(taken[0])), []).append(number)
+    edits_of: dict[int, list[Mapping[str, Any]]] = {}  # by the number of their source
+    for row in edits:
+        edits_of.setdefault(row["source"], []).append(row)
 
     def references(group: str, number: int, own: list[str]) -> list[str]:
         """`own` pictures, if there are any, and others from which an edit takes the same as from portrait `number`."""
@@ -40,9 +43,6 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
             return own + alike_too[:MORE_REFERENCES] if own else []
         return [*own, *(portraits[k]["id"] for k in random.choice(alike[group, case], MORE_REFERENCES))]
 
-    edits_of: dict[int, list[Mapping[str, Any]]] = {}
-    for row in edits:
-        edits_of.setdefault(row["source"], []).append(row)
     rows = []
     for number, row in enumerate(edits):
         group, source, reference = row["group"], row["source"], row["reference"]
