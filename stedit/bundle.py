@@ -93,6 +93,8 @@ class AttributeSpec:
     """The logit up to which an edit by label of strength 1 takes more than the change that was learned; 0.0: none."""
     reference_sure: float = 0.0
     """The same of an edit by reference."""
+    carried: float = 0.0
+    """How much of an edit by reference is the reference's own trait carried over, 0..1; the rest is as learned."""
 
 
 @dataclass(frozen=True)
@@ -362,7 +364,10 @@ def _parse_attribute(values: object) -> AttributeSpec:
             bounds = "above 0 and up" if key == "sure" else "from 0"
             raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} to {MAX_SURE}")
         logits[key] = float(logit)
-    return AttributeSpec(_matching(values, "name", _NAME), **logits)
+    carried = values.get("carried", AttributeSpec.carried)
+    if type(carried) not in (int, float) or not 0 <= carried <= 1:
+        raise ValueError(f"'carried' is {carried!r}, not a number from 0 to 1")
+    return AttributeSpec(_matching(values, "name", _NAME), **logits, carried=float(carried))
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:

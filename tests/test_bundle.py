@@ -459,6 +459,12 @@ def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
     assert damage(copy, attributes=attributes) == f"{key!r} is {logit!r}, not a number from 0 to 100.0"
 
 
+@pytest.mark.parametrize("share", ["1", None, True, -0.1, 1.1, float("nan")])
+def test_a_share_out_of_range(copy: Path, share: object) -> None:
+    attributes = [{"name": name, "carried": share} for name in TINY_ATTRIBUTES]
+    assert damage(copy, attributes=attributes) == f"'carried' is {share!r}, not a number from 0 to 1"
+
+
 def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     values["attributes"] = [{"name": name} for name in TINY_ATTRIBUTES]

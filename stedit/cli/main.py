@@ -140,6 +140,7 @@ trainings.command("generator", cls=_Command)(train.generator)
 trainings.command("inversion", cls=_Command)(train.inversion)
 trainings.command("classifier", cls=_Command)(train.classifier)
 trainings.command("editor", cls=_Command)(train.editor)
+trainings.command("judge", cls=_Command)(train.judge)
 app.add_typer(trainings, name="train", help="Train the parts of a model.")
 
 

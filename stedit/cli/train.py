@@ -20,6 +20,7 @@ from stedit.training.config import TrainingConfig, flag, item_type
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
+from stedit.training.judge_config import JudgeTraining
 
 if TYPE_CHECKING:
     from stedit.training.run import Monitor
@@ -227,5 +228,16 @@ editor = training(
     stedit train editor --print-config > editor.toml
     stedit train editor editor.toml --model classifier.run/model --codes latents
     stedit train editor --run smile --model my-model --codes latents --attribute smile
+    """,
+)
+
+judge = training(
+    "judge",
+    JudgeTraining,
+    """Train a judge, which sees attributes in pictures, to measure edits by.
+
+    [bold]Examples[/]
+    stedit train judge --run judge --data photos.zip --labels attributes.csv
+    stedit train judge --run judge --data photos.zip --labels attributes.csv --model my-model   [dim]# put into it[/]
     """,
 )

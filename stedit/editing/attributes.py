@@ -89,6 +89,12 @@ def related(attribute: str) -> frozenset[str]:
     return frozenset({attribute}).union(*(group for group in GROUPS if attribute in group))
 
 
+def names_absence(attribute: str) -> bool:
+    """Whether the attribute names the absence of a trait, as No_Beard does."""
+    signs = {sign for name, sign in ALIASES.values() if name == attribute}
+    return signs == {-1}
+
+
 def friendly_name(attribute: str, sign: int) -> str:
     """The shortest of the names that `resolve_attribute` reads as (attribute, sign); for file names and titles."""
     names = [alias for alias, meaning in ALIASES.items() if meaning == (attribute, sign)]

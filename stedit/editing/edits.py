@@ -13,7 +13,13 @@ from torch import Tensor
 
 from stedit.arrays import CodeArray, Codes, like
 from stedit.bundle import part_kind
-from stedit.editing.attributes import RULED_OUT, related, resolve_attribute, resolve_reference_attribute
+from stedit.editing.attributes import (
+    RULED_OUT,
+    names_absence,
+    related,
+    resolve_attribute,
+    resolve_reference_attribute,
+)
 from stedit.editing.covariance import Spread, spread_of
 from stedit.editing.directions import (
     Learned,
@@ -255,8 +261,13 @@ class Edits(Model):
         """
         with self._autocast():
             change = change_by_reference(editor, w, references, index, weights)
-        sure = self.bundle.attributes[index].reference_sure
-        if not sure or "classifier" not in self.networks:
+        if "classifier" not in self.networks:
+            return change
+        spec = self.bundle.attributes[index]
+        if spec.carried and self._learned_editor(index):
+            change = torch.lerp(change, self._carried(w, references, index, weights), spec.carried)
+        sure = spec.reference_sure
+        if not sure:
             return change
         pairs = zip(weights, references, strict=True)
         logits = [weight * self._logits(one)[:, index].expand(len(w)) for weight, one in pairs]
@@ -264,6 +275,19 @@ class Edits(Model):
         differs = (wanted > 0) != (self._logits(w)[:, index] > 0)
         goal = torch.where(differs, wanted.clamp(-sure, sure), 0.0)
         return until_seen(self._classifier, w, change, index, goal) * change
+
+    def _carried(self, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]) -> Tensor:
+        """The change (B, N, D) that gives codes what an edit by label takes off the references, in place of their own.
+
+        What is learned is near the mean of all that a reference might mean; its own trait is there as it is.
+        """
+        sign = 1 if names_absence(self.attributes[index]) else -1
+
+        def trait(codes: Tensor) -> Tensor:
+            return codes - self._edit_learned(codes, {index: sign}, 1.0)
+
+        pairs = zip(weights, references, strict=True)
+        return torch.stack([weight * trait(one).expand_as(w) for weight, one in pairs]).sum(dim=0) - trait(w)
 
     @property
     def _classifier(self) -> LatentClassifier:

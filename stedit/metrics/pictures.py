@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import csv
-import gzip
-import json
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
 from stedit.errors import ImageError, InputError, cause
 from stedit.imaging.files import IMAGE_SUFFIXES, Pixels, read_image, read_picture
+from stedit.records import read_lines, read_records
 
-MAX_LABEL_BYTES = 2**30  # of a file of labels, unpacked
 _KINDS = ("glasses_type", "beard_type", "hair_rgb")  # what `Label.details` keeps of a record's "continuous"
 
 
@@ -119,18 +117,6 @@ def read_labels(path: Path) -> dict[str, Label]:
     return labels
 
 
-def read_records(path: Path) -> Iterator[dict[str, Any]]:
-    """The JSON objects of a .jsonl or .jsonl.gz file, one for each line. Raises InputError."""
-    for number, line in enumerate(_lines(path), start=1):
-        try:
-            record = json.loads(line)
-        except (ValueError, RecursionError) as error:
-            raise InputError(f"line {number} of {path} is not JSON ({cause(error)}): repair or leave it out") from error
-        if not isinstance(record, dict):
-            raise InputError(f"line {number} of {path} is no JSON object: give a record for each picture")
-        yield record
-
-
 def read_pairs(records: Sequence[Path], entries: Iterable[Entry]) -> list[Pair]:
     """The pairs that `records` tell of, in their order.
 
@@ -161,26 +147,12 @@ def read_pairs(records: Sequence[Path], entries: Iterable[Entry]) -> list[Pair]:
 def _read_csv(path: Path) -> list[list[str]]:
     """Rows that are not empty, of which there is one at least."""
     try:
-        rows = [row for row in csv.reader(_lines(path)) if row]
+        rows = [row for row in csv.reader(read_lines(path)) if row]
     except csv.Error as error:
         raise InputError(f"{path} is no CSV ({cause(error)}): separate its fields by commas") from error
     if not rows:
         raise InputError(f"{path} is empty: give a row for each picture, and above them one of names")
     return rows
-
-
-def _lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, gzipped or not, up to MAX_LABEL_BYTES of them."""
-    room = MAX_LABEL_BYTES
-    try:
-        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
-            while line := file.readline(room + 1):
-                room -= len(line)
-                if room < 0:
-                    raise InputError(f"{path} is larger than {MAX_LABEL_BYTES // 2**20} MB: split it")
-                yield line.decode()
-    except (OSError, EOFError, ValueError) as error:  # gzip damage is an OSError, bad UTF-8 a ValueError
-        raise InputError(f"cannot read {path} ({cause(error)}): give a .jsonl, .jsonl.gz or .csv file") from error
 
 
 def _id(name: str) -> str:

@@ -25,8 +25,8 @@ from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
+from stedit.records import read_records
 from stedit.training.adversarial import generator_loss
-from stedit.training.data import read_records
 from stedit.training.generator import Critic, frozen, started_from, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.losses import multiscale_l1

@@ -10,17 +10,17 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
-from stedit.editing.attributes import resolve_attribute
+from stedit.bundle import AttributeSpec, Bundle, find_bundle
 from stedit.engine import Engine
-from stedit.errors import InputError, MissingPartError, UsageError
+from stedit.errors import MissingPartError, UsageError
 from stedit.imaging.files import Pixels
 from stedit.models.config import ClassifierConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.training.calibration import calibration_error, fit_scaling
+from stedit.networks import load_network
+from stedit.training.attributes import accuracy, attributes_to_learn, class_weights, cross_entropy, settle
+from stedit.training.calibration import calibration_error
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet, held_out
 from stedit.training.early_stopping import Best
@@ -43,7 +43,11 @@ def build(config: ClassifierTraining) -> Classification:
     engine = Engine.from_pretrained(config.model, device=config.device)
     table = LabelTable.read(config.labels) if config.labels else None
     judge = _judge(config, engine) if config.sampled else None
-    attributes = _attributes(config, engine.bundle, table, judge)
+    judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
+    labelled = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
+    attributes = attributes_to_learn(engine.bundle, "classifier", labelled, config.attributes)
+    if judge is not None and (unknown := [name for name in attributes if name not in judged]):
+        raise UsageError(f"the judge does not know {unknown[0]}: leave it out of attributes, or set sampled to 0")
     codes, labels = CodeSet.read(config.codes, engine), torch.zeros(0, len(attributes))
     if table is not None:
         labels = table.of(codes.names, attributes)
@@ -68,7 +72,7 @@ class Classification:
         kept = held_out(len(codes), config.held_out)
         self.codes, self.labels = codes[~kept], labels[~kept]
         self.held_out = codes[kept], labels[kept]
-        self._weights = class_weights(self.labels, balance=config.balance, attributes=self.attributes)
+        self._weights = class_weights(self.labels, balance=config.balance, attributes=self.attributes, examples="codes")
         self._spread = self.codes.std(dim=0)
         self.classifier = LatentClassifier(
             ClassifierConfig(
@@ -98,7 +102,7 @@ class Classification:
         w = w + self.config.noise * self._spread * torch.randn_like(w)
         with run.autocast():
             logits = self.classifier(w.to(run.device)).float()
-        loss = _mean_known(logits, labels, self._weights.to(run.device))
+        loss = cross_entropy(logits, labels, self._weights.to(run.device))
         run.update(self.optimizers["adam"], loss)
         return {"loss": loss}
 
@@ -110,7 +114,7 @@ class Classification:
             return {}
         with run.autocast():
             logits = self.classifier(codes.to(run.device)).float().cpu()
-        loss = _mean_known(logits, labels, self._weights).item()
+        loss = cross_entropy(logits, labels, self._weights).item()
         self.best.offer(self.classifier, loss, run)
         return {
             "held_out/loss": loss,
@@ -123,33 +127,17 @@ class Classification:
         return None
 
     def result(self) -> tuple[LatentClassifier, dict[str, dict[str, float]]]:
-        """The classifier, on the CPU, its logits calibrated, and what held-out codes say of each attribute.
-
-        One half of the held-out codes sets the calibration, the other half measures.
-        """
+        """The classifier, on the CPU, its logits calibrated, and what held-out codes say of each attribute."""
         network = copy.deepcopy(self.best.network).cpu()
         codes, labels = self.held_out
         if not len(codes):
             return network, {}
         with torch.no_grad():
             logits = network(codes)
-        before = calibration_error(logits[1::2], labels[1::2])
-        if self.config.calibrate:
-            scale, shift = fit_scaling(logits[::2], labels[::2])
-            network.logit_weight.mul_(scale[:, None])
-            network.logit_bias.mul_(scale).add_(shift)
-            logits = logits * scale + shift
-        logits, labels = logits[1::2], labels[1::2]
-        figures = {
-            "accuracy": accuracy(logits, labels),
-            "positive": (labels == 1).sum(dim=0) / (~labels.isnan()).sum(dim=0),
-            "calibration_error": calibration_error(logits, labels),
-            "uncalibrated_error": before,
-        }
-        return network, {
-            name: {key: round(values[k].item(), 4) for key, values in figures.items() if not values[k].isnan()}
-            for k, name in enumerate(self.attributes)
-        }
+        scale, shift, figures = settle(logits, labels, self.attributes, calibrate=self.config.calibrate)
+        network.logit_weight.mul_(scale[:, None])
+        network.logit_bias.mul_(scale).add_(shift)
+        return network, figures
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this classifier. Raises OutputError, BundleError."""
@@ -164,32 +152,6 @@ class Classification:
             attributes=tuple(sure.get(name, AttributeSpec(name)) for name in self.attributes),
             overwrite=overwrite,
         )
-
-
-def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of right answers for each attribute, (K,), of those known; NaN where none is.
-
-    logits: (M, K); labels: (M, K), 1, 0 or NaN.
-    """
-    known = ~labels.isnan()
-    return (((logits > 0) == (labels == 1)) & known).sum(dim=0) / known.sum(dim=0)
-
-
-def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str]) -> Tensor:
-    """Weights (2, K) of a code with, and of one without, each attribute; the mean weight over codes is 1.
-
-    Raises InputError, naming it, if an attribute is never or always there, so that nothing can be learned.
-    """
-    positive, negative = (labels == 1).sum(dim=0), (labels == 0).sum(dim=0)
-    for k, name in enumerate(attributes):
-        if not positive[k] or not negative[k]:
-            raise InputError(
-                f"of the codes to learn from, {int(positive[k])} have {name} and {int(negative[k])} do not: give codes "
-                "of both kinds, or choose others with attributes"
-            )
-    if not balance:
-        return torch.ones(2, len(attributes))
-    return (positive + negative) / (2 * torch.stack([positive, negative]))
 
 
 def fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
@@ -225,53 +187,9 @@ def judge_codes(codes: CodeSet, engine: Engine, judge: Engine, attributes: Seque
 
 
 def _judge(config: ClassifierTraining, engine: Engine) -> Engine:
-    judge = Engine.from_pretrained(config.judge, device=config.device) if config.judge else engine
-    if "judge" not in judge.networks:
+    bundle = Bundle.load(find_bundle(config.judge)) if config.judge else engine.bundle
+    if "judge" not in bundle.parts:
         raise MissingPartError(
-            f"the model {judge.bundle.name!r} has no judge to label sampled codes: name a model that has one with judge"
+            f"the model {bundle.name!r} has no judge to label sampled codes: name a model that has one with judge"
         )
-    return judge
-
-
-def _attributes(
-    config: ClassifierTraining, bundle: Bundle, table: LabelTable | None, judge: Engine | None
-) -> tuple[str, ...]:
-    """What is learned, in the order of the logits. Other parts of the model that name attributes decide, if any do."""
-    judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
-    offered = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
-    chosen = tuple(resolve_attribute(name, offered)[0] for name in config.attributes) or offered
-    fixed = tuple(item.name for item in bundle.attributes)
-    parts = [name for name in ("editor", "judge") if _names_attributes(bundle, name)]
-    if not parts:
-        return _require_judged(chosen, judged)
-    if missing := [name for name in fixed if name not in chosen]:
-        raise UsageError(
-            f"the {parts[0]} of {bundle.name!r} knows {missing[0]}, which is not to be learned: label and choose all "
-            "attributes of the model, or start from a model without that part"
-        )
-    extra = [name for name in chosen if name not in fixed]
-    if extra and config.attributes:
-        raise UsageError(
-            f"the {parts[0]} of {bundle.name!r} does not know {extra[0]}: leave it out of attributes, or start from a "
-            "model without that part"
-        )
-    return _require_judged(fixed, judged)
-
-
-def _names_attributes(bundle: Bundle, name: str) -> bool:
-    """Whether a part is tied to the order of the model's attributes."""
-    return name in bundle.parts and PART_CONFIGS[name].from_dict(bundle.parts[name].config).attributes > 0  # type: ignore[union-attr]
-
-
-def _require_judged(chosen: tuple[str, ...], judged: tuple[str, ...]) -> tuple[str, ...]:
-    if judged and (missing := [name for name in chosen if name not in judged]):
-        raise UsageError(f"the judge does not know {missing[0]}: leave it out of attributes, or set sampled to 0")
-    return chosen
-
-
-def _mean_known(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
-    """Binary cross-entropy over all labels that are known, with the weights (2, K) of `class_weights`."""
-    known = ~labels.isnan()
-    missed = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    missed = missed * torch.where(labels == 1, weights[0], weights[1])
-    return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
+    return Engine(bundle, {"judge": load_network(bundle, "judge").to(engine.device)}, engine.device)

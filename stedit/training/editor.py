@@ -20,8 +20,8 @@ from stedit.imaging.files import Pixels
 from stedit.models.config import EditorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.records import read_records
 from stedit.training.codes import CodeSet, held_out
-from stedit.training.data import read_records
 from stedit.training.early_stopping import Best
 from stedit.training.editor_config import EditorTraining
 from stedit.training.results import provenance, with_parts
@@ -114,7 +114,7 @@ class TrueEdits:
         rows: list[list[int]] = []
         references: list[list[int]] = []
         for line, row in enumerate(read_records(Path(path)) if path else [], start=1):
-            if not isinstance(row, dict) or row.get("attribute") not in attributes:
+            if row.get("attribute") not in attributes:
                 raise InputError(f"{path}, record {line}, has no attribute that the model knows: give its CelebA name")
             given = row.get("reference")
             several = given if isinstance(given, list) and given else [given]
@@ -157,7 +157,10 @@ def build(config: EditorTraining) -> Editing:
     if config.sampled:
         codes = codes.join(CodeSet.sample(config.sampled, engine, seed=config.seed))
     classifier = cast(LatentClassifier, engine.networks["classifier"])
-    return Editing(config, engine.bundle, classifier, codes.codes, edits, only)
+    start = cast("EditTransformer | None", engine.networks.get("editor")) if config.keep_editor else None
+    if config.keep_editor and start is None:
+        raise MissingPartError(f"the model {engine.bundle.name!r} has no editor to train on: leave keep_editor out")
+    return Editing(config, engine.bundle, classifier, codes.codes, edits, only, start)
 
 
 class Editing:
@@ -173,8 +176,12 @@ class Editing:
         codes: Tensor,
         edits: TrueEdits,
         only: str = "",
+        start: EditTransformer | None = None,
     ) -> None:
-        """Codes (M, N, D) of the bundle's model, whose `classifier` is frozen; `only` one attribute, or all."""
+        """Codes (M, N, D) of the bundle's model, whose `classifier` is frozen; `only` one attribute, or all.
+
+        `start` is an editor to train on, if there is one.
+        """
         self.config, self.bundle, self.classifier = config, bundle, classifier
         self.codes = codes
         self.attributes = tuple(item.name for item in bundle.attributes)
@@ -190,17 +197,21 @@ class Editing:
         self._pairs = self._held_out_pairs(torch.arange(len(codes))[~kept])
         if len(self.training) < 2:
             raise InputError(f"{len(codes)} codes are too few to learn from: give more, or draw some with sampled")
-        self.editor = EditTransformer(
-            EditorConfig(
-                style_count=codes.shape[1],
-                style_dim=codes.shape[2],
-                layers=config.layers,
-                heads=config.heads,
-                feedforward=config.feedforward,
-                attributes=0 if only else len(self.attributes),
-                labels=self._labels(only),
-                doubly_normalised=config.doubly_normalised,
-                residual=config.residual,
+        self.editor = (
+            _kept(start, self._labels(only))
+            if start
+            else EditTransformer(
+                EditorConfig(
+                    style_count=codes.shape[1],
+                    style_dim=codes.shape[2],
+                    layers=config.layers,
+                    heads=config.heads,
+                    feedforward=config.feedforward,
+                    attributes=0 if only else len(self.attributes),
+                    labels=self._labels(only),
+                    doubly_normalised=config.doubly_normalised,
+                    residual=config.residual,
+                )
             )
         )
         self.numbers: dict[str, float] = {}
@@ -348,3 +359,16 @@ class Editing:
 
     def _code(self, run: Run, index: Tensor) -> Tensor:
         return self.codes[index].to(run.device)
+
+
+def _kept(editor: EditTransformer, labels: tuple[int, ...]) -> EditTransformer:
+    """An edit transformer to train on, which learns edits by these `labels` beside those that it knows."""
+    known = editor.config.labels
+    network = EditTransformer(replace(editor.config, labels=tuple(sorted({*known, *labels}))))
+    state = editor.state_dict()
+    if network.config.labels:
+        state["label_tokens"] = network.label_tokens.detach().clone()
+        for row, label in enumerate(known):
+            state["label_tokens"][network.config.labels.index(label)] = editor.label_tokens[row]
+    network.load_state_dict(state)
+    return network

@@ -25,6 +25,9 @@ class EditorTraining(CodeTraining):
     )
     labels: bool = key(False, text="Learn to make the true edits without a reference too, for edits by label.")
 
+    keep_editor: bool = key(
+        False, text="Train the model's own editor on, whose sizes stay, instead of a new one of the sizes below."
+    )
     layers: int = key(1, text="Transformer layers.", low=1)
     heads: int = key(4, text="Attention heads.", low=1)
     feedforward: int = key(1024, text="Hidden units of a layer.", low=1)
@@ -50,5 +53,7 @@ class EditorTraining(CodeTraining):
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
         super().check()
+        if self.keep_editor and self.attribute:
+            raise ValueError("keep_editor trains the editor of all attributes on: leave attribute out")
         if self.labels and not self.edits:
             raise ValueError("labels is given, but edits names no true edits to learn them from")

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from stedit.errors import InputError, cause
-from stedit.training.data import read_records
+from stedit.records import read_records
 
 MAX_CSV_BYTES = 2**30
 MAX_ATTRIBUTES = 1024  # as many as a classifier may have
@@ -62,13 +62,18 @@ class LabelTable:
             raise InputError(f"{path} names {len(attributes)} attributes: give at most {MAX_ATTRIBUTES}")
         return cls(str(path), tuple(attributes), rows)
 
-    def of(self, names: Sequence[str], attributes: Sequence[str]) -> Tensor:
-        """Labels (M, K), float32: 1, 0, or NaN where unknown. Raises InputError if no name is in the table."""
+    def of(self, names: Sequence[str], attributes: Sequence[str], examples: str = "codes") -> Tensor:
+        """Labels (M, K), float32, of `examples` by name: 1, 0, or NaN where unknown.
+
+        Raises InputError if no name is in the table.
+        """
         empty: Mapping[str, float] = {}
         found = [self.rows.get(name, empty) for name in names]
         if not any(found):
-            example = f"such as {names[0]}" if names else "for there are no codes"
-            raise InputError(f"{self.path} names none of the codes ({example}): its ids are file names without ending")
+            example = f"such as {names[0]}" if names else f"for there are no {examples}"
+            raise InputError(
+                f"{self.path} names none of the {examples} ({example}): its ids are file names without ending"
+            )
         return torch.tensor([[row.get(name, math.nan) for name in attributes] for row in found])
 
 
@@ -94,7 +99,7 @@ def _parse_csv(path: Path) -> Iterable[tuple[int, str, dict[str, Any]]]:
 
 def _parse_records(path: Path) -> Iterable[tuple[int, str, dict[str, Any]]]:
     for number, row in enumerate(read_records(path), start=1):
-        if not isinstance(row, dict) or "id" not in row:
+        if "id" not in row:
             raise InputError(f"{path}, record {number}, has no id: give objects with id and attributes")
         values = row.get("attributes", {name: value for name, value in row.items() if name != "id"})
         if not isinstance(values, dict):

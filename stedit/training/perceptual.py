@@ -14,15 +14,16 @@ import torch
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stedit.bundle import Bundle, find_bundle
 from stedit.checkpoints import arcface
 from stedit.checkpoints.state_dicts import Checkpoint, canonicalise, count, take
-from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError, UsageError, cause
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig
 from stedit.models.lpips import WIDTHS, Backbone, Lpips
 from stedit.models.resnet import ResNet50
+from stedit.networks import load_network
 from stedit.training.encoder_config import EncoderTraining
 from stedit.training.losses import FeatureLoss, FeatureNetwork, feature_distance
 
@@ -194,7 +195,7 @@ def load_judge(name: str) -> AttributeNetwork:
         except ValueError as error:
             raise InputError(f"{name} is no attribute network ({cause(error)}): name a model with a judge") from error
         return _filled(network, tensors, name, "the weights of an attribute network")
-    judge = Engine.from_pretrained(name, device="cpu").networks.get("judge")
-    if judge is None:
+    bundle = Bundle.load(find_bundle(name))
+    if "judge" not in bundle.parts:
         raise MissingPartError(f"the model {name!r} has no judge: name one that has, or a .safetensors file of one")
-    return cast(AttributeNetwork, judge)
+    return cast(AttributeNetwork, load_network(bundle, "judge"))

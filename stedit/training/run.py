@@ -32,7 +32,7 @@ class Task(Protocol):
     """What is trained, and one step of it. It is built on the CPU; the loop moves its networks to the device."""
 
     kind: str
-    """The command: "generator", "inversion", "classifier" or "editor"."""
+    """The command: "generator", "inversion", "classifier", "editor" or "judge"."""
     networks: Mapping[str, nn.Module]
     """All that a checkpoint has to keep, moving averages and statistics included; each name without a slash."""
     optimizers: Mapping[str, torch.optim.Optimizer]

@@ -27,6 +27,7 @@ from stedit.training.editor_config import EditorTraining
 from stedit.training.encoder_config import EncoderTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
+from stedit.training.judge_config import JudgeTraining
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -162,6 +163,7 @@ def test_the_effective_config_can_be_seen(cli: Cli) -> None:
         CodeTraining,
         ClassifierTraining,
         EditorTraining,
+        JudgeTraining,
     ],
 )
 def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:

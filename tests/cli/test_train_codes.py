@@ -63,7 +63,11 @@ def test_classifier_then_editor_then_an_edit(cli: Cli, tiny_bundle: Path, face: 
         ("classifier", ("--model", "tiny", "--codes", "photos"), "labels is empty"),
         ("classifier", ("--model", "tiny", "--codes", "x", "--labels", "attributes.csv"), "there are no pictures at x"),
         ("editor", ("--model", "tiny", "--codes", "photos", "--attribute", "smirk"), "unknown attribute 'smirk'"),
-        ("editor", ("--model", "tiny", "--codes", "photos", "--edits", "x"), "cannot read the records x"),
+        (
+            "editor",
+            ("--model", "tiny", "--codes", "photos", "--edits", "x"),
+            "cannot read x (no such file",
+        ),
         ("editor", ("--model", "tiny", "--sampled", 1), "1 codes are too few to learn from"),
     ],
 )

@@ -13,7 +13,7 @@ import torch
 
 from stedit.arrays import CodeArray
 from stedit.bundle import Bundle
-from stedit.editing.attributes import resolve_reference_attribute
+from stedit.editing.attributes import names_absence, resolve_reference_attribute
 from stedit.editing.reference import until_seen
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
@@ -158,6 +158,31 @@ def test_edits_take_more_than_was_learned_where_it_is_not_seen(knowing: Engine, 
     networks = {name: network for name, network in further.networks.items() if name != "classifier"}
     blind = dataclasses.replace(further, networks=networks).edit_by_reference(codes[:1], codes[1:2], "glasses")
     np.testing.assert_array_equal(blind, knowing.edit_by_reference(codes[:1], codes[1:2], "glasses"))
+
+
+def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes: CodeArray) -> None:
+    """What taking the glasses off the reference changes is put on, and the source's own are taken off."""
+    source, references = codes[:2], codes[2:]
+    bare = [knowing.edit_by_label(one, "no-glasses") for one in (source, references)]
+    carried = source + (references - bare[1]) - (source - bare[0])
+    drawn = knowing.edit_by_reference(source, references, "glasses")
+    for share in (0.25, 1.0):
+        mixed = with_logits(knowing, carried=share).edit_by_reference(source, references, "glasses")
+        np.testing.assert_allclose(mixed, (1 - share) * drawn + share * carried, atol=1e-5)
+    several = [one[None] for one in references]
+    mixed = with_logits(knowing, carried=1.0).edit_by_reference(source, several, "glasses", weights=[1, 3])
+    mean = (references - bare[1])[0] / 4 + (references - bare[1])[1] * 0.75
+    np.testing.assert_allclose(mixed, bare[0] + mean, atol=1e-5)
+    # where no edit by label is learned, nothing is carried
+    full = with_logits(knowing, carried=1.0)
+    bangs = [one.edit_by_reference(source, references, "bangs") for one in (knowing, full)]
+    np.testing.assert_array_equal(*bangs)
+
+
+def test_an_absent_beard_is_what_no_beard_names() -> None:
+    assert names_absence("No_Beard")
+    assert names_absence("Young")  # of age
+    assert not any(map(names_absence, ("Eyeglasses", "Smiling", "Male", "Blond_Hair")))
 
 
 def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:

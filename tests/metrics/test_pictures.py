@@ -115,7 +115,7 @@ def test_labels_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, s
 
 
 def test_labels_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stedit.metrics.pictures.MAX_LABEL_BYTES", 2**20)
+    monkeypatch.setattr("stedit.records.MAX_BYTES", 2**20)
     (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 2**24))
     with pytest.raises(InputError, match=r"bomb\.jsonl\.gz is larger than 1 MB"):
         read_labels(tmp_path / "bomb.jsonl.gz")

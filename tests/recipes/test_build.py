@@ -13,9 +13,11 @@ from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
+from stedit.training.judge_config import JudgeTraining
 
 TOY = {
-    "judge": "steps = 2\nbatch_size = 4\n",
+    "eye": "steps = 2\nbatch_size = 4\nlearning_rate = 1e-3\n",
+    "judge": 'steps = 2\nbatch_size = 4\nheld_out = 0.1\nwidths = [4, 8]\ndevice = "cpu"\n',
     "generator": """
         mode = "joint"
         steps = 2
@@ -127,6 +129,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert bundle.parts["encoder"].config["corrections"] == 1
     assert bundle.training["editor"]["true_edits"] > 0
     assert bundle.training["classifier"]["codes"] == 65
+    assert bundle.training["judge"]["pictures"] == 65
+    assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
     codes = engine.invert(np.zeros((1, 128, 128, 3), np.uint8))
     assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, 128, 128, 3)
@@ -145,6 +149,7 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     inversion = places.config("inversion", InversionTraining, model="model", data=("pictures.zip",))
     assert inversion.keep_encoder
     assert inversion.corrections > 0
+    places.config("judge", JudgeTraining, data=("pictures.zip",), labels="labels.jsonl")
     codes = {"model": "model", "codes": ("codes.safetensors",)}
     places.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
     editor = places.config("editor", EditorTraining, edits="edits.jsonl", **codes)

@@ -7,7 +7,6 @@ import pytest
 
 from stedit import Engine
 from stedit.imaging.files import read_image
-from stedit.training.data import load_labelled
 
 from .conftest import ROOT
 
@@ -21,6 +20,7 @@ def kinds():
 
 
 def test_references_have_what_is_asked_and_sources_can_show_it(kinds, faces):
+    from eye import load_labelled
     from renderer.parameters import Parameters
 
     folder = faces / "dataset"
@@ -34,7 +34,9 @@ def test_references_have_what_is_asked_and_sources_can_show_it(kinds, faces):
         assert (trios[:, 1] != trios[:, 2]).all()
         assert len({people[k].choice(asked) > 0 for k in trios[:, 0]}) == 2  # sources with it and without
         np.testing.assert_array_equal(trios, kinds.choose(parameters, group, 40))
-    assert all(people[k].choice("hair_style") > 1 for k in kinds.choose(parameters, "Bangs", 40)[:, 0])
+    for k in kinds.choose(parameters, "Bangs", 40).ravel():  # neither cropped nor under a hat
+        assert people[k].choice("hair_style") > 1
+        assert not people[k].choice("hat_on")
 
 
 def test_nearer_counts_pictures(kinds):

@@ -22,7 +22,8 @@ from stedit.models.config import ClassifierConfig, GeneratorConfig, JudgeConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.training import checkpoint
-from stedit.training.classifier import Classification, accuracy, build, class_weights, fit_covariance
+from stedit.training.attributes import accuracy, class_weights
+from stedit.training.classifier import Classification, build, fit_covariance
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet
 from stedit.training.loop import train
@@ -143,11 +144,13 @@ def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:
 
 def test_balance_gives_rare_classes_their_weight() -> None:
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, math.nan], [0.0, 0.0]])
-    weights = class_weights(labels, balance=True, attributes=NAMES)
+    weights = class_weights(labels, balance=True, attributes=NAMES, examples="codes")
     assert torch.allclose(weights, torch.tensor([[2.0, 1.5], [2 / 3, 0.75]]))
-    assert torch.equal(class_weights(labels, balance=False, attributes=NAMES), torch.ones(2, 2))
+    assert torch.equal(class_weights(labels, balance=False, attributes=NAMES, examples="codes"), torch.ones(2, 2))
     with pytest.raises(InputError, match="0 have Eyeglasses and 4 do not"):
-        class_weights(torch.tensor([[1.0, 0.0]] * 2 + [[0.0, 0.0]] * 2), balance=False, attributes=NAMES)
+        class_weights(
+            torch.tensor([[1.0, 0.0]] * 2 + [[0.0, 0.0]] * 2), balance=False, attributes=NAMES, examples="codes"
+        )
 
 
 def test_the_covariance_is_that_of_the_codes() -> None:
@@ -188,6 +191,17 @@ def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
     assert labels.sum() == (seen >= 0.6).sum()
     assert len(labels) == ((seen >= 0.6) | (seen <= 0.4)).sum()
     other = build(replace(keys, model=str(model), judge=str(tmp_path / "judged")))
+    assert torch.equal(other.labels, task.labels)
+    alone = Bundle.save(
+        tmp_path / "alone",
+        name="alone",
+        domain="",
+        license="MIT",
+        attributes=(AttributeSpec("Smiling"),),
+        parts={"judge": (config, network.state_dict())},
+        readme="",
+    )
+    other = build(replace(keys, model=str(model), judge=str(alone.path)))
     assert torch.equal(other.labels, task.labels)
 
 

@@ -166,6 +166,42 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
         assert ((seen > 0.5) == wanted).float().mean() > 0.85, name
 
 
+def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) -> None:
+    tiny = Engine.from_pretrained(tiny_bundle, device="cpu")
+    names = [item.name for item in tiny.bundle.attributes]
+    config = write(tmp_path, tiny_bundle, steps=1, learning_rate=1e-9, keep_editor=True, layers=7)
+    rows = [
+        {"source": f"code-{k}", "reference": f"code-{k + 1}", "edited": f"code-{k + 2}", "attribute": names[k % 2]}
+        for k in range(100)
+    ]
+    (tmp_path / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(config, edits=str(tmp_path / "edits.jsonl"), labels=True)
+    saved = train(lambda: build(config), config, tmp_path / "run")[0].save(tmp_path / "model", overwrite=False)
+    engine = Engine.from_pretrained(saved.path, device="cpu")
+    codes = random_codes(4)
+    for name in names:
+        edits = [one.edit_by_reference(codes, codes[:1], name) for one in (tiny, engine)]
+        torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)  # stored in half precision
+    assert not any(map(tiny.has_learned, names))
+    assert [engine.has_learned(name) for name in names] == [True, True, False, False, False]
+    # once more, with true edits of another attribute: what was learned by label stays
+    rows = [{**row, "attribute": names[2]} for row in rows]
+    (tmp_path / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    config = replace(config, model=str(saved.path), codes=config.codes)
+    again = train(lambda: build(config), config, tmp_path / "again")[0].save(tmp_path / "third", overwrite=False)
+    assert again.parts["editor"].config["labels"] == [0, 1, 2]
+    third = Engine.from_pretrained(again.path, device="cpu")
+    edits = [one.edit_by_label(codes, names[1], direction="learned") for one in (engine, third)]
+    torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)
+
+
+def test_there_must_be_an_editor_to_train_on(tmp_path: Path, model: Path) -> None:
+    with pytest.raises(MissingPartError, match="'with-classifier' has no editor to train on: leave keep_editor out"):
+        build(write(tmp_path, model, keep_editor=True))
+    with pytest.raises(ValueError, match="leave attribute out"):
+        write(tmp_path, model, keep_editor=True, attribute="Bangs").check()
+
+
 def test_an_edit_and_its_reverse_are_held_out_together() -> None:
     kept = torch.tensor([True, True, True, False])
     source, edited = torch.tensor([[0, 1, 0, 3, 0], [1, 0, 1, 0, 3]])

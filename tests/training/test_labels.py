@@ -46,8 +46,8 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
         ("a.jsonl", '{"id": 1, "attributes": [1]}\n', "no object"),
         ("a.jsonl", '{"id": 1, "Smiling": [1]}\n', r"Smiling is \[1\]"),
         ("a.jsonl", '{"id": 1}\n', "holds no labels"),
-        ("a.jsonl", "[1]\n", "record 1, has no id"),
-        ("a.jsonl", "nothing\n", "cannot read the records"),
+        ("a.jsonl", "[1]\n", "line 1 of .* is no JSON object"),
+        ("a.jsonl", "nothing\n", "line 1 of .* is not JSON"),
     ],
 )
 def test_what_is_wrong_is_named(tmp_path: Path, name: str, text: str, said: str) -> None:

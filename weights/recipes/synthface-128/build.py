@@ -2,7 +2,7 @@
 
     python build.py all      --facekit facekit.npz --work WORK [--output weights/synthface-128]
     python build.py render   --facekit facekit.npz --work WORK        the data set and its true edits    (an hour)
-    python build.py train    --work WORK                              judges, encoder and generator      (hours)
+    python build.py train    --work WORK                              judge, eye, encoder and generator  (hours)
     python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (half an hour)
     python build.py evaluate --work WORK [--output FOLDER]            the tables of the model card       (minutes)
 
@@ -20,14 +20,15 @@ import subprocess
 import sys
 import tomllib
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from calibration import calibrate
+from calibration import calibrate, carry
 from counterfactuals import COUNT, render_edits
+from eye import LabelledPictures, load_labelled, train_eye
 from renderer.head import FaceKitError
 from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
 from safetensors.torch import save_file
@@ -38,19 +39,18 @@ from stedit import Engine
 from stedit.atomic import write_folder
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.errors import SteditError
-from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
-from stedit.training import checkpoint, classifier, editor, generator, inversion, loop
-from stedit.training.attribute_network import train_attribute_network
+from stedit.records import read_records
+from stedit.training import checkpoint, classifier, editor, generator, inversion, judge, loop
 from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.codes import CodeSet
+from stedit.training.codes import CodeSet, held_out
 from stedit.training.config import TrainingConfig
-from stedit.training.data import LabelledPictures, load_labelled, read_records
+from stedit.training.editor import TrueEdits
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
+from stedit.training.judge_config import JudgeTraining
 from stedit.training.mapping import fit_mapping
 from stedit.training.perceptual import load_judge
 from stedit.training.pictures import PictureSet
@@ -92,12 +92,12 @@ class Places:
     @property
     def eye(self) -> Path:
         """The network of the perceptual loss."""
-        return self.work / "attribute_network.safetensors"
+        return self.work / "eye.safetensors"
 
     @property
     def judge(self) -> Path:
-        """The network that measures edits; it has seen other batches, and learns labels alone."""
-        return self.work / "judge.safetensors"
+        """A model of the judge alone, which measures edits and takes part in no training."""
+        return self.work / "judge"
 
     @property
     def labels(self) -> Path:
@@ -122,7 +122,7 @@ class Places:
     def records(self) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
         """Of the training set, and of the true edits."""
         (edits,) = self.edits.glob("edits.jsonl*")
-        return read_records(self.data / "train.jsonl.gz"), read_records(edits)
+        return list(read_records(self.data / "train.jsonl.gz")), list(read_records(edits))
 
     def config(self, name: str, kind: type[Config], **keys: object) -> Config:
         """The config of a training, with what depends on the place."""
@@ -179,19 +179,17 @@ def write_tables(places: Places) -> None:
 
 
 def train(places: Places) -> None:
-    """Train the attribute networks, encoder and generator together, then the encoder alone."""
+    """Train the judge, the eye, encoder and generator together, then the encoder alone."""
     write_tables(places)
-    if not places.judge.exists():
-        data = load(places)
-        keys = tomllib.loads((places.configs / "judge.toml").read_text())
-        save_file(train_attribute_network(data, **keys).state_dict(), places.eye)
-        alone = replace(data, parameters=data.parameters[:, :0])
-        save_file(train_attribute_network(alone, **keys, seed=1).state_dict(), places.judge)
+    labelled = {"data": tuple(map(str, places.pictures)), "labels": str(places.labels)}
+    run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
+    if not places.eye.exists():
+        keys = tomllib.loads((places.configs / "eye.toml").read_text())
+        save_file(train_eye(load(places), **keys).state_dict(), places.eye)
     config = places.config(
         "generator",
         GeneratorTraining,
-        data=tuple(map(str, places.pictures)),
-        labels=str(places.labels),
+        **labelled,
         judge=str(places.eye),
     )
     run(generator.build, config, places.work / "generator.run", places.work / "generator")
@@ -241,12 +239,16 @@ def assemble(places: Places, output: Path) -> None:
     classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
-    judge = load_judge(str(places.judge if places.judge.exists() else places.eye))
     engine = Engine.from_pretrained(edited.path, device="cpu")
-    eye = load_judge(str(places.eye))
-    specs = calibrate(engine, eye, codes.codes)
+    known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
+    engine = replace(engine, networks={**engine.networks, "editor": known})
+    edits = TrueEdits.read(str(places.true_edits), codes.names, engine.attributes)
+    _, untold = edits.split(~held_out(len(codes), config.held_out))  # of which the editor knows nothing
+    engine = carry(engine, codes.codes, untold)
+    specs = calibrate(engine, load_judge(str(places.eye)), codes.codes)
     for spec in specs:
-        print(f"{spec.name}: sure at {spec.sure:g}, learned {spec.learned_sure:g}, reference {spec.reference_sure:g}")
+        print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
+    judging = Bundle.load(places.judge)
     network = engine.networks
     Bundle.save(
         output,
@@ -259,15 +261,15 @@ def assemble(places: Places, output: Path) -> None:
             "data": f"{len(codes)} rendered portraits, true edits of each other among them",
             "recipe": f"weights/recipes/{NAME}",
             **edited.training,
+            **judging.training,
         },
         attributes=specs,
         parts={
             **{
                 name: (cast(Any, network[name]).config, network[name].state_dict())
-                for name in ("generator", "encoder", "classifier")
+                for name in ("generator", "encoder", "classifier", "editor")
             },
-            "editor": without_labels(cast(EditTransformer, network["editor"]), engine.attributes, NOT_BY_LABEL),
-            "judge": _judge_part(judge, len(engine.attributes), engine.output_size),
+            "judge": (PART_CONFIGS["judge"].from_dict(judging.parts["judge"].config), judging.read_part("judge")),
         },
         readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
@@ -300,14 +302,14 @@ def load(places: Places) -> LabelledPictures:
     return pictures.join(load_labelled(records, sorted(places.edits.glob("edits-*.zip"))))
 
 
-def without_labels(
-    network: EditTransformer, attributes: Sequence[str], names: Collection[str]
-) -> tuple[EditorConfig, dict[str, Tensor]]:
+def without_labels(network: EditTransformer, attributes: Sequence[str], names: Collection[str]) -> EditTransformer:
     """An edit transformer that leaves edits by label of these attributes to the classifier's directions."""
     kept = [row for row, index in enumerate(network.config.labels) if attributes[index] not in names]
     state = network.state_dict()
     state["label_tokens"] = state["label_tokens"][kept]
-    return replace(network.config, labels=tuple(network.config.labels[row] for row in kept)), state
+    fewer = EditTransformer(replace(network.config, labels=tuple(network.config.labels[row] for row in kept)))
+    fewer.load_state_dict(state)
+    return fewer.eval().requires_grad_(False)
 
 
 def _with_codes(places: Places) -> tuple[Bundle, CodeSet]:
@@ -360,19 +362,6 @@ def _sampler(codes: Tensor, parameters: Tensor, names: Mapping[str, Any]) -> Cal
         return z, w[index]
 
     return sample
-
-
-def _judge_part(
-    network: AttributeNetwork, attributes: int, size: tuple[int, int]
-) -> tuple[JudgeConfig, dict[str, Tensor]]:
-    """A network's readings of attributes, which are its first; it may read parameters beside them."""
-    state = network.state_dict()
-    state |= {key: state[key][:attributes] for key in ("head.weight", "head.bias")}
-    widths = (
-        len(state["stem.0.weight"]),
-        *(len(state[f"stages.{k}.down.0.weight"]) for k in range(len(network.stages))),
-    )
-    return JudgeConfig(attributes=attributes, widths=widths, input_height=size[0], input_width=size[1]), state
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,14 +1,16 @@
-"""How far edits must go until they show."""
+"""How edits by reference come nearest to true ones, and how far edits must go until they show."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from stedit import Engine
 from stedit.bundle import AttributeSpec
@@ -16,11 +18,31 @@ from stedit.editing.attributes import related
 from stedit.metrics.editing import edit_towards
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
+from stedit.training.editor import TrueEdits
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes, as far as twice
 SURE_CODES, LEARNED_CODES = 32, 192  # edited to find out
+CARRIED_CANDIDATES = (0.0, 0.25, 0.5, 0.75, 1.0)
+CARRIED_EDITS = 400  # of an attribute, at most, made to find out
 SHOWN = 0.97  # share of pictures in which an edit shall show
+
+
+def carry(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
+    """The engine that carries over as much of a reference's own trait as brings edits nearest to true ones.
+
+    codes: (M, N, D), to which the true `edits` refer; the editor must not have learned from these.
+    """
+    for index, name in enumerate(engine.attributes):
+        rows = (edits.attribute == index).nonzero()[:, 0]
+        if not len(rows) or not engine.has_learned(name):
+            continue
+        some = edits.chosen(rows[:: math.ceil(len(rows) / CARRIED_EDITS)])
+        source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
+        trials = [_with_spec(engine, name, carried=share) for share in CARRIED_CANDIDATES]
+        missed = [F.mse_loss(trial.edit_by_reference(source, reference, name), truth).item() for trial in trials]
+        engine = trials[missed.index(min(missed))]
+    return engine
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
@@ -71,18 +93,23 @@ def _least(
     Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
     seen to change.
     """
-    name, attributes = engine.attributes[index], engine.bundle.attributes
+    name = engine.attributes[index]
     unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
     lacking = before[:, index] != wanted
     best = (-1.0, candidates[0])
     for candidate in candidates:
-        named = tuple(candidate if item.name == name else item for item in attributes)
-        changed = _see(engine, eye, edit(replace(engine, bundle=replace(engine.bundle, attributes=named)))) != before
+        changed = _see(engine, eye, edit(_with_spec(engine, name, **asdict(candidate)))) != before
         shown = changed[lacking, index].float().mean().item()
         if shown >= SHOWN:
             return candidate
         best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
     return best[1]
+
+
+def _with_spec(engine: Engine, name: str, **changes: Any) -> Engine:
+    """The same, which knows something else of an attribute."""
+    named = tuple(replace(item, **changes) if item.name == name else item for item in engine.bundle.attributes)
+    return replace(engine, bundle=replace(engine.bundle, attributes=named))
 
 
 def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:

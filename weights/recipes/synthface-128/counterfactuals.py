@@ -1,6 +1,6 @@
 """Render true edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 41468
+    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 53468
 
 A colour of hair does not show on a bald head, nor bangs in short hair. So some edits give such heads the reference's
 hair as well, and others change hair or hat altogether. The last ones are for what comes in many kinds: their references
@@ -23,7 +23,7 @@ from renderer.head import FaceKitError
 from renderer.parameters import BUZZ, INDEX, SHORT, Parameters
 from renderer.pictures import Order, render_orders, write_pictures
 
-from stedit.training.data import read_records
+from stedit.records import read_records
 
 # group: (share, parameters that are taken together)
 GROUPS: dict[str, tuple[int, tuple[str, ...]]] = {
@@ -57,12 +57,22 @@ ATTRIBUTES_OF: dict[str, tuple[str, ...]] = {name: (name,) for name in GROUPS} |
     "Wavy_Hair": ("Wavy_Hair", "Straight_Hair"),
 }
 
-COUNT = 41_468
+COUNT = 53_468
 ABOUT_HAIR = range(10_468, 13_468)  # edits that are about hair, and of later ones every fourth
-ABOUT_KINDS = range(33_468, COUNT)  # but for these
+ABOUT_KINDS = range(33_468, 41_468)  # but for these
+MORE_ABOUT_KINDS = range(41_468, COUNT)  # and these
 HAIR = ("hair_style", "hair_len")
 HAIR_SHARES = {"Hair_Color": 4, "Bangs": 3, "Wavy_Hair": 1, "Bald": 2, "Wearing_Hat": 2}
 KIND_SHARES = {"Wearing_Hat": 4, "Bangs": 4, "Eyeglasses": 4, "Wearing_Lipstick": 3, "No_Beard": 2, "Young": 2}
+MORE_KIND_SHARES = {
+    "Eyeglasses": 5,
+    "Young": 5,
+    "No_Beard": 4,
+    "Bangs": 4,
+    "Hair_Color": 3,
+    "Wearing_Lipstick": 3,
+    "Wearing_Hat": 2,
+}
 LEAST_HAIR = {"Hair_Color": BUZZ, "Bangs": SHORT, "Wavy_Hair": SHORT}  # hair_style in which the attribute shows
 
 
@@ -110,16 +120,27 @@ def choose_about_hair(parameters: NDArray[np.float64], number: int) -> tuple[str
 def choose_kind(parameters: NDArray[np.float64], number: int) -> tuple[str, int, int]:
     """Group, source and reference of an edit whose reference has what the group is about, in a kind of its own."""
     random = np.random.default_rng([77, number])
-    names = list(KIND_SHARES)
-    shares = np.array(list(KIND_SHARES.values()), float)
+    by_name = KIND_SHARES if number in ABOUT_KINDS else MORE_KIND_SHARES
+    names = list(by_name)
+    shares = np.array(list(by_name.values()), float)
     group = names[random.choice(len(names), p=shares / shares.sum())]
     for _ in range(200):
         source, reference = (int(index) for index in random.integers(len(parameters), size=2))
         old, new = Parameters(parameters[source]), Parameters(parameters[reference])
-        shows = group != "Bangs" or (old.choice("hair_style") >= SHORT and not old.choice("hat_on"))
-        if shows and new.choice(GROUPS[group][1][0]):
+        if number in ABOUT_KINDS:
+            shows = group != "Bangs" or (old.choice("hair_style") >= SHORT and not old.choice("hat_on"))
+        else:
+            shows = all(_shows(group, one) for one in (old, new))
+        shows = shows and (group == "Hair_Color" or bool(new.choice(GROUPS[group][1][0])))
+        if shows:
             break
     return group, source, reference
+
+
+def _shows(group: str, person: Parameters) -> bool:
+    """Whether what the group is about can be seen on a head, if it is there."""
+    hidden = group == "Bangs" and person.choice("hat_on")
+    return person.choice("hair_style") >= LEAST_HAIR.get(group, 0) and not hidden
 
 
 def is_about_hair(number: int) -> bool:
@@ -131,7 +152,8 @@ def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
     """The first `count` edits of the portraits whose parameters (M, P) are given."""
     for number in range(count):
         about_hair = is_about_hair(number)
-        choice = choose_about_hair if about_hair else choose_kind if number in ABOUT_KINDS else choose
+        about_kinds = number in ABOUT_KINDS or number in MORE_ABOUT_KINDS
+        choice = choose_about_hair if about_hair else choose_kind if about_kinds else choose
         group, source, reference = choice(parameters, number)
         taken = GROUPS[group][1] + (HAIR if about_hair and group in LEAST_HAIR else ())
         z = parameters[source].copy()

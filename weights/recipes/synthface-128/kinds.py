@@ -18,29 +18,31 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from counterfactuals import ATTRIBUTES_OF, GROUPS
+from counterfactuals import ATTRIBUTES_OF, GROUPS, LEAST_HAIR
+from eye import load_labelled
 from numpy.typing import NDArray
 from renderer.head import FaceKitError
-from renderer.parameters import INDEX, Parameters
+from renderer.parameters import INDEX, SHORT, Parameters
 from renderer.pictures import Order, render_orders
 
 from stedit import Engine
 from stedit.errors import SteditError
 from stedit.imaging.files import Pixels, read_picture
-from stedit.training.data import load_labelled
 
 KINDS = ("Eyeglasses", "No_Beard", "Hair_Color", "Wearing_Hat", "Bangs", "Wearing_Lipstick")
 
 
 def choose(parameters: NDArray[np.float64], group: str, count: int) -> NDArray[np.int64]:
-    """Source, reference and somebody else (count, 3): the last two have it, and on the first it would show."""
+    """Source, reference and somebody else (count, 3): the last two show it, and on the first it would show."""
     random = np.random.default_rng([5, list(GROUPS).index(group)])
     people = [Parameters(one) for one in parameters]
     first = GROUPS[group][1][0]
-    having = [k for k, one in enumerate(people) if one.choice(first) or group == "Hair_Color"]
     visible = [
-        k for k, one in enumerate(people) if group not in ("Hair_Color", "Bangs") or one.choice("hair_style") > 1
+        k
+        for k, one in enumerate(people)
+        if group not in LEAST_HAIR or (one.choice("hair_style") >= SHORT and not one.choice("hat_on"))
     ]
+    having = [k for k in visible if people[k].choice(first) or group == "Hair_Color"]
     chosen = [(random.choice(visible), *random.choice(having, 2, replace=False)) for _ in range(count)]
     return np.array(chosen)
 

@@ -1,0 +1,39 @@
+"""What is known of pictures or codes: text files of a line for each, JSON objects above all, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from stedit.errors import InputError, cause
+
+MAX_BYTES = 2**30  # of a file, unpacked
+
+
+def read_records(path: Path) -> Iterator[dict[str, Any]]:
+    """The JSON objects of a .jsonl or .jsonl.gz file, one for each line. Raises InputError."""
+    for number, line in enumerate(read_lines(path), start=1):
+        try:
+            record = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            raise InputError(f"line {number} of {path} is not JSON ({cause(error)}): repair or leave it out") from error
+        if not isinstance(record, dict):
+            raise InputError(f"line {number} of {path} is no JSON object: give one object a line")
+        yield record
+
+
+def read_lines(path: Path) -> Iterator[str]:
+    """The lines of a text file, gzipped or not, up to MAX_BYTES of them. Raises InputError."""
+    room = MAX_BYTES
+    try:
+        with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            while line := file.readline(room + 1):
+                room -= len(line)
+                if room < 0:
+                    raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
+                yield line.decode()
+    except (OSError, EOFError, ValueError) as error:  # gzip damage is an OSError, bad UTF-8 a ValueError
+        raise InputError(f"cannot read {path} ({cause(error)}): give a .jsonl, .jsonl.gz or .csv file") from error

@@ -1,0 +1,134 @@
+"""Learning attributes from labels: which of them, how each label counts, how right the answers are.
+
+The latent classifier learns them from codes, the judge from pictures.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from stedit.bundle import PART_CONFIGS, Bundle
+from stedit.editing.attributes import resolve_attribute
+from stedit.errors import InputError, UsageError
+from stedit.training.calibration import calibration_error, fit_scaling
+
+
+def attributes_to_learn(
+    bundle: Bundle | None, learned: str, labelled: Sequence[str], wanted: Sequence[str]
+) -> tuple[str, ...]:
+    """Attributes in the order of the logits. Other parts of the model that name attributes decide, if any do.
+
+    Args:
+        bundle: the model, if there is one.
+        learned: the part that is trained.
+        labelled: attributes of which there are labels.
+        wanted: those to choose of them; none: all.
+
+    Raises:
+        AttributeNameError: what is wanted is not labelled.
+        UsageError: another part of the model knows other attributes.
+    """
+    chosen = tuple(resolve_attribute(name, labelled)[0] for name in wanted) or tuple(labelled)
+    parts = [name for name in ("classifier", "editor", "judge") if name != learned and _names_attributes(bundle, name)]
+    if bundle is None or not parts:
+        return chosen
+    fixed = tuple(item.name for item in bundle.attributes)
+    if missing := [name for name in fixed if name not in chosen]:
+        raise UsageError(
+            f"the {parts[0]} of {bundle.name!r} knows {missing[0]}, which is not to be learned: label and choose all "
+            "attributes of the model, or start from a model without that part"
+        )
+    extra = [name for name in chosen if name not in fixed]
+    if extra and wanted:
+        raise UsageError(
+            f"the {parts[0]} of {bundle.name!r} does not know {extra[0]}: leave it out of attributes, or start from a "
+            "model without that part"
+        )
+    return fixed
+
+
+def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], examples: str) -> Tensor:
+    """Weights (2, K) of an example with, and of one without, each attribute; the mean weight over examples is 1.
+
+    Args:
+        labels: (M, K), 1, 0 or NaN.
+        balance: whether those with and those without an attribute count the same in all.
+        attributes: their names.
+        examples: what they are, such as "codes".
+
+    Raises:
+        InputError: an attribute is never or always there, so that nothing can be learned.
+    """
+    positive, negative = (labels == 1).sum(dim=0), (labels == 0).sum(dim=0)
+    for k, name in enumerate(attributes):
+        if not positive[k] or not negative[k]:
+            raise InputError(
+                f"of the {examples} to learn from, {int(positive[k])} have {name} and {int(negative[k])} do not: give "
+                f"{examples} of both kinds, or choose others with attributes"
+            )
+    if not balance:
+        return torch.ones(2, len(attributes))
+    return (positive + negative) / (2 * torch.stack([positive, negative]))
+
+
+def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
+    """Binary cross-entropy, a scalar, over all labels (M, K) that are known, with the weights of `class_weights`."""
+    known = ~labels.isnan()
+    missed = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+    missed = missed * torch.where(labels == 1, weights[0], weights[1])
+    return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
+
+
+def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Share of right answers for each attribute, (K,), of those known; NaN where none is.
+
+    logits: (M, K); labels: (M, K), 1, 0 or NaN.
+    """
+    known = ~labels.isnan()
+    return (((logits > 0) == (labels == 1)) & known).sum(dim=0) / known.sum(dim=0)
+
+
+def settle(
+    logits: Tensor, labels: Tensor, attributes: Sequence[str], *, calibrate: bool
+) -> tuple[Tensor, Tensor, dict[str, dict[str, float]]]:
+    """What held-out examples say: one half of them sets the calibration, the other half measures.
+
+    Args:
+        logits: (M, K), in an order that both halves may take every other one of.
+        labels: (M, K), 1, 0 or NaN.
+        attributes: their names.
+        calibrate: else logits stay as they are.
+
+    Returns:
+        Scale and shift, (K,) each, that make logits true; and figures by attribute.
+    """
+    scale, shift = torch.ones(logits.shape[1]), torch.zeros(logits.shape[1])
+    if calibrate:
+        scale, shift = fit_scaling(logits[::2], labels[::2])
+    before, labels = logits[1::2], labels[1::2]
+    after = before * scale + shift
+    figures = {
+        "accuracy": accuracy(after, labels),
+        "positive": (labels == 1).sum(dim=0) / (~labels.isnan()).sum(dim=0),
+        "calibration_error": calibration_error(after, labels),
+        "uncalibrated_error": calibration_error(before, labels),
+    }
+    return (
+        scale,
+        shift,
+        {
+            name: {key: round(values[k].item(), 4) for key, values in figures.items() if not values[k].isnan()}
+            for k, name in enumerate(attributes)
+        },
+    )
+
+
+def _names_attributes(bundle: Bundle | None, name: str) -> bool:
+    """Whether a part is tied to the order of the model's attributes."""
+    if bundle is None or name not in bundle.parts:
+        return False
+    return PART_CONFIGS[name].from_dict(bundle.parts[name].config).attributes > 0  # type: ignore[union-attr]
