@@ -23,6 +23,7 @@ from torch.nn import functional as F
 from stedit.bundle import Bundle
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
+from stedit.inversion.encoder import encode
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.records import read_records
@@ -55,10 +56,15 @@ class Autoencoder(nn.Module):
         self.parameter_reading = nn.Linear(width, parameters) if parameters else nn.Identity()
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) of any size -> (B, N, D)."""
+        """(B, 3, H, W) of any size -> (B, N, D). An encoder that does not learn corrects its codes, if it can."""
         size = (self.encoder.config.input_height, self.encoder.config.input_width)
-        codes: Tensor = self.encoder(F.adaptive_avg_pool2d(images, size))
-        return codes.float()
+        seen = F.adaptive_avg_pool2d(images, size)
+        if self.encoder.training:
+            return encode(self.encoder, self.generator, seen).float()
+        with torch.no_grad():
+            codes = encode(self.encoder, self.generator, seen).float()
+        torch.clear_autocast_cache()  # before torch 2.11, the weights in it have no gradients
+        return codes
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, 3, R, R) -> the same, as the model sees it."""
@@ -106,7 +112,7 @@ class Joint:
         self._batches = Batches(self.pictures)
         sizes = config.generator_config()
         self.model = Autoencoder(
-            _encoder_of(started, config.start)
+            _encoder_of(started, config)
             if started
             else StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
             started.get("generator") or Generator(sizes),
@@ -247,10 +253,14 @@ class Joint:
         return total / len(chosen)
 
 
-def _encoder_of(started: Mapping[str, Any], name: str) -> StyleTransformer:
+def _encoder_of(started: Mapping[str, Any], config: GeneratorTraining) -> StyleTransformer:
     encoder = started.get("encoder")
     if not isinstance(encoder, StyleTransformer):
-        raise MissingPartError(f"the model {name!r} has no style transformer encoder to train on: start from another")
+        raise MissingPartError(
+            f"the model {config.start!r} has no style transformer encoder to train on: start from another"
+        )
+    if config.keep_encoder:
+        return encoder.eval().requires_grad_(False)
     encoder.config = replace(encoder.config, corrections=0)  # here it learns to see a picture at once
     return encoder
 
@@ -264,11 +274,11 @@ def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
     slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
     groups: dict[float, list[nn.Parameter]] = {EQUALISED_RATE: [], 1.0: [], SLOW_RATE: []}
-    for parameter in model.parameters():
+    for parameter in filter(lambda one: one.requires_grad, model.parameters()):
         rate = SLOW_RATE if id(parameter) in slow else EQUALISED_RATE if id(parameter) in fast else 1.0
         groups[rate].append(parameter)
     return torch.optim.Adam(
-        [{"params": group, "lr": learning_rate * scale} for scale, group in groups.items()], betas=(0.9, 0.99)
+        [{"params": group, "lr": learning_rate * scale} for scale, group in groups.items() if group], betas=(0.9, 0.99)
     )
 
 

@@ -24,6 +24,11 @@ class GeneratorTraining(EncoderTraining):
         "", text="A model to train on: its weights are the start, and its sizes replace the keys of sizes.", local=True
     )
 
+    keep_encoder: bool = key(
+        False,
+        text="Joint: leave the encoder of start as it is, with its corrections, so that codes keep their meaning.",
+    )
+
     name: str = key("my-model", text="The name of the model.")
     domain: str = key("", text="What the pictures show, such as: portraits.")
     license: str = key("unknown", text="The licence of the model, an SPDX name.")
@@ -67,6 +72,10 @@ class GeneratorTraining(EncoderTraining):
         super().check()
         if not self.data:
             raise ValueError("data is empty: name folders or zip files of pictures")
+        if self.keep_encoder and not self.start:
+            raise ValueError("keep_encoder is true, but start names no model whose encoder is to be kept")
+        if self.keep_encoder and self.labels:
+            raise ValueError("labels are for an encoder that learns, but keep_encoder is true: leave one of them out")
         if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:
             raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
         if not self.start:
