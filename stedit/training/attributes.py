@@ -83,6 +83,18 @@ def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
 
 
+def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]:
+    """Figures of held-out examples, for the metrics: the loss, and means over the attributes.
+
+    logits: (M, K); labels: (M, K), 1, 0 or NaN; weights: those of `class_weights`.
+    """
+    return {
+        "held_out/loss": cross_entropy(logits, labels, weights).item(),
+        "held_out/accuracy": accuracy(logits, labels).nanmean().item(),
+        "held_out/calibration_error": calibration_error(logits, labels).nanmean().item(),
+    }
+
+
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of right answers for each attribute, (K,), of those known; NaN where none is.
 

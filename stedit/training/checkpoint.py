@@ -11,6 +11,8 @@ step.
 from __future__ import annotations
 
 import json
+import os
+import re
 import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
@@ -90,8 +92,8 @@ def save(
             moments |= {f"{name}/{index}/{key}": value for key, value in entry.items() if value is not None}
     make_folder(run / FOLDER)
     with write_folder(run / FOLDER / f"{state.step:08d}") as folder:
-        save_file(_plain(tensors), folder / "networks.safetensors")
-        save_file(_plain(moments), folder / "optimizers.safetensors")
+        _write(tensors, folder / "networks.safetensors")
+        _write(moments, folder / "optimizers.safetensors")
         values = {"format": FORMAT, **asdict(state), "groups": groups}
         (folder / "state.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
     for old in checkpoints(run)[:-KEPT]:
@@ -135,6 +137,15 @@ def _restore(optimizer: torch.optim.Optimizer, groups: list[dict[str, Any]], mom
     template = optimizer.state_dict()["param_groups"]
     merged = [{**group, "params": mine["params"]} for group, mine in zip(groups, template, strict=True)]
     optimizer.load_state_dict({"state": entries, "param_groups": merged})
+
+
+def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
+    """Write tensors; where the disk refuses, raise the OSError that safetensors only quotes."""
+    try:
+        save_file(_plain(tensors), file)
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(cause(error))) from error
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

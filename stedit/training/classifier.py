@@ -19,8 +19,7 @@ from stedit.models.config import ClassifierConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.networks import load_network
-from stedit.training.attributes import accuracy, attributes_to_learn, class_weights, cross_entropy, settle
-from stedit.training.calibration import calibration_error
+from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet, held_out
 from stedit.training.early_stopping import Best
@@ -114,13 +113,9 @@ class Classification:
             return {}
         with run.autocast():
             logits = self.classifier(codes.to(run.device)).float().cpu()
-        loss = cross_entropy(logits, labels, self._weights).item()
-        self.best.offer(self.classifier, loss, run)
-        return {
-            "held_out/loss": loss,
-            "held_out/accuracy": accuracy(logits, labels).nanmean().item(),
-            "held_out/calibration_error": calibration_error(logits, labels).nanmean().item(),
-        }
+        figures = measure(logits, labels, self._weights)
+        self.best.offer(self.classifier, figures["held_out/loss"], run)
+        return figures
 
     def sample(self) -> Pixels | None:
         """There are no pictures."""

@@ -18,8 +18,7 @@ from torch.nn import functional as F
 from stedit.bundle import AttributeSpec, Bundle, find_bundle
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
-from stedit.training.attributes import accuracy, attributes_to_learn, class_weights, cross_entropy, settle
-from stedit.training.calibration import calibration_error
+from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
 from stedit.training.early_stopping import Best
 from stedit.training.generator import tell_bad
 from stedit.training.judge_config import JudgeTraining
@@ -97,14 +96,9 @@ class Judging:
             return {}
         with run.autocast():
             logits = self._answers(self.judge)
-        labels = self._held_out_labels()
-        loss = cross_entropy(logits, labels, self._weights).item()
-        self.best.offer(self.judge, loss, run)
-        return {
-            "held_out/loss": loss,
-            "held_out/accuracy": accuracy(logits, labels).nanmean().item(),
-            "held_out/calibration_error": calibration_error(logits, labels).nanmean().item(),
-        }
+        figures = measure(logits, self._held_out_labels(), self._weights)
+        self.best.offer(self.judge, figures["held_out/loss"], run)
+        return figures
 
     def sample(self) -> Pixels | None:
         """It draws none."""

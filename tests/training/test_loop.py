@@ -223,6 +223,21 @@ def test_a_run_that_cannot_be_written_is_told(tmp_path: Path) -> None:
         run(BASE, tmp_path / "file" / "run")
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the size of files")
+def test_a_checkpoint_for_which_there_is_no_room_is_told(tmp_path: Path) -> None:
+    import resource
+
+    networks = {"model": torch.nn.Linear(64, 64)}
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (4096, limits[1]))
+    try:
+        with pytest.raises(OutputError, match=r"cannot write .*00000000: File too large"):
+            checkpoint.save(tmp_path, checkpoint.State("lines"), networks, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert not list((tmp_path / "checkpoints").iterdir())
+
+
 def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(TrainingError, match="pip install tensorboard"):
