@@ -30,10 +30,12 @@ def read_lines(path: Path) -> Iterator[str]:
     room = MAX_BYTES
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
+            encoding = "utf-8-sig"  # the first line may begin with a byte order mark
             while line := file.readline(room + 1):
                 room -= len(line)
                 if room < 0:
                     raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
-                yield line.decode()
+                yield line.decode(encoding)
+                encoding = "utf-8"
     except (OSError, EOFError, ValueError) as error:  # gzip damage is an OSError, bad UTF-8 a ValueError
         raise InputError(f"cannot read {path} ({cause(error)}): give a .jsonl, .jsonl.gz or .csv file") from error

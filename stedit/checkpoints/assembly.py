@@ -17,7 +17,7 @@ from stedit.checkpoints.files import LoadedFile
 from stedit.checkpoints.lcnet import CELEBA
 from stedit.checkpoints.probe import probe
 from stedit.errors import BundleError, InputError
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
+from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
 
 BOUND = ("encoder", "classifier", "editor")  # parts whose codes mean something to one generator only
 SAME = 2e-3  # relative difference of two generators, one of which may have been stored in half precision
@@ -206,6 +206,8 @@ def describe(config: PartConfig) -> str:
         return f"latent classifier, {config.attributes} attributes"
     if isinstance(config, EditorConfig):
         return f"edit transformer, {config.layers} layer{'s' if config.layers > 1 else ''}"
+    if isinstance(config, JudgeConfig):
+        return f"judge, sees {config.attributes} attributes in pictures of {config.input_width} px"
     return "network of its own kind"
 
 

@@ -31,6 +31,9 @@ ALIASES: dict[str, tuple[str, int]] = {
     "woman": ("Male", -1),
 }
 
+# Attributes that name the absence of a trait.
+ABSENCES = frozenset({"No_Beard", "Young"})
+
 # Attributes of one group describe the same thing, so that changing one may, or must, change the others.
 GROUPS: tuple[frozenset[str], ...] = (
     frozenset({"Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Bald"}),
@@ -87,12 +90,6 @@ def resolve_reference_attribute(name: str, known: Sequence[str]) -> str:
 def related(attribute: str) -> frozenset[str]:
     """The attributes that an edit of `attribute` is free to change: all that share a group with it, and itself."""
     return frozenset({attribute}).union(*(group for group in GROUPS if attribute in group))
-
-
-def names_absence(attribute: str) -> bool:
-    """Whether the attribute names the absence of a trait, as No_Beard does."""
-    signs = {sign for name, sign in ALIASES.values() if name == attribute}
-    return signs == {-1}
 
 
 def friendly_name(attribute: str, sign: int) -> str:

@@ -14,8 +14,8 @@ from torch import Tensor
 from stedit.arrays import CodeArray, Codes, like
 from stedit.bundle import part_kind
 from stedit.editing.attributes import (
+    ABSENCES,
     RULED_OUT,
-    names_absence,
     related,
     resolve_attribute,
     resolve_reference_attribute,
@@ -150,8 +150,9 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
-            strength: 1 is the edit transformer's answer, or up to twice its change where the classifier does not see
-                yet what the reference has and the source has not; 0 no change, others in proportion.
+            strength: 1 is what the edit transformer answers and what is carried over of the reference's own trait, as
+                the model says; or up to twice that change where the classifier does not see yet what the reference has and
+                the source has not; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
@@ -281,7 +282,7 @@ class Edits(Model):
 
         What is learned is near the mean of all that a reference might mean; its own trait is there as it is.
         """
-        sign = 1 if names_absence(self.attributes[index]) else -1
+        sign = 1 if self.attributes[index] in ABSENCES else -1
 
         def trait(codes: Tensor) -> Tensor:
             return codes - self._edit_learned(codes, {index: sign}, 1.0)

@@ -30,9 +30,15 @@ def attributes_to_learn(
 
     Raises:
         AttributeNameError: what is wanted is not labelled.
-        UsageError: another part of the model knows other attributes.
+        UsageError: one is named twice, or another part of the model knows other attributes.
     """
-    chosen = tuple(resolve_attribute(name, labelled)[0] for name in wanted) or tuple(labelled)
+    chosen: tuple[str, ...] = ()
+    for name in wanted:
+        attribute, _ = resolve_attribute(name, labelled)
+        if attribute in chosen:
+            raise UsageError(f"attributes names {attribute} twice, as {name!r} too: name each once")
+        chosen = (*chosen, attribute)
+    chosen = chosen or tuple(labelled)
     parts = [name for name in ("classifier", "editor", "judge") if name != learned and _names_attributes(bundle, name)]
     if bundle is None or not parts:
         return chosen

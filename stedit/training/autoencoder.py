@@ -274,7 +274,10 @@ def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
     slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
     groups: dict[float, list[nn.Parameter]] = {EQUALISED_RATE: [], 1.0: [], SLOW_RATE: []}
-    for parameter in filter(lambda one: one.requires_grad, model.parameters()):
+    kept = set() if encoder.training else {id(parameter) for parameter in encoder.parameters()}
+    for parameter in model.parameters():
+        if id(parameter) in kept:
+            continue
         rate = SLOW_RATE if id(parameter) in slow else EQUALISED_RATE if id(parameter) in fast else 1.0
         groups[rate].append(parameter)
     return torch.optim.Adam(

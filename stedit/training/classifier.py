@@ -22,7 +22,7 @@ from stedit.networks import load_network
 from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet, held_out
-from stedit.training.early_stopping import Best
+from stedit.training.early_stopping import BEST, Best
 from stedit.training.labels import LabelTable
 from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run
@@ -87,7 +87,7 @@ class Classification:
             fit_covariance(self.classifier, self.codes)
         self.numbers: dict[str, float] = {}
         self.best = Best(self.classifier, self.numbers, config.patience)
-        self.networks: Mapping[str, nn.Module] = {"classifier": self.classifier, "best": self.best.network}
+        self.networks: Mapping[str, nn.Module] = {"classifier": self.classifier, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.AdamW(
                 self.classifier.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay

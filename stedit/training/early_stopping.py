@@ -1,4 +1,4 @@
-"""Early stopping: keep the weights that did best on held-out codes, and stop when they stay the best for long."""
+"""Early stopping: keep the weights that did best on held-out examples, and stop when they stay the best for long."""
 
 from __future__ import annotations
 
@@ -10,11 +10,13 @@ from torch import nn
 
 from stedit.training.run import Run
 
+BEST = "best"  # the main process alone evaluates, and so knows it
+
 Network = TypeVar("Network", bound=nn.Module)
 
 
 class Best(Generic[Network]):
-    """The weights of a network that the training results in; put `network` among those of the task."""
+    """The weights of a network that the training results in; put `network` among those of the task, under `BEST`."""
 
     def __init__(self, network: Network, numbers: dict[str, float], patience: int) -> None:
         """`patience` is how many evaluations may be no better before the training stops; 0: the last weights count.
@@ -30,7 +32,7 @@ class Best(Generic[Network]):
         if self._patience and loss >= self._numbers["best"]:
             self._numbers["waited"] += 1
             if self._numbers["waited"] >= self._patience:
-                run.stop(f"no better on held-out codes for {self._patience} evaluations")
+                run.stop(f"no better on held-out examples for {self._patience} evaluations")
             return
         self._numbers |= {"best": loss, "waited": 0.0}
         self.network.load_state_dict(network.state_dict())

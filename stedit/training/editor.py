@@ -22,7 +22,7 @@ from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.records import read_records
 from stedit.training.codes import CodeSet, held_out
-from stedit.training.early_stopping import Best
+from stedit.training.early_stopping import BEST, Best
 from stedit.training.editor_config import EditorTraining
 from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run
@@ -216,7 +216,7 @@ class Editing:
         )
         self.numbers: dict[str, float] = {}
         self.best = Best(self.editor, self.numbers, config.patience)
-        self.networks: Mapping[str, nn.Module] = {"editor": self.editor, "best": self.best.network}
+        self.networks: Mapping[str, nn.Module] = {"editor": self.editor, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(self.editor.parameters(), lr=config.learning_rate, betas=BETAS)
         }

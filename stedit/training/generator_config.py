@@ -74,6 +74,8 @@ class GeneratorTraining(EncoderTraining):
             raise ValueError("data is empty: name folders or zip files of pictures")
         if self.keep_encoder and not self.start:
             raise ValueError("keep_encoder is true, but start names no model whose encoder is to be kept")
+        if self.keep_encoder and self.mode != "joint":
+            raise ValueError(f"keep_encoder is for the mode joint, and mode is {self.mode}: leave one of them out")
         if self.keep_encoder and self.labels:
             raise ValueError("labels are for an encoder that learns, but keep_encoder is true: leave one of them out")
         if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:

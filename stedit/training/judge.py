@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.bundle import AttributeSpec, Bundle, find_bundle
+from stedit.errors import InputError
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
 from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
-from stedit.training.early_stopping import Best
+from stedit.training.early_stopping import BEST, Best
 from stedit.training.generator import tell_bad
 from stedit.training.judge_config import JudgeTraining
 from stedit.training.labels import LabelTable
@@ -28,6 +29,7 @@ from stedit.training.results import model_card, provenance, with_parts
 from stedit.training.run import Run
 
 MAX_SHIFT = 2  # pixels of 128
+LEAST_HELD_OUT = 8  # pictures; one half of them calibrates, the other measures
 
 
 def build(config: JudgeTraining) -> Judging:
@@ -42,10 +44,12 @@ def build(config: JudgeTraining) -> Judging:
     table = LabelTable.read(config.labels)
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
     everything = PictureSet.open(config.data, config.resolution)
-    names = [PurePath(member.name).stem for member in everything.members]
-    known = ~table.of(names, attributes, "pictures").isnan().all(dim=1)
+    labels = table.of([PurePath(member.name).stem for member in everything.members], attributes, "pictures")
+    known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
-    return Judging(config, bundle, PictureSet(labelled, config.resolution), table, attributes)
+    if not labelled:
+        raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
+    return Judging(config, bundle, PictureSet(labelled, config.resolution), labels[known], attributes)
 
 
 class Judging:
@@ -58,20 +62,32 @@ class Judging:
         config: JudgeTraining,
         bundle: Bundle | None,
         pictures: PictureSet,
-        table: LabelTable,
+        labels: Tensor,
         attributes: tuple[str, ...],
     ) -> None:
-        """All `pictures` are in the `table`. Raises InputError if an attribute has no two classes."""
+        """Pictures and their labels (M, K), 1, 0 or NaN.
+
+        Raises InputError if an attribute has no two classes, or too few pictures are held out for what is asked.
+        """
         self.config, self.bundle, self.attributes = config, bundle, attributes
-        self.pictures, self.held_out = pictures.split(round(config.held_out * len(pictures)))
-        self._table = table
-        self._labels = self._labels_of(self.pictures)
+        count = round(config.held_out * len(pictures))
+        if count < LEAST_HELD_OUT and (config.calibrate or config.patience):
+            raise InputError(
+                f"{count} of {len(pictures)} pictures are too few to hold out for calibrate or patience: raise "
+                "held_out, add pictures, or leave those two out"
+            )
+        self.pictures, self.held_out = pictures.split(count)
+        rows = dict(zip(pictures.members, labels, strict=True))
+        self._labels, self._held_out_labels = (
+            torch.stack([rows[member] for member in part.members]) if len(part) else labels[:0]
+            for part in (self.pictures, self.held_out)
+        )
         self._weights = class_weights(self._labels, balance=config.balance, attributes=attributes, examples="pictures")
         self._batches = Batches(self.pictures)
         self.judge = Judge(config.judge_config(len(attributes)))
         self.numbers: dict[str, float] = {}
         self.best = Best(self.judge, self.numbers, config.patience)
-        self.networks: Mapping[str, nn.Module] = {"judge": self.judge, "best": self.best.network}
+        self.networks: Mapping[str, nn.Module] = {"judge": self.judge, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.AdamW(
                 self.judge.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
@@ -95,8 +111,8 @@ class Judging:
             self.best.offer(self.judge, math.inf, run)
             return {}
         with run.autocast():
-            logits = self._answers(self.judge)
-        figures = measure(logits, self._held_out_labels(), self._weights)
+            logits, labels = self._answers(self.judge)
+        figures = measure(logits, labels, self._weights)
         self.best.offer(self.judge, figures["held_out/loss"], run)
         return figures
 
@@ -110,8 +126,7 @@ class Judging:
         if not len(self.held_out):
             return network, {}
         with torch.no_grad():
-            logits = self._answers(network)
-        labels = self._held_out_labels()
+            logits, labels = self._answers(network)
         scale, shift, figures = settle(logits, labels, self.attributes, calibrate=self.config.calibrate)
         network.head.weight.mul_(scale[:, None])
         network.head.bias.mul_(scale).add_(shift)
@@ -143,22 +158,13 @@ class Judging:
             overwrite=overwrite,
         )
 
-    def _labels_of(self, pictures: PictureSet) -> Tensor:
-        """(M, K); 1, 0 or NaN."""
-        names = [PurePath(member.name).stem for member in pictures.members]
-        return self._table.of(names, self.attributes, "pictures") if names else torch.zeros(0, len(self.attributes))
-
-    def _held_out_labels(self) -> Tensor:
-        """The labels of what `_answers` has read: of the next picture where one cannot be read."""
-        return self._labels_of(self.held_out)[[self.held_out.sound(index) for index in range(len(self.held_out))]]
-
-    def _answers(self, network: Judge) -> Tensor:
-        """Logits (M, K), on the CPU, of the held-out pictures."""
+    def _answers(self, network: Judge) -> tuple[Tensor, Tensor]:
+        """Logits and labels (M, K), on the CPU, of the held-out pictures, or of the next ones where one is damaged."""
         network.eval()
         device = network.head.weight.device
-        starts = range(0, len(self.held_out), self.config.batch_size)
-        batches = (range(start, min(start + self.config.batch_size, len(self.held_out))) for start in starts)
-        return torch.cat([network(self.held_out.images(batch).to(device)).float().cpu() for batch in batches])
+        parts = torch.split(torch.arange(len(self.held_out)), self.config.batch_size)
+        logits = [network(self.held_out.images(part.tolist()).to(device)).float().cpu() for part in parts]
+        return torch.cat(logits), self._held_out_labels[[self.held_out.sound(k) for k in range(len(self.held_out))]]
 
 
 def varied(images: Tensor, *, flip: bool) -> Tensor:

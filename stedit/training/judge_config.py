@@ -14,7 +14,7 @@ class JudgeTraining(TrainingConfig):
     """A judge: pictures -> attributes, by which edits are measured, or codes labelled."""
 
     steps: int = key(10_000, text="How many steps to train.", low=1, changeable=True)
-    batch_size: int = key(64, text="Pictures in a step, of all processes together.", low=1)
+    batch_size: int = key(64, text="Pictures in a step, of all processes together.", low=2)
     learning_rate: float = key(2e-3, text="AdamW's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
         "cosine", text="How the learning rate goes on: as it is, or down to zero at the last step."

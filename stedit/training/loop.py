@@ -23,6 +23,7 @@ import torch
 from stedit.errors import TrainingError
 from stedit.training import checkpoint
 from stedit.training.config import TrainingConfig
+from stedit.training.early_stopping import BEST
 from stedit.training.log import CONFIG_NAME, Log
 from stedit.training.run import Monitor, Run, Task, draw
 
@@ -137,7 +138,7 @@ class _Loop:
                 group["lr"] = base * factor
         torch.manual_seed(draw(self.config.seed, "step", state.step, run.process))
         losses = {name: run.mean(loss.detach().float()) for name, loss in self.task.step(run).items()}
-        run.share_statistics(self.task.networks)
+        run.share_statistics({name: one for name, one in self.task.networks.items() if name != BEST})
         for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
             if not math.isfinite(value):
                 raise TrainingError(_divergence(name, value, state.step, run.folder))

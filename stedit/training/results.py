@@ -51,7 +51,7 @@ def with_parts(
         path: of the new bundle.
         parts: by name, (config, state dict).
         training: provenance of each new part, by name.
-        attributes: of a new classifier; None keeps the base's.
+        attributes: of a new classifier or judge; None keeps the base's.
         overwrite: whether a bundle at `path` may be replaced.
 
     Raises:
@@ -74,12 +74,14 @@ def with_parts(
         parts={**kept, **parts},
         readme=(base.path / CARD_NAME).read_text(encoding="utf-8") if (base.path / CARD_NAME).is_file() else "",
         dtype=_precision(base),
+        made_for=base.made_for,
         overwrite=overwrite,
     )
 
 
 def _precision(base: Bundle) -> Precision:
     """Which numbers the base's generator is stored in; storing it in others would change its fingerprint."""
-    with safe_open(base.path / base.parts["generator"].file, framework="numpy") as file:
+    part = base.parts.get("generator") or next(iter(base.parts.values()))
+    with safe_open(base.path / part.file, framework="numpy") as file:
         kinds = Counter(file.get_slice(key).get_dtype() for key in file.keys())  # noqa: SIM118 - it is no dict
     return next(_PRECISIONS[kind] for kind, _ in kinds.most_common() if kind in _PRECISIONS)

@@ -3,7 +3,7 @@
 Whatever a step draws at random depends on the seed, the step and the process alone: the loop seeds torch before each
 step, and the order of the data is a function of the step. So nothing random need be saved to resume exactly.
 
-Several processes (`accelerate launch`) share each batch. Gradients are averaged by `Run.update` rather than by a
+Several processes (`torchrun`) share each batch. Gradients are averaged by `Run.update` rather than by a
 wrapper of the networks, since adversarial losses call a network several times and differentiate its gradients.
 """
 

@@ -112,10 +112,10 @@ def test_ctrl_c_saves_and_resuming_gives_the_weights_of_an_unbroken_run(cli: Cli
 
 def test_two_processes_train_one_generator(cli: Cli) -> None:
     """Every process must hold the same weights, so resuming with one process goes on from what both did."""
-    launch = "accelerate.commands.launch --cpu --num_processes=2 --num_machines=1 --dynamo_backend=no"
-    command = [*launch.split(), "--mixed_precision=no", "--module", "stedit", "train", "generator", "faces.toml"]
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "--module", "stedit"]
+    command = ["train", "generator", "faces.toml", "--path-length-every", "2", "--r1-every", "2", "--batch-size", "4"]
     done = subprocess.run(
-        [sys.executable, "-m", *command, "--path-length-every", "2", "--r1-every", "2"],
+        [*launch, *command],
         check=False,
         capture_output=True,
         text=True,
@@ -126,6 +126,14 @@ def test_two_processes_train_one_generator(cli: Cli) -> None:
     assert done.stdout == "faces.run/model\n"  # one process speaks
     assert len(Path("faces.run/metrics.jsonl").read_text().splitlines()) == 1
     assert cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "4").exit_code == 0
+    odd = subprocess.run(
+        [*launch, "train", "generator", str(Path("faces.toml").rename("odd.toml")), "--batch-size", "3"],
+        check=False,
+        capture_output=True,
+        text=True,
+        timeout=200,
+    )
+    assert "a batch of 3 cannot be shared by 2 processes" in odd.stderr
 
 
 def test_inversion_of_the_trained_generator(cli: Cli) -> None:

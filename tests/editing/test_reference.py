@@ -13,7 +13,7 @@ import torch
 
 from stedit.arrays import CodeArray
 from stedit.bundle import Bundle
-from stedit.editing.attributes import names_absence, resolve_reference_attribute
+from stedit.editing.attributes import resolve_reference_attribute
 from stedit.editing.reference import until_seen
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
@@ -177,12 +177,6 @@ def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes:
     full = with_logits(knowing, carried=1.0)
     bangs = [one.edit_by_reference(source, references, "bangs") for one in (knowing, full)]
     np.testing.assert_array_equal(*bangs)
-
-
-def test_an_absent_beard_is_what_no_beard_names() -> None:
-    assert names_absence("No_Beard")
-    assert names_absence("Young")  # of age
-    assert not any(map(names_absence, ("Eyeglasses", "Smiling", "Male", "Blond_Hair")))
 
 
 def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from stedit.bundle import Bundle
 from stedit.imaging.files import Pixels
 from stedit.training.config import TrainingConfig, key
-from stedit.training.loop import train
+from stedit.training.loop import leave, train
 from stedit.training.run import Run, update_average
 
 SLOPE = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
@@ -76,4 +76,7 @@ class Lines:
 if __name__ == "__main__":
     folder, *flags = sys.argv[1:]
     given = LinesConfig.read(Path(flags[0]), {})
-    train(lambda: Lines(given), given, Path(folder))
+    _, ended = train(lambda: Lines(given), given, Path(folder))
+    if ended.is_main:
+        sys.stdout.write(f"{torch.distributed.get_world_size()} processes\n")
+    leave()

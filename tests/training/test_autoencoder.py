@@ -244,6 +244,8 @@ def test_an_encoder_that_is_kept_stays_as_it_is(
     assert errors[1] < 0.8 * errors[0]
     with pytest.raises(ValueError, match="start names no model"):
         replace(config, start="").check()
+    with pytest.raises(ValueError, match="keep_encoder is for the mode joint, and mode is adversarial"):
+        replace(config, mode="adversarial").check()
     with pytest.raises(ValueError, match="labels are for an encoder that learns"):
         replace(config, labels="labels.jsonl").check()
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
@@ -13,6 +15,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+import stedit
 from stedit import Engine
 from stedit.bundle import Bundle
 from stedit.errors import AttributeNameError, InputError, UsageError
@@ -122,16 +125,64 @@ def test_it_joins_a_model_and_keeps_the_order_of_its_attributes(tmp_path: Path, 
 
 
 def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path) -> None:
-    config = write(tmp_path, 24)
+    config = write(tmp_path, 40)
     for damaged in ("002", "003", "009"):
         (tmp_path / "squares" / f"{damaged}.png").write_bytes(b"nothing")
     task = build(config)
-    task._answers(task.judge)
-    for pictures, labels in ((task.pictures, task._labels), (task.held_out, task._held_out_labels())):
-        for index in range(len(pictures)):
-            red = bool((pictures.read(index)[..., 0] > 200).any())
-            row = pictures.sound(index) if pictures is task.pictures else index
-            assert labels[row, 0] == red
+    _, labels = task._answers(task.judge)
+    for index in range(len(task.held_out)):
+        assert labels[index, 0] == (task.held_out.read(index)[..., 0] > 200).any()
+    for index in range(len(task.pictures)):
+        red = (task.pictures.read(index)[..., 0] > 200).any()
+        assert task._labels[task.pictures.sound(index), 0] == red
+
+
+def test_two_processes_keep_the_best_weights_as_they_were(tmp_path: Path) -> None:
+    """Statistics of batches are shared by all processes, but the best weights are the main one's alone."""
+    config = replace(write(tmp_path, 60), steps=12, batch_size=8, sample_every=2, patience=9, learning_rate=0.2)
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    processes, told, again = map(float, done.stdout.split())
+    assert processes == 2
+    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    assert (
+        rows[-1]["held_out/loss"] > told + 0.01
+    )  # it had become worse again, so the best weights were kept for a while
+    assert again == pytest.approx(told, abs=1e-4)
+
+
+TWO_PROCESSES = """
+import torch
+from accelerate import PartialState
+from pathlib import Path
+from stedit.training.attributes import measure
+from stedit.training.judge import build
+from stedit.training.judge_config import JudgeTraining
+from stedit.training.loop import leave, train
+
+config = {config}
+task, outcome = train(lambda: build(config), config, Path({run!r}))
+if outcome.is_main:
+    with torch.no_grad():
+        logits, labels = task._answers(task.best.network)
+    processes = PartialState().num_processes
+    print(processes, task.numbers["best"], measure(logits, labels, task._weights)["held_out/loss"])
+leave()
+"""
+
+
+def test_it_joins_a_box_of_parts(tmp_path: Path) -> None:
+    """Such as another judge, which it replaces."""
+    config = replace(write(tmp_path, 60), steps=2)
+    first = train(lambda: build(config), config, tmp_path / "run")[0].save(tmp_path / "first", overwrite=False)
+    config = replace(config, model=str(first.path), seed=1)
+    second = train(lambda: build(config), config, tmp_path / "again")[0].save(tmp_path / "second", overwrite=False)
+    assert set(second.parts) == {"judge"}
+    assert second.parts["judge"].sha256 != first.parts["judge"].sha256
 
 
 def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
@@ -149,29 +200,38 @@ def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
         ({"attributes": ("smirk",)}, AttributeNameError, "unknown attribute 'smirk'"),
         ({"labels": "other.csv"}, InputError, "names none of the pictures"),
         ({"labels": "same.csv"}, InputError, "of the pictures to learn from, 0 have Smiling"),
+        ({"labels": "unknown.csv"}, InputError, "unknown.csv says nothing of Smiling for any picture"),
+        ({"held_out": 0.1}, InputError, "2 of 20 pictures are too few to hold out for calibrate or patience"),
+        ({"attributes": ("smile", "Smiling")}, UsageError, "attributes names Smiling twice"),
     ],
 )
 def test_wrong_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, object], error: type[Exception], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = write(tmp_path, 20)
+    config = replace(write(tmp_path, 20), held_out=0.4)
+    Path("unknown.csv").write_text("id,Smiling\n000,\n001,\n")
     Path("other.csv").write_text("id,Smiling\nnobody,1\n")
     Path("same.csv").write_text("id,Smiling\n" + "".join(f"{number:03d},0\n" for number in range(20)))
     with pytest.raises(error, match=message):
         build(replace(config, **keys))  # type: ignore[arg-type]
 
 
-def test_varied_pictures_differ_but_stay_pictures() -> None:
-    images = torch.rand(64, 3, 32, 32) * 2 - 1
-    seen = varied(images, flip=True)
-    assert seen.shape == images.shape
-    assert (seen - images).abs().mean() > 0.1
-    still = varied(torch.zeros(64, 3, 32, 32), flip=False)
-    assert still.mean(dim=(1, 2, 3)).std() == pytest.approx(0.05, abs=0.02)  # brighter or darker, each by itself
+def test_pictures_are_varied_in_every_way() -> None:
+    half = torch.full((400, 3, 32, 32), -1.0)
+    half[..., 16:] = 1.0  # bright on the right
+    right = [
+        (varied(half, flip=flip)[..., 20:].mean(dim=(1, 2, 3)) > 0).float().mean().item() for flip in (True, False)
+    ]
+    assert right == [pytest.approx(0.5, abs=0.1), 1.0]  # mirrored half of the time, or never
+    grey = torch.zeros(64, 3, 32, 32)
+    assert varied(grey, flip=False).mean(dim=(1, 2, 3)).std() == pytest.approx(0.05, abs=0.02)  # each by itself
+    edges = [varied(half[:4], flip=False).diff(dim=-1).abs().amax().item() for _ in range(20)]
+    assert min(edges) < 1.6 < max(edges)  # softened at times
+    assert len({varied(half[:1], flip=False)[0, 0, 0].argmax().item() for _ in range(30)}) > 1  # shifted
 
 
 def test_task_is_what_the_loop_expects(tmp_path: Path) -> None:
-    task: Judging = build(write(tmp_path, 20))
+    task: Judging = build(write(tmp_path, 40))
     assert task.sample() is None
     assert set(task.networks) == {"judge", "best"}

@@ -56,6 +56,12 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, text: str, said: str)
         LabelTable.read(tmp_path / name)
 
 
+def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+    for name, text in (("a.csv", "id,Smiling\na,1\n"), ("a.jsonl", '{"id": "a", "Smiling": 1}\n' * 2)):
+        (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
+        assert LabelTable.read(tmp_path / name).of(["a"], ["Smiling"]).tolist() == [[1.0]]
+
+
 def test_a_table_of_other_codes_and_a_missing_one(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,Smiling\na,1\n")
     with pytest.raises(InputError, match=r"a\.csv names none of the codes \(such as x\)"):

@@ -117,28 +117,11 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
     config = replace(BASE, noise=0.0, log_every=1)
     run(config, tmp_path / "one")
     (tmp_path / "config.toml").write_text(config.to_toml())
-    command = [
-        "-m",
-        "accelerate.commands.launch",
-        "--cpu",
-        "--num_processes=2",
-        "--num_machines=1",
-        "--dynamo_backend=no",
-    ]
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", lines.__file__]
     environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    subprocess.run(
-        [
-            sys.executable,
-            *command,
-            "--mixed_precision=no",
-            str(Path(lines.__file__)),
-            tmp_path / "two",
-            tmp_path / "config.toml",
-        ],
-        check=True,
-        env=environment,
-        timeout=120,
-    )
+    places = [str(tmp_path / "two"), str(tmp_path / "config.toml")]
+    done = subprocess.run([*command, *places], check=True, env=environment, timeout=120, capture_output=True, text=True)
+    assert done.stdout == "2 processes\n"
     one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)

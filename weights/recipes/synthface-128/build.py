@@ -38,7 +38,7 @@ from true_edits import true_edits
 from stedit import Engine
 from stedit.atomic import write_folder
 from stedit.bundle import PART_CONFIGS, Bundle
-from stedit.errors import SteditError
+from stedit.errors import BundleError, SteditError
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.records import read_records
@@ -249,6 +249,8 @@ def assemble(places: Places, output: Path) -> None:
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
     judging = Bundle.load(places.judge)
+    if [item.name for item in judging.attributes] != [item.name for item in specs]:
+        raise BundleError(f"the judge {places.judge} knows other attributes than the classifier: train both anew")
     network = engine.networks
     Bundle.save(
         output,

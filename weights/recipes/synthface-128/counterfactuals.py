@@ -4,7 +4,7 @@
 
 A colour of hair does not show on a bald head, nor bangs in short hair. So some edits give such heads the reference's
 hair as well, and others change hair or hat altogether. The last ones are for what comes in many kinds: their references
-all have it, whoever the source is.
+have it, and of the very last both heads show it.
 
 DATA holds the records of the training pictures. Writes edits-*.zip and edits.jsonl.gz, whose records name the group,
 source and reference (numbers of training records) beside the labels of the picture that was made.
@@ -128,16 +128,15 @@ def choose_kind(parameters: NDArray[np.float64], number: int) -> tuple[str, int,
         source, reference = (int(index) for index in random.integers(len(parameters), size=2))
         old, new = Parameters(parameters[source]), Parameters(parameters[reference])
         if number in ABOUT_KINDS:
-            shows = group != "Bangs" or (old.choice("hair_style") >= SHORT and not old.choice("hat_on"))
+            seen = group != "Bangs" or shows(group, old)
         else:
-            shows = all(_shows(group, one) for one in (old, new))
-        shows = shows and (group == "Hair_Color" or bool(new.choice(GROUPS[group][1][0])))
-        if shows:
+            seen = all(shows(group, one) for one in (old, new))
+        if seen and (group == "Hair_Color" or new.choice(GROUPS[group][1][0])):
             break
     return group, source, reference
 
 
-def _shows(group: str, person: Parameters) -> bool:
+def shows(group: str, person: Parameters) -> bool:
     """Whether what the group is about can be seen on a head, if it is there."""
     hidden = group == "Bangs" and person.choice("hat_on")
     return person.choice("hair_style") >= LEAST_HAIR.get(group, 0) and not hidden

@@ -18,11 +18,11 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from counterfactuals import ATTRIBUTES_OF, GROUPS, LEAST_HAIR
+from counterfactuals import ATTRIBUTES_OF, GROUPS, shows
 from eye import load_labelled
 from numpy.typing import NDArray
 from renderer.head import FaceKitError
-from renderer.parameters import INDEX, SHORT, Parameters
+from renderer.parameters import INDEX, Parameters
 from renderer.pictures import Order, render_orders
 
 from stedit import Engine
@@ -37,11 +37,7 @@ def choose(parameters: NDArray[np.float64], group: str, count: int) -> NDArray[n
     random = np.random.default_rng([5, list(GROUPS).index(group)])
     people = [Parameters(one) for one in parameters]
     first = GROUPS[group][1][0]
-    visible = [
-        k
-        for k, one in enumerate(people)
-        if group not in LEAST_HAIR or (one.choice("hair_style") >= SHORT and not one.choice("hat_on"))
-    ]
+    visible = [k for k, one in enumerate(people) if shows(group, one)]
     having = [k for k in visible if people[k].choice(first) or group == "Hair_Color"]
     chosen = [(random.choice(visible), *random.choice(having, 2, replace=False)) for _ in range(count)]
     return np.array(chosen)
