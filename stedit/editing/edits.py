@@ -150,9 +150,9 @@ class Edits(Model):
             codes: (B, N, D) in W+.
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
-            strength: 1 is what the edit transformer answers and what is carried over of the reference's own trait, as
-                the model says; or up to twice that change where the classifier does not see yet what the reference has and
-                the source has not; 0 no change, others in proportion.
+            strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
+                carried over; or up to twice that change where the classifier does not see yet what the reference has
+                and the source has not; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:

@@ -17,7 +17,7 @@ from stedit.training.judge_config import JudgeTraining
 
 TOY = {
     "eye": "steps = 2\nbatch_size = 4\nlearning_rate = 1e-3\n",
-    "judge": 'steps = 2\nbatch_size = 4\nheld_out = 0.1\nwidths = [4, 8]\ndevice = "cpu"\n',
+    "judge": 'steps = 2\nbatch_size = 4\nheld_out = 0.2\nwidths = [4, 8]\ndevice = "cpu"\n',
     "generator": """
         mode = "joint"
         steps = 2
@@ -54,6 +54,17 @@ TOY = {
         held_out = 2
         device = "cpu"
         identity_weight = 0.0
+        perceptual = "judge"
+    """,
+    "retouch": """
+        mode = "joint"
+        keep_encoder = true
+        steps = 2
+        batch_size = 4
+        device = "cpu"
+        adversarial_weight = 0.1
+        discriminator_channels = [8, 8, 8, 8, 4, 4]
+        sampled_share = 0.0
         perceptual = "judge"
     """,
     "classifier": 'steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\ndevice = "cpu"\n',
@@ -129,7 +140,7 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert bundle.parts["encoder"].config["corrections"] == 1
     assert bundle.training["editor"]["true_edits"] > 0
     assert bundle.training["classifier"]["codes"] == 65
-    assert bundle.training["judge"]["pictures"] == 65
+    assert bundle.training["judge"]["pictures"] == 58
     assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
     codes = engine.invert(np.zeros((1, 128, 128, 3), np.uint8))
@@ -146,6 +157,8 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     assert generator.generator_config().style_count == 12
     sharpen = places.config("sharpen", GeneratorTraining, start="generator", data=("pictures.zip",))
     assert len(sharpen.discriminator_channels) == len(generator.generator_config().channels)
+    retouch = places.config("retouch", GeneratorTraining, start="corrected", data=("pictures.zip",))
+    assert retouch.keep_encoder
     inversion = places.config("inversion", InversionTraining, model="model", data=("pictures.zip",))
     assert inversion.keep_encoder
     assert inversion.corrections > 0

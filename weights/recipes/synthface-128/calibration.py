@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, replace
+from dataclasses import replace
 from functools import partial
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -39,7 +39,8 @@ def carry(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
             continue
         some = edits.chosen(rows[:: math.ceil(len(rows) / CARRIED_EDITS)])
         source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
-        trials = [_with_spec(engine, name, carried=share) for share in CARRIED_CANDIDATES]
+        spec = engine.bundle.attributes[index]
+        trials = [_with_spec(engine, replace(spec, carried=share)) for share in CARRIED_CANDIDATES]
         missed = [F.mse_loss(trial.edit_by_reference(source, reference, name), truth).item() for trial in trials]
         engine = trials[missed.index(min(missed))]
     return engine
@@ -93,12 +94,11 @@ def _least(
     Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
     seen to change.
     """
-    name = engine.attributes[index]
-    unrelated = torch.tensor([other not in related(name) for other in engine.attributes])
+    unrelated = torch.tensor([other not in related(engine.attributes[index]) for other in engine.attributes])
     lacking = before[:, index] != wanted
     best = (-1.0, candidates[0])
     for candidate in candidates:
-        changed = _see(engine, eye, edit(_with_spec(engine, name, **asdict(candidate)))) != before
+        changed = _see(engine, eye, edit(_with_spec(engine, candidate))) != before
         shown = changed[lacking, index].float().mean().item()
         if shown >= SHOWN:
             return candidate
@@ -106,9 +106,9 @@ def _least(
     return best[1]
 
 
-def _with_spec(engine: Engine, name: str, **changes: Any) -> Engine:
+def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:
     """The same, which knows something else of an attribute."""
-    named = tuple(replace(item, **changes) if item.name == name else item for item in engine.bundle.attributes)
+    named = tuple(spec if item.name == spec.name else item for item in engine.bundle.attributes)
     return replace(engine, bundle=replace(engine.bundle, attributes=named))
 
 
