@@ -56,17 +56,6 @@ TOY = {
         identity_weight = 0.0
         perceptual = "judge"
     """,
-    "retouch": """
-        mode = "joint"
-        keep_encoder = true
-        steps = 2
-        batch_size = 4
-        device = "cpu"
-        adversarial_weight = 0.1
-        discriminator_channels = [8, 8, 8, 8, 4, 4]
-        sampled_share = 0.0
-        perceptual = "judge"
-    """,
     "classifier": 'steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\ndevice = "cpu"\n',
     "editor": """
         steps = 4
@@ -157,8 +146,6 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     assert generator.generator_config().style_count == 12
     sharpen = places.config("sharpen", GeneratorTraining, start="generator", data=("pictures.zip",))
     assert len(sharpen.discriminator_channels) == len(generator.generator_config().channels)
-    retouch = places.config("retouch", GeneratorTraining, start="corrected", data=("pictures.zip",))
-    assert retouch.keep_encoder
     inversion = places.config("inversion", InversionTraining, model="model", data=("pictures.zip",))
     assert inversion.keep_encoder
     assert inversion.corrections > 0

@@ -60,7 +60,6 @@ HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 SHARPNESS = 0.85  # sharpened weights alone draw streaks on skin, and stray further from the picture
-RETOUCHED = 0.5  # and so do retouched ones
 NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
 
 EVALUATED = (
@@ -180,7 +179,7 @@ def write_tables(places: Places) -> None:
 
 
 def train(places: Places) -> None:
-    """Train the judge, the eye, encoder and generator together, the encoder alone, then the generator alone."""
+    """Train the judge, the eye, encoder and generator together, then the encoder alone."""
     write_tables(places)
     labelled = {"data": tuple(map(str, places.pictures)), "labels": str(places.labels)}
     run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
@@ -200,34 +199,29 @@ def train(places: Places) -> None:
         judge=config.judge,
     )
     sharp = run(generator.build, config, places.work / "sharpen.run", places.work / "sharpened")
-    soft = Bundle.load(places.work / "generator")
-    training = {"generator": soft.training, "sharpen": sharp.training, "sharpness": SHARPNESS}
-    blended = blend(soft, sharp, SHARPNESS, training, places.work / "blended")
-    seen = {"data": config.data, "judge": config.judge}
-    correcting = places.config("inversion", InversionTraining, model=str(blended.path), **seen)
-    corrected = run(inversion.build, correcting, places.work / "inversion.run", places.work / "corrected")
-    config = places.config("retouch", GeneratorTraining, start=str(corrected.path), **seen)
-    retouched = run(generator.build, config, places.work / "retouch.run", places.work / "retouched")
-    training = {**corrected.training, "retouch": retouched.training, "retouched": RETOUCHED}
-    blend(corrected, retouched, RETOUCHED, training, places.work / "autoencoder")
+    blended = blend(Bundle.load(places.work / "generator"), sharp, places.work / "blended")
+    correcting = places.config(
+        "inversion", InversionTraining, model=str(blended.path), data=config.data, judge=config.judge
+    )
+    run(inversion.build, correcting, places.work / "inversion.run", places.work / "autoencoder")
 
 
-def blend(before: Bundle, after: Bundle, share: float, training: Mapping[str, Any], output: Path) -> Bundle:
-    """Encoder and generator a share of the way between their weights before and after a training."""
+def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
+    """Encoder and generator SHARPNESS of the way between their weights before and after they were sharpened."""
     parts = {}
     for name in ("generator", "encoder"):
-        ends = [bundle.read_part(name) for bundle in (before, after)]
+        ends = [bundle.read_part(name) for bundle in (soft, sharp)]
         state = {
-            key: torch.lerp(value.float(), ends[1][key].float(), share) if value.is_floating_point() else value
+            key: torch.lerp(value.float(), ends[1][key].float(), SHARPNESS) if value.is_floating_point() else value
             for key, value in ends[0].items()
         }
-        parts[name] = (PART_CONFIGS[name].from_dict(after.parts[name].config), state)
+        parts[name] = (PART_CONFIGS[name].from_dict(sharp.parts[name].config), state)
     return Bundle.save(
         output,
         name=NAME,
-        domain=after.domain,
-        license=after.license,
-        training=dict(training),
+        domain=sharp.domain,
+        license=sharp.license,
+        training={"generator": soft.training, "sharpen": sharp.training, "sharpness": SHARPNESS},
         parts=parts,
         readme="",
         overwrite=True,
