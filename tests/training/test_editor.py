@@ -250,7 +250,7 @@ def test_it_stops_when_it_gets_no_better_and_keeps_the_best(tmp_path: Path, mode
     config = write(tmp_path, model, learning_rate=3.0, schedule="constant", sample_every=2, patience=3, steps=100)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.reason == "stopped"
-    assert outcome.why == "no better on held-out codes for 3 evaluations"
+    assert outcome.why == "no better on held-out examples for 3 evaluations"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     losses = [line["held_out/loss"] for line in lines]
     assert task.numbers["best"] == min(losses) == losses[-4]
