@@ -33,6 +33,7 @@ from safetensors import SafetensorError, safe_open
 from stedit.atomic import write_folder
 from stedit.errors import BundleError, MissingPartError, OutputError, cause
 from stedit.models.config import (
+    NAME,
     BackboneConfig,
     ClassifierConfig,
     EditorConfig,
@@ -65,7 +66,6 @@ EDITOR_OF = "editor-"  # and an attribute: a part that is an edit transformer fo
 Alignment = Literal["ffhq", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
@@ -340,7 +340,7 @@ def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bu
         raise ValueError(f"'alignment' is {alignment!r}, none of {', '.join(get_args(Alignment))}")
     bundle = Bundle(
         path=path,
-        name=_matching(values, "name", _NAME),
+        name=_matching(values, "name", NAME),
         domain=_text(values, "domain"),
         license=_text(values, "license"),
         description=_text(values, "description"),
@@ -367,7 +367,7 @@ def _parse_attribute(values: object) -> AttributeSpec:
     carried = values.get("carried", AttributeSpec.carried)
     if type(carried) not in (int, float) or not 0 <= carried <= 1:
         raise ValueError(f"'carried' is {carried!r}, not a number from 0 to 1")
-    return AttributeSpec(_matching(values, "name", _NAME), **logits, carried=float(carried))
+    return AttributeSpec(_matching(values, "name", NAME), **logits, carried=float(carried))
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:

@@ -6,7 +6,6 @@ named by what it changes, with the metadata `format` = `stedit-directions`.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -14,12 +13,11 @@ import torch
 from torch import Tensor
 
 from stedit.checkpoints.state_dicts import finite
-from stedit.models.config import MAX_WIDTH
+from stedit.models.config import MAX_WIDTH, NAME
 
 FORMAT = "stedit-directions"
 MAX_STYLES = 64
 MAX_DIRECTIONS = 4096
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 
 def directions_of(content: Any, name: str) -> dict[str, Tensor] | None:
@@ -66,7 +64,7 @@ def _is_direction(value: object) -> bool:
 def _checked(found: Mapping[str, Tensor]) -> dict[str, Tensor]:
     checked = {}
     for name, value in found.items():
-        if not _NAME.fullmatch(name):
+        if not NAME.fullmatch(name):
             raise ValueError(f"a direction cannot be called {name[:100]!r}: rename the file")
         if not _is_direction(value):
             raise ValueError(f"a tensor of the shape {tuple(value.shape)} is no direction")

@@ -14,6 +14,7 @@ import typer
 from stedit.cli.console import DONE, Console
 from stedit.cli.options import TalkOptions, complete_model, spread
 from stedit.errors import InputError, OutputError, UsageError
+from stedit.models.config import NAME
 
 if TYPE_CHECKING:
     from stedit.bundle import Bundle
@@ -26,7 +27,6 @@ _about_files = partial(typer.Option, rich_help_panel="Files")
 
 _OUTPUT = "The folder of the model; parts are added to a model that is there. NAME.safetensors for directions."
 _ATTRIBUTE = "What a reference-edit checkpoint was trained to take over, such as Bangs; the file does not tell."
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 Files = Annotated[
     list[Path], typer.Argument(metavar="FILES", show_default=False, help="Checkpoints: .pt, .pth, .pkl, .safetensors.")
@@ -93,7 +93,7 @@ def convert(
     from stedit.checkpoints.files import load_file
 
     console = Console(talk)
-    if attribute and not _NAME.fullmatch(attribute):
+    if attribute and not NAME.fullmatch(attribute):
         raise UsageError(f"--attribute {attribute!r} is no name: give letters, digits, - and _ only")
     target = _target(result)
     ingredients: list[Ingredient] = []
@@ -140,7 +140,7 @@ def _target(result: ResultOptions) -> Bundle | None:
     """The model that is there already. Raises before anything is computed if nothing can be written there."""
     from stedit.bundle import Bundle
 
-    if result.name is not None and not _NAME.fullmatch(result.name):
+    if result.name is not None and not NAME.fullmatch(result.name):
         raise UsageError(f"--name {result.name!r} is not allowed: give letters, digits, ., _ and - only, at most 100")
     path = result.output
     if not path.resolve().parent.is_dir():
@@ -162,7 +162,7 @@ def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: Res
     there = [from_bundle(target)] if target else []
     joined = combine([*there, *ingredients], replacing=result.overwrite)
     name = result.name or (target.name if target else re.sub(r"[^A-Za-z0-9._-]+", "-", result.output.resolve().name))
-    if not _NAME.fullmatch(name):
+    if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be the name of a model: give one with --name")
     training = dict(target.training) if target else {}
     training |= {"parts": dict(joined.origin), "probe": dict(joined.probes)}

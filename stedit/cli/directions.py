@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-import csv
-import io
-import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
 from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
-from stedit.errors import AttributeNameError, InputError, UsageError, cause
+from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
     from stedit.bundle import Bundle
     from stedit.cli.batch import Codes
     from stedit.cli.plan import Gathered, Source
     from stedit.engine import Engine
+    from stedit.labels import LabelTable
 
 SEFA_SHOWN = 12
-MAX_LABEL_BYTES = 2**26
 
 
 @spread
@@ -123,6 +120,7 @@ def learn(
     from stedit.bundle import Bundle, find_bundle
     from stedit.cli.plan import gather
     from stedit.editing.directions import SUFFIX, Directions, save_directions
+    from stedit.labels import LabelTable
 
     console = Console(talk)
     bundle = Bundle.load(find_bundle(model.model))
@@ -138,7 +136,7 @@ def learn(
         return NOTHING_TO_DO
     known = [attribute.name for attribute in bundle.attributes]
     gathered = gather(inputs or (), recursive=recursive, attributes=known)
-    told = _read_labels(labels, names) if labels else None
+    told = _having(LabelTable.read(labels, names), names) if labels else None
 
     from stedit.engine import Engine
 
@@ -201,58 +199,13 @@ def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
     return [name, attr] if sign > 0 else [attr]
 
 
-def _read_labels(path: Path, names: list[str]) -> dict[str, bool]:
-    """Stem of a file -> whether it has the attribute. Raises InputError."""
-    from stedit.cli.plan import stem_of
-
-    try:
-        with path.open("rb") as file:
-            data = file.read(MAX_LABEL_BYTES + 1)
-    except OSError as error:
-        raise InputError(f"cannot read the labels {path}: {cause(error)}") from error
-    if len(data) > MAX_LABEL_BYTES:
-        raise InputError(f"the labels {path} are larger than {MAX_LABEL_BYTES // 2**20} MB: give fewer")
-    try:
-        text = data.decode("utf-8-sig")
-        rows = _rows_of_json(text) if path.suffix.lower() in {".jsonl", ".json"} else _rows_of_csv(text)
-        labels = {
-            stem_of(Path(file_name)): _is_true(next((row[name] for name in names if name in row), None), file_name)
-            for file_name, row in rows
-        }
-    except (ValueError, csv.Error, RecursionError) as error:
-        raise InputError(
-            f"the labels {path} cannot be used ({cause(error)}): see `stedit directions learn --help`"
-        ) from error
-    return labels
-
-
-def _rows_of_csv(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """File name, from the first column, and the other columns of each line."""
-    reader = csv.DictReader(io.StringIO(text), strict=True)
-    first = (reader.fieldnames or [""])[0]
-    return [(row[first] or "", row) for row in reader]
-
-
-def _rows_of_json(text: str) -> list[tuple[str, dict[str, Any]]]:
-    """The same of lines of JSON objects, such as `stedit attributes --json` prints: the name is `file` or `input`."""
-    rows = []
-    for line in filter(str.strip, text.splitlines()):
-        row = json.loads(line)
-        if not isinstance(row, dict) or not isinstance(name := row.get("file", row.get("input")), str):
-            raise ValueError("a line is no object with a 'file'")  # noqa: TRY004 - the one type for damage
-        inner = row.get("attributes")
-        rows.append((name, {**row, **inner} if isinstance(inner, dict) else row))
-    return rows
-
-
-def _is_true(value: object, file_name: str) -> bool:
-    """The meaning of 1, 0, -1, a probability, true, false, yes, no."""
-    words = {"true": True, "yes": True, "false": False, "no": False}
-    if isinstance(value, str) and value.strip().lower() in words:
-        return words[value.strip().lower()]
-    if not isinstance(value, str | int | float):
-        raise ValueError(f"the label of {file_name} is {value!r}: say 1 or 0")  # noqa: TRY004 - the one type for damage
-    return float(value) > 0.5
+def _having(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
+    """Which files, by name, have the attribute that is called by the first of these names that is known of them."""
+    known = {
+        file: [label.attributes[name] for name in names if name in label.attributes]
+        for file, label in table.rows.items()
+    }
+    return {file: values[0] for file, values in known.items() if values}
 
 
 def _codes(

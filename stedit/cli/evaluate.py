@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
-_LABELS = "What is known of the pictures: .jsonl, .jsonl.gz or .csv."
+_LABELS = "What is known of the pictures: .jsonl or .csv, gzipped or not."
 _PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
 _FID = "Measure the FID too, with Inception's weights: weights-inception-2015-12-05-6726825d.pth."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
@@ -82,7 +82,8 @@ def evaluate(
     stedit evaluate --pairs pairs.jsonl.gz --pairs pairs.zip --json
     """
     from stedit.bundle import Bundle, find_bundle
-    from stedit.metrics.pictures import Archives, read_labels, read_pairs
+    from stedit.labels import LabelTable
+    from stedit.metrics.pictures import Archives, read_pairs
     from stedit.metrics.results import Settings
 
     console = Console(talk)
@@ -107,7 +108,7 @@ def evaluate(
         console.note(f"skipped because {output} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     with Archives() as archives:
-        known = read_labels(labels) if labels else {}
+        known = LabelTable.read(labels).rows if labels else {}
         entries = _entries(inputs or [], archives, console, recursive=recursive)
         others = entries[limit:] if limit else []
         entries = entries[:limit]

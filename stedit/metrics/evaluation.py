@@ -11,11 +11,12 @@ import numpy as np
 
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError
+from stedit.labels import Label
 from stedit.metrics.frechet import Inception
 from stedit.metrics.kinds import KIND_OF, Kind, Probe
 from stedit.metrics.looking import Looker
 from stedit.metrics.methods import FrechetSums, Measure, Method, References
-from stedit.metrics.pictures import Archives, Entry, Label, Pair
+from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import Results, Settings
 
 PROBE_PICTURES = 2000

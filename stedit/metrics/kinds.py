@@ -13,7 +13,7 @@ from typing import Any, Literal, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from stedit.metrics.pictures import Label
+from stedit.labels import Label
 from stedit.metrics.results import KindResult
 
 Kind = Literal["glasses_type", "beard_type", "hair_rgb"]

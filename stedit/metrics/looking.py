@@ -14,10 +14,11 @@ from stedit.arrays import CodeArray
 from stedit.engine import Engine
 from stedit.errors import ImageError
 from stedit.imaging.files import Pixels, fit_picture
+from stedit.labels import Label
 from stedit.metrics import distortion
 from stedit.metrics.editing import Seen
 from stedit.metrics.identity import Embeddings, Identity
-from stedit.metrics.pictures import Archives, Entry, Label, Pair
+from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import JudgeResult, Results, Settings
 from stedit.models.attribute_network import Judge
 

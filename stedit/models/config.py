@@ -7,6 +7,7 @@ known fields of the right type within `LIMITS`, since configs come from stranger
 from __future__ import annotations
 
 import math
+import re
 from dataclasses import asdict, dataclass, fields
 from typing import Any, Self
 
@@ -14,6 +15,7 @@ MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
 MAX_CORRECTIONS = 16
+NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model, an attribute or a direction: safe in a file name
 ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 
 

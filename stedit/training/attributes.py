@@ -14,7 +14,10 @@ from torch.nn import functional as F
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.editing.attributes import resolve_attribute
 from stedit.errors import InputError, UsageError
+from stedit.models.config import NAME
 from stedit.training.calibration import calibration_error, fit_scaling
+
+MAX_ATTRIBUTES = 1024  # as many as a classifier may have
 
 
 def attributes_to_learn(
@@ -30,15 +33,22 @@ def attributes_to_learn(
 
     Raises:
         AttributeNameError: what is wanted is not labelled.
-        UsageError: one is named twice, or another part of the model knows other attributes.
+        UsageError: one is named twice or by its opposite, or another part of the model knows other attributes.
+        InputError: there are too many, or one has a name that no model can hold.
     """
     chosen: tuple[str, ...] = ()
     for name in wanted:
-        attribute, _ = resolve_attribute(name, labelled)
+        attribute, sign = resolve_attribute(name, labelled)
+        if sign < 0 and name not in labelled:
+            raise UsageError(f"attributes names {name!r}, which is learned as its opposite: say {attribute}")
         if attribute in chosen:
             raise UsageError(f"attributes names {attribute} twice, as {name!r} too: name each once")
         chosen = (*chosen, attribute)
     chosen = chosen or tuple(labelled)
+    if len(chosen) > MAX_ATTRIBUTES:
+        raise InputError(f"the labels name {len(chosen)} attributes: choose at most {MAX_ATTRIBUTES} with attributes")
+    if unfit := next((name for name in chosen if not NAME.fullmatch(name)), None):
+        raise InputError(f"the labels name the attribute {unfit!r}: use letters, digits, '.', '_' and '-' only")
     parts = [name for name in ("classifier", "editor", "judge") if name != learned and _names_attributes(bundle, name)]
     if bundle is None or not parts:
         return chosen

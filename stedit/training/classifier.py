@@ -15,6 +15,7 @@ from stedit.bundle import AttributeSpec, Bundle, find_bundle
 from stedit.engine import Engine
 from stedit.errors import MissingPartError, UsageError
 from stedit.imaging.files import Pixels
+from stedit.labels import LabelTable
 from stedit.models.config import ClassifierConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
@@ -23,7 +24,6 @@ from stedit.training.attributes import attributes_to_learn, class_weights, cross
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet, held_out
 from stedit.training.early_stopping import BEST, Best
-from stedit.training.labels import LabelTable
 from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run
 
@@ -40,7 +40,7 @@ def build(config: ClassifierTraining) -> Classification:
         BundleError: the model cannot be used.
     """
     engine = Engine.from_pretrained(config.model, device=config.device)
-    table = LabelTable.read(config.labels) if config.labels else None
+    table = LabelTable.read(Path(config.labels)) if config.labels else None
     judge = _judge(config, engine) if config.sampled else None
     judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
     labelled = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
@@ -49,7 +49,7 @@ def build(config: ClassifierTraining) -> Classification:
         raise UsageError(f"the judge does not know {unknown[0]}: leave it out of attributes, or set sampled to 0")
     codes, labels = CodeSet.read(config.codes, engine), torch.zeros(0, len(attributes))
     if table is not None:
-        labels = table.of(codes.names, attributes)
+        labels = torch.from_numpy(table.of(codes.names, attributes))
     if judge is not None:
         sampled = CodeSet.sample(config.sampled, engine, seed=config.seed)
         labels = torch.cat([labels, judge_codes(sampled, engine, judge, attributes, sure=config.judge_sure)])

@@ -18,12 +18,12 @@ from torch.nn import functional as F
 from stedit.bundle import AttributeSpec, Bundle, find_bundle
 from stedit.errors import InputError
 from stedit.imaging.files import Pixels
+from stedit.labels import LabelTable
 from stedit.models.attribute_network import Judge
 from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
 from stedit.training.early_stopping import BEST, Best
 from stedit.training.generator import tell_bad
 from stedit.training.judge_config import JudgeTraining
-from stedit.training.labels import LabelTable
 from stedit.training.pictures import Batches, PictureSet
 from stedit.training.results import model_card, provenance, with_parts
 from stedit.training.run import Run
@@ -41,10 +41,11 @@ def build(config: JudgeTraining) -> Judging:
         BundleError: the model cannot be used.
     """
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
-    table = LabelTable.read(config.labels)
+    table = LabelTable.read(Path(config.labels))
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
     everything = PictureSet.open(config.data, config.resolution)
-    labels = table.of([PurePath(member.name).stem for member in everything.members], attributes, "pictures")
+    names = [PurePath(member.name).stem for member in everything.members]
+    labels = torch.from_numpy(table.of(names, attributes, "pictures"))
     known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
     if not labelled:

@@ -117,10 +117,10 @@ def test_pictures_teach_as_well(cli: Cli, face_image: Pixels) -> None:
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("file,other\n1.png,1\n", "the label of 1.png is None"),
-        ("file,winking\n1.png,maybe\n", "could not convert"),
-        ("file,winking\n1.png\n", "the label of 1.png is None"),
-        ("", "no input is a picture or code that has a label"),
+        ("file,other\n1.png,1\n", "labels.csv holds no labels of winking"),
+        ("file,winking\n1.png,maybe\n", "line 2: winking is 'maybe', not 1, 0 or empty"),
+        ("file,winking\n1.png\n", "line 2, has 1 cells, not 2"),
+        ("", "labels.csv has no header line"),
         ("file,winking\nnobody.png,1\n", "no input is a picture or code that has a label"),
         ("file,winking\n1.png,1\n2.png,1\n", "2 have the attribute and 0 have not"),
     ],
@@ -141,7 +141,8 @@ def test_bad_lines_of_json_are_a_sentence(cli: Cli) -> None:
         Path("labels.jsonl").write_text(text)
         result = cli("directions", "learn", "-a", "winking", "--labels", "labels.jsonl", "codes")
         assert result.exit_code == 1
-        assert result.stderr.startswith("error: the labels labels.jsonl cannot be used (")
+        assert "labels.jsonl" in result.stderr
+        assert result.stderr.count("error: ") == 1
 
 
 @pytest.mark.usefixtures("codes")

@@ -72,7 +72,7 @@ def test_it_is_put_into_a_model_and_resumed(cli: Cli) -> None:
     [
         ((), "data is empty: name folders or zip files of pictures"),
         (("--data", "photos"), "labels is empty: name the CSV or JSONL file that labels the pictures"),
-        (("--data", "photos", "--labels", "nowhere.csv"), "there are no labels at nowhere.csv"),
+        (("--data", "photos", "--labels", "nowhere.csv"), "cannot read nowhere.csv (no such file or directory)"),
         ((*LABELLED, "--attributes", "smirk"), "unknown attribute 'smirk'"),
         ((*LABELLED, "--model", "nowhere"), "there is no model 'nowhere'"),
         ((*LABELLED, "--held-out", 0), "calibrate is true, but held_out is 0"),

@@ -15,9 +15,10 @@ from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture, read_image, write_image
+from stedit.labels import Label
 from stedit.metrics.evaluation import evaluate
 from stedit.metrics.identity import Identity, similarity
-from stedit.metrics.pictures import Archives, Entry, Label, Pair
+from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import Results, Settings
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork

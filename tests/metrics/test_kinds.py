@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from stedit.labels import Label
 from stedit.metrics.kinds import MIN_PICTURES, KindTally, Probe, differ, shows
-from stedit.metrics.pictures import Label
 
 draw = np.random.default_rng(0)
 AXES = draw.standard_normal((4, 40))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 import zipfile
 from pathlib import Path
@@ -12,7 +11,7 @@ import pytest
 
 from stedit.errors import ImageError, InputError
 from stedit.imaging.files import Pixels, encode_image, write_image
-from stedit.metrics.pictures import Archives, Entry, Label, read_labels, read_pairs
+from stedit.metrics.pictures import Archives, Entry, read_pairs
 
 
 @pytest.fixture
@@ -64,61 +63,6 @@ def test_archives_that_are_none_and_members_that_are_damaged(archive: Path, tmp_
         with pytest.raises(ImageError, match=r"b\.png"):
             archives.read(entries[0])
         assert archives.read(entries[1]).shape == (48, 40, 3)
-
-
-def test_labels_of_json_lines(tmp_path: Path) -> None:
-    records = [
-        {"id": "a", "attributes": {"Smiling": 1, "Bangs": 0, "Young": None}},
-        {"id": "b.jpg", "attributes": {"Smiling": -1}, "continuous": {"glasses_type": 2.0, "yaw": 3}},
-    ]
-    expected = {
-        "a": Label({"Smiling": True, "Bangs": False}),
-        "b": Label({"Smiling": False}, {"glasses_type": 2.0}),
-    }
-    text = "\n".join(map(json.dumps, records)) + "\n"
-    (tmp_path / "labels.jsonl").write_text(text)
-    (tmp_path / "labels.jsonl.gz").write_bytes(gzip.compress(text.encode()))
-    for name in ("labels.jsonl", "labels.jsonl.gz"):
-        assert read_labels(tmp_path / name) == expected
-
-
-def test_labels_of_a_table(tmp_path: Path) -> None:
-    (tmp_path / "labels.csv").write_text("image_id,Smiling,Bangs\n000001.jpg,1,-1\n\n000002.jpg, 0 ,\n")
-    assert read_labels(tmp_path / "labels.csv") == {
-        "000001": Label({"Smiling": True, "Bangs": False}),
-        "000002": Label({"Smiling": False}),
-    }
-
-
-@pytest.mark.parametrize(
-    ("name", "content", "sentence"),
-    [
-        ("x.jsonl", b"{", "line 1 of .* is not JSON"),
-        ("x.jsonl", b"[1]", "line 1 of .* is no JSON object"),
-        ("x.jsonl", b'{"id": "a"}', "without 'attributes'"),
-        ("x.jsonl", b'{"id": "a", "attributes": {"Smiling": "often"}}', "says 'often'"),
-        ("x.jsonl", b"\xff\xfe", "cannot read"),
-        ("x.jsonl.gz", b"junk", "cannot read"),
-        ("x.jsonl.gz", gzip.compress(b"{}\n" * 99, mtime=0)[:-9], "cannot read|without"),
-        ("x.csv", b"", "is empty"),
-        ("x.csv", b"id,Smiling\na,maybe\n", "says 'maybe'"),
-        ("x.csv", b"a" * 200_000, "is no CSV"),
-    ],
-)
-def test_labels_that_cannot_be_used(tmp_path: Path, name: str, content: bytes, sentence: str) -> None:
-    (tmp_path / name).write_bytes(content)
-    with pytest.raises(InputError, match=sentence) as caught:
-        read_labels(tmp_path / name)
-    assert str(tmp_path / name) in str(caught.value)
-    with pytest.raises(InputError, match=r"no such file"):
-        read_labels(tmp_path / f"nowhere-{name}")
-
-
-def test_labels_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stedit.records.MAX_BYTES", 2**20)
-    (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 2**24))
-    with pytest.raises(InputError, match=r"bomb\.jsonl\.gz is larger than 1 MB"):
-        read_labels(tmp_path / "bomb.jsonl.gz")
 
 
 def test_pairs_are_those_with_both_pictures(tmp_path: Path) -> None:

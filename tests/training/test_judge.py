@@ -202,6 +202,8 @@ def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
         ({"labels": "same.csv"}, InputError, "of the pictures to learn from, 0 have Smiling"),
         ({"labels": "unknown.csv"}, InputError, "unknown.csv says nothing of Smiling for any picture"),
         ({"held_out": 0.1}, InputError, "2 of 20 pictures are too few to hold out for calibrate or patience"),
+        ({"attributes": ("no-smile",)}, UsageError, "'no-smile', which is learned as its opposite: say Smiling"),
+        ({"labels": "odd.csv", "attributes": ()}, InputError, "the labels name the attribute 'Smi"),
         ({"attributes": ("smile", "Smiling")}, UsageError, "attributes names Smiling twice"),
     ],
 )
@@ -211,6 +213,7 @@ def test_wrong_requests(
     monkeypatch.chdir(tmp_path)
     config = replace(write(tmp_path, 20), held_out=0.4)
     Path("unknown.csv").write_text("id,Smiling\n000,\n001,\n")
+    Path("odd.csv").write_text("id,Smi\x1bling\n000,1\n")
     Path("other.csv").write_text("id,Smiling\nnobody,1\n")
     Path("same.csv").write_text("id,Smiling\n" + "".join(f"{number:03d},0\n" for number in range(20)))
     with pytest.raises(error, match=message):
