@@ -56,15 +56,9 @@ class Autoencoder(nn.Module):
         self.parameter_reading = nn.Linear(width, parameters) if parameters else nn.Identity()
 
     def encode(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) of any size -> (B, N, D). An encoder that does not learn corrects its codes, if it can."""
+        """(B, 3, H, W) of any size -> (B, N, D)."""
         size = (self.encoder.config.input_height, self.encoder.config.input_width)
-        seen = F.adaptive_avg_pool2d(images, size)
-        if self.encoder.training:
-            return encode(self.encoder, self.generator, seen).float()
-        with torch.no_grad():
-            codes = encode(self.encoder, self.generator, seen).float()
-        torch.clear_autocast_cache()  # before torch 2.11, the weights in it have no gradients
-        return codes
+        return encode(self.encoder, self.generator, F.adaptive_avg_pool2d(images, size)).float()
 
     def reconstruct(self, images: Tensor) -> Tensor:
         """(B, 3, R, R) -> the same, as the model sees it."""
@@ -259,8 +253,6 @@ def _encoder_of(started: Mapping[str, Any], config: GeneratorTraining) -> StyleT
         raise MissingPartError(
             f"the model {config.start!r} has no style transformer encoder to train on: start from another"
         )
-    if config.keep_encoder:
-        return encoder.eval().requires_grad_(False)
     encoder.config = replace(encoder.config, corrections=0)  # here it learns to see a picture at once
     return encoder
 
@@ -274,10 +266,7 @@ def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
     slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
     groups: dict[float, list[nn.Parameter]] = {EQUALISED_RATE: [], 1.0: [], SLOW_RATE: []}
-    kept = set() if encoder.training else {id(parameter) for parameter in encoder.parameters()}
     for parameter in model.parameters():
-        if id(parameter) in kept:
-            continue
         rate = SLOW_RATE if id(parameter) in slow else EQUALISED_RATE if id(parameter) in fast else 1.0
         groups[rate].append(parameter)
     return torch.optim.Adam(

@@ -86,10 +86,10 @@ class TrueEdits:
     def __len__(self) -> int:
         return len(self.source)
 
-    def chosen(self, mask: Tensor) -> TrueEdits:
-        """Those for which `mask` (M,) is true."""
+    def rows(self, chosen: Tensor) -> TrueEdits:
+        """Some of them, by their numbers or by a mask (M,)."""
         columns = (self.source, self.references, self.edited, self.attribute, self.present)
-        return TrueEdits(*(column[mask] for column in columns))
+        return TrueEdits(*(column[chosen] for column in columns))
 
     def split(self, kept: Tensor) -> tuple[TrueEdits, TrueEdits]:
         """Those to learn from, all of whose codes are `kept` (N,), and those whose source or edited code is not.
@@ -99,7 +99,7 @@ class TrueEdits:
         both, usable = kept[self.source] & kept[self.edited], kept[self.references]
         first = self.references.gather(1, usable.int().argmax(dim=1, keepdim=True))
         learned = replace(self, references=torch.where(usable, self.references, first))
-        return learned.chosen(both & usable.any(dim=1)), self.chosen(~both)
+        return learned.rows(both & usable.any(dim=1)), self.rows(~both)
 
     @classmethod
     def read(cls, path: str, names: Sequence[str], attributes: Sequence[str], only: str = "") -> TrueEdits:

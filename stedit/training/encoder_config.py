@@ -52,6 +52,13 @@ class EncoderTraining(TrainingConfig):
         0.0, text="Weight, within the judge's loss, of what it reads beside what its features are.", low=0
     )
 
+    perceptual_shift: int = key(
+        0,
+        text="Pixels by which pictures are shifted at random, at most, before they are compared, against grids.",
+        low=0,
+        high=64,
+    )
+
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
         if self.lpips_heads and not self.lpips_backbone:

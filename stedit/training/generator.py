@@ -1,4 +1,4 @@
-"""`stedit train generator`: StyleGAN2 (Karras et al. 2020) on any pictures; its joint mode is in `autoencoder`."""
+"""`stedit train generator`: StyleGAN2 (Karras et al. 2020) on any pictures; other modes: `autoencoder`, `drawing`."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -46,9 +46,9 @@ def build(config: GeneratorTraining) -> Task:
         UsageError: keys do not fit the sizes of the model to start from.
         MissingPartError, BundleError: that model lacks a part, or cannot be used.
     """
-    started = _start(config.start) if config.start else {}
-    if started:
-        sizes = started["generator"].config
+    engine = Engine.from_pretrained(config.start, device="cpu") if config.start else None
+    if engine is not None:
+        sizes = cast(Generator, engine.networks["generator"]).config
         config = replace(
             config,
             resolution=sizes.resolution,
@@ -60,17 +60,17 @@ def build(config: GeneratorTraining) -> Task:
             config.check_sizes()
         except ValueError as error:
             raise UsageError(f"starting from {config.start}: {error}") from error
+    if engine is not None and config.mode == "codes":
+        from stedit.training import drawing
+
+        return drawing.Drawing(config, engine)
+    networks = engine.networks if engine is not None else {}
+    started = {name: network.train().requires_grad_(True) for name, network in networks.items()}
     if config.mode == "joint":
         from stedit.training import autoencoder
 
         return autoencoder.Joint(config, started)
     return StyleGan2(config, started)
-
-
-def _start(model: str) -> dict[str, Any]:
-    """The networks of a model, to be trained on. Raises MissingPartError, BundleError."""
-    networks = Engine.from_pretrained(model, device="cpu").networks
-    return {name: network.train().requires_grad_(True) for name, network in networks.items()}
 
 
 def started_from(config: GeneratorTraining) -> dict[str, str]:

@@ -12,10 +12,12 @@ from stedit.training.encoder_config import EncoderTraining
 
 @dataclass(frozen=True, kw_only=True)
 class GeneratorTraining(EncoderTraining):
-    """A StyleGAN2 generator, by itself or jointly with an encoder; keys of the encoder count in joint mode only."""
+    """A StyleGAN2 generator, by itself, jointly with an encoder, or on codes; the encoder_ keys are for joint mode."""
 
-    mode: Literal["adversarial", "joint"] = key(
-        "adversarial", text="adversarial: StyleGAN2. joint: an autoencoder, for those without a GPU."
+    mode: Literal["adversarial", "joint", "codes"] = key(
+        "adversarial",
+        text="adversarial: StyleGAN2. joint: an autoencoder, for those without a GPU. codes: the generator of start "
+        "learns alone to draw what codes tell.",
     )
     steps: int = key(100_000, text="How many steps to train.", low=1, changeable=True)
     learning_rate: float = key(2e-3, text="Adam's step size; in joint mode the encoder's, 1e-3 is good.", above=0)
@@ -24,10 +26,17 @@ class GeneratorTraining(EncoderTraining):
         "", text="A model to train on: its weights are the start, and its sizes replace the keys of sizes.", local=True
     )
 
-    keep_encoder: bool = key(
-        False,
-        text="Joint: leave the encoder of start as it is, with its corrections, so that codes keep their meaning.",
+    codes: tuple[str, ...] = key(
+        (),
+        text="Codes: those of the pictures, as train editor takes them; none: the encoder of start finds them.",
+        local=True,
     )
+    edits: str = key(
+        "",
+        text="Codes: JSONL of true edits, as train editor takes it, to draw what the editor of start makes of codes.",
+        local=True,
+    )
+    edited_share: float = key(0.5, text="Codes: share of the codes that the editor makes.", low=0, high=1)
 
     name: str = key("my-model", text="The name of the model.")
     domain: str = key("", text="What the pictures show, such as: portraits.")
@@ -50,7 +59,7 @@ class GeneratorTraining(EncoderTraining):
     augmentation_target: float = key(0.6, text="The overfitting aimed at, mean sign of its logits.", low=0, high=1)
     augmentation_images: int = key(500_000, text="Images in which the augmentation can go from none to all.", low=1)
 
-    image_weight: float = key(1.0, text="Joint: weight of the pixels' difference.", low=0)
+    image_weight: float = key(1.0, text="Joint, codes: weight of the pixels' difference.", low=0)
     adversarial_weight: float = key(0.0, text="Joint: weight of the adversarial loss; 0: no discriminator.", low=0)
     adversarial_from: int = key(0, text="Joint: the step at which the adversarial loss sets in.", low=0)
     sampled_share: float = key(
@@ -72,12 +81,11 @@ class GeneratorTraining(EncoderTraining):
         super().check()
         if not self.data:
             raise ValueError("data is empty: name folders or zip files of pictures")
-        if self.keep_encoder and not self.start:
-            raise ValueError("keep_encoder is true, but start names no model whose encoder is to be kept")
-        if self.keep_encoder and self.mode != "joint":
-            raise ValueError(f"keep_encoder is for the mode joint, and mode is {self.mode}: leave one of them out")
-        if self.keep_encoder and self.labels:
-            raise ValueError("labels are for an encoder that learns, but keep_encoder is true: leave one of them out")
+        if self.mode == "codes" and not self.start:
+            raise ValueError("mode is codes, but start names no model whose codes are to be drawn")
+        for name in ("codes", "edits"):
+            if getattr(self, name) and self.mode != "codes":
+                raise ValueError(f"{name} is for the mode codes, and mode is {self.mode}: leave one of them out")
         if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:
             raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
         if not self.start:

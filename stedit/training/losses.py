@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -11,6 +12,10 @@ from torch.nn import functional as F
 from stedit.models.attribute_network import AttributeNetwork
 
 SURE = 4.0  # a logit beyond which a reading hardly counts as more
+
+
+Distance = Callable[[Tensor, Tensor], Tensor]
+"""Of two batches (B, 3, H, W) in [-1, 1]; a scalar."""
 
 
 class FeatureNetwork(Protocol):
@@ -55,6 +60,21 @@ class FeatureLoss(nn.Module):
 
     def _readings(self, features: list[Tensor]) -> Tensor:
         return torch.tanh(self.network.read(self.network.pool(features)).float() / SURE)
+
+
+def shifted_alike(distance: Distance, most: int) -> Distance:
+    """The distance of two batches that are shifted by the same random number of pixels, up to `most` each way.
+
+    A network with strides sees a picture on a grid, and what is trained by it may draw that grid; this moves it.
+    """
+
+    def shifted(image: Tensor, target: Tensor) -> Tensor:
+        height, width = image.shape[-2:]
+        top, left = torch.randint(0, 2 * most + 1, (2,)).tolist()
+        moved = (F.pad(one, [most] * 4, mode="replicate") for one in (image, target))
+        return distance(*(one[..., top : top + height, left : left + width] for one in moved))
+
+    return shifted
 
 
 def feature_distance(network: FeatureNetwork, image: Tensor, target: Tensor) -> Tensor:

@@ -6,7 +6,7 @@ The networks of LPIPS, ArcFace and MoCo are files that the user supplies, since 
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
@@ -25,7 +25,7 @@ from stedit.models.lpips import WIDTHS, Backbone, Lpips
 from stedit.models.resnet import ResNet50
 from stedit.networks import load_network
 from stedit.training.encoder_config import EncoderTraining
-from stedit.training.losses import FeatureLoss, FeatureNetwork, feature_distance
+from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted_alike
 
 MAX_FILE_BYTES = 2**31
 
@@ -135,8 +135,7 @@ class Perceptual:
     """"lpips", "judge" or "discriminator"."""
     told: str
     """The same in a sentence."""
-    distance: Callable[[Tensor, Tensor], Tensor]
-    """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
+    distance: Distance
     network: nn.Module
     """To be moved to the device."""
 
@@ -155,6 +154,15 @@ def choose_perceptual(
         UsageError: what is asked for is not there; it says where to get it.
         InputError, BundleError: a file or model cannot be used.
     """
+    chosen = _choose(config, judge, discriminator)
+    if chosen is None or not config.perceptual_shift:
+        return chosen
+    return replace(chosen, distance=shifted_alike(chosen.distance, config.perceptual_shift))
+
+
+def _choose(
+    config: EncoderTraining, judge: AttributeNetwork | None, discriminator: nn.Module | None
+) -> Perceptual | None:
     wanted = config.perceptual
     if wanted == "none":
         return None

@@ -44,7 +44,7 @@ def with_parts(
     attributes: tuple[AttributeSpec, ...] | None = None,
     overwrite: bool,
 ) -> Bundle:
-    """Write `base` with new or replaced parts to `path`; its generator, and so its fingerprint, stays the same.
+    """Write `base` with new or replaced parts to `path`; without a new generator its fingerprint stays the same.
 
     Args:
         base: the model that the parts belong to; it is not changed, unless `path` is its folder.

@@ -66,6 +66,14 @@ TOY = {
         labels = true
         device = "cpu"
     """,
+    "retouch": """
+        mode = "codes"
+        steps = 2
+        batch_size = 4
+        perceptual = "judge"
+        perceptual_shift = 1
+        device = "cpu"
+    """,
 }
 
 
@@ -129,6 +137,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert bundle.parts["encoder"].config["corrections"] == 1
     assert bundle.training["editor"]["true_edits"] > 0
     assert bundle.training["classifier"]["codes"] == 65
+    assert bundle.training["generator"]["codes"] == 72
+    assert bundle.training["generator"]["before"]
     assert bundle.training["judge"]["pictures"] == 58
     assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
@@ -154,4 +164,6 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     places.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
     editor = places.config("editor", EditorTraining, edits="edits.jsonl", **codes)
     assert generator.style_dim % editor.heads == 0
+    retouch = places.config("retouch", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
+    assert 0 < retouch.edited_share < 1
     assert json.loads((recipe.parents[1] / "synthface-128" / "config.json").read_text())["name"] == build.NAME

@@ -7,7 +7,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -207,47 +207,6 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
                 before.networks[part].named_parameters(), after.networks[part].parameters(), strict=True
             ):
                 torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{mode} {part} {name}")
-
-
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_an_encoder_that_is_kept_stays_as_it_is(
-    squares: str, tmp_path: Path, precision: Literal["float32", "bfloat16"]
-) -> None:
-    first = Joint(replace(SMALL, data=(squares,)), {})
-    first.average.encoder.config = replace(first.average.encoder.config, corrections=2)
-    first.save(tmp_path / "model", overwrite=False)
-    config = GeneratorTraining(
-        mode="joint",
-        keep_encoder=True,
-        start=str(tmp_path / "model"),
-        data=(squares,),
-        held_out=5,
-        steps=30,
-        batch_size=8,
-        learning_rate=1e-2,
-        average_images=10,
-        code_noise=0.0,
-        collapse=0.0,
-        precision=precision,
-        sample_every=30,
-        device="cpu",
-    )
-    before = generator.build(config)
-    task, _ = train(lambda: generator.build(config), config, tmp_path / "run")
-    bundle = task.save(tmp_path / "kept", overwrite=False)
-    old, new = Bundle.load(tmp_path / "model"), bundle
-    assert new.parts["encoder"].sha256 == old.parts["encoder"].sha256
-    assert new.parts["encoder"].config["corrections"] == 2
-    assert new.parts["generator"].sha256 != old.parts["generator"].sha256
-    images = task.pictures.images(range(35))
-    errors = [F.l1_loss(one.average.reconstruct(images), images).item() for one in (before, task)]
-    assert errors[1] < 0.8 * errors[0]
-    with pytest.raises(ValueError, match="start names no model"):
-        replace(config, start="").check()
-    with pytest.raises(ValueError, match="keep_encoder is for the mode joint, and mode is adversarial"):
-        replace(config, mode="adversarial").check()
-    with pytest.raises(ValueError, match="labels are for an encoder that learns"):
-        replace(config, labels="labels.jsonl").check()
 
 
 def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:

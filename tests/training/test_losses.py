@@ -8,7 +8,7 @@ from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.training.editor import reference_edit_loss
-from stedit.training.losses import FeatureLoss, multiscale_l1
+from stedit.training.losses import FeatureLoss, multiscale_l1, shifted_alike
 
 
 def test_multiscale_l1_of_a_constant_offset_is_the_offset() -> None:
@@ -43,6 +43,22 @@ def test_readings_count_if_asked_for() -> None:
     seen, wanted = (torch.tanh(network(x) / 4) for x in (image, target))
     expected = features + 2 * (seen - wanted).abs().mean()
     torch.testing.assert_close(FeatureLoss(network, reading_weight=2.0)(image, target), expected)
+
+
+def test_shifted_alike_moves_both_pictures_by_the_same_few_pixels() -> None:
+    y, x = torch.meshgrid(torch.arange(10.0, 26), torch.arange(10.0, 26), indexing="ij")
+    image = torch.stack([y, x, x * y]).expand(2, 3, 16, 16)
+    seen: list[tuple[int, int]] = []
+
+    def distance(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+        assert one.shape == image.shape
+        assert torch.equal(one + 1, other)
+        seen.append((int(one[0, 0, 8, 8]) - 18, int(one[0, 1, 8, 8]) - 18))
+        return (one - other).abs().mean()
+
+    shifted = shifted_alike(distance, 2)
+    assert {shifted(image, image + 1).item() for _ in range(200)} == {1.0}
+    assert set(seen) == {(dy, dx) for dy in range(-2, 3) for dx in range(-2, 3)}
 
 
 def test_reference_edit_loss_takes_the_wanted_attribute_and_keeps_the_others() -> None:

@@ -113,6 +113,9 @@ def test_the_first_loss_for_which_there_are_weights_is_chosen(alex: tuple[str, s
         assert isinstance(one.network, nn.Module)
         assert one.distance(IMAGES, IMAGES).item() < 1e-6
         assert one.distance(IMAGES, IMAGES.flip(0)).item() > 1e-3
+    shifted = choose_perceptual(replace(auto, perceptual_shift=3), judge=judge, discriminator=None)
+    assert shifted is not None
+    assert len({shifted.distance(IMAGES, IMAGES.flip(0)).item() for _ in range(8)}) > 1
     for wanted in ("lpips", "judge", "discriminator"):
         with pytest.raises(UsageError, match=f"perceptual is {wanted}, but"):
             choose_perceptual(replace(auto, perceptual=wanted), judge=None, discriminator=None)  # type: ignore[arg-type]

@@ -3,7 +3,7 @@
     python build.py all      --facekit facekit.npz --work WORK [--output weights/synthface-128]
     python build.py render   --facekit facekit.npz --work WORK        the data set and its true edits    (an hour)
     python build.py train    --work WORK                              judge, eye, encoder and generator  (hours)
-    python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (half an hour)
+    python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (two hours)
     python build.py evaluate --work WORK [--output FOLDER]            the tables of the model card       (minutes)
 
 Rendered portraits lie in WORK/data (train-*.zip, train.jsonl.gz, param_names.json) and WORK/edits, unless --data and
@@ -239,7 +239,17 @@ def assemble(places: Places, output: Path) -> None:
     classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
-    engine = Engine.from_pretrained(edited.path, device="cpu")
+    config = places.config(
+        "retouch",
+        GeneratorTraining,
+        start=str(edited.path),
+        data=tuple(map(str, places.pictures)),
+        edits=str(places.true_edits),
+        judge=str(places.eye),
+        **common,
+    )
+    retouched = run(generator.build, config, places.work / "retouch.run", places.work / "retouched")
+    engine = Engine.from_pretrained(retouched.path, device="cpu")
     known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
     engine = replace(engine, networks={**engine.networks, "editor": known})
     edits = TrueEdits.read(str(places.true_edits), codes.names, engine.attributes)
@@ -255,14 +265,14 @@ def assemble(places: Places, output: Path) -> None:
     Bundle.save(
         output,
         name=NAME,
-        domain=edited.domain,
-        license=edited.license,
+        domain=retouched.domain,
+        license=retouched.license,
         description="Encoder, generator, classifier, editor and judge for rendered faces.",
         alignment="ffhq",
         training={
             "data": f"{len(codes)} rendered portraits, true edits of each other among them",
             "recipe": f"weights/recipes/{NAME}",
-            **edited.training,
+            **retouched.training,
             **judging.training,
         },
         attributes=specs,

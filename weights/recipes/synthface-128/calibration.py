@@ -37,7 +37,7 @@ def carry(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
         rows = (edits.attribute == index).nonzero()[:, 0]
         if not len(rows) or not engine.has_learned(name):
             continue
-        some = edits.chosen(rows[:: math.ceil(len(rows) / CARRIED_EDITS)])
+        some = edits.rows(rows[:: math.ceil(len(rows) / CARRIED_EDITS)])
         source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
         spec = engine.bundle.attributes[index]
         trials = [_with_spec(engine, replace(spec, carried=share)) for share in CARRIED_CANDIDATES]
