@@ -18,9 +18,11 @@ from numpy.typing import NDArray
 from stedit.errors import InputError, cause
 from stedit.imaging.files import IMAGE_SUFFIXES
 from stedit.latents import SUFFIX, is_latent_path
+from stedit.models.config import NAME
 from stedit.records import read_lines, read_records
 
 _NAMES = ("id", "file", "input")  # keys of a record that name the picture; `stedit attributes --json` says input
+_OTHERS = (*_NAMES, "continuous", "params", "status")  # those that are no attributes either
 _DETAILS: dict[str, tuple[int, ...]] = {"glasses_type": (), "beard_type": (), "hair_rgb": (3,)}  # and their shapes
 _WORDS = {"true": True, "yes": True, "false": False, "no": False}
 
@@ -72,7 +74,7 @@ class LabelTable:
                     truth = _truth(value)
                 except ValueError:
                     raise InputError(
-                        f"{path}, {place}: {attribute} is {value!r:.40}, not 1, 0 or empty: correct it there"
+                        f"{path}, {place}: {_short(attribute)} is {value!r:.40}, not 1, 0 or empty: correct it there"
                     ) from None
                 if truth is not None:
                     known[attribute] = truth
@@ -117,8 +119,6 @@ def _csv(path: Path) -> Iterable[_Row]:
             cells, place = [cell.strip() for cell in row], f"line {reader.line_num}"
             if not header:
                 header = cells
-                if len(header) < 2:
-                    break
             elif cells:
                 yield _table_row(path, place, header[1:], cells)
     except csv.Error as error:
@@ -148,10 +148,12 @@ def _table_row(path: Path, place: str, attributes: Sequence[str], cells: Sequenc
 def _records(path: Path) -> Iterable[_Row]:
     for number, row in enumerate(read_records(path), start=1):
         place = f"record {number}"
+        if row.get("status") == "failed":
+            continue  # a picture that `stedit attributes --json` could not read
         key = next((key for key in _NAMES if isinstance(row.get(key), str | int)), None)
         if key is None:
             raise InputError(f"{path}, {place}, has no id: give objects with id and attributes")
-        values = row.get("attributes", {name: value for name, value in row.items() if name not in _NAMES})
+        values = row.get("attributes", {name: value for name, value in row.items() if name not in _OTHERS})
         if not isinstance(values, dict):
             raise InputError(f"{path}, {place}: its attributes are no object of names and values")
         yield place, str(row[key]), values, _details(path, place, row.get("continuous"))
@@ -164,13 +166,18 @@ def _details(path: Path, place: str, told: object) -> dict[str, Any]:
         if value is not None:
             try:
                 numbers = np.array(value, float)
-            except (TypeError, ValueError):
+            except (OverflowError, TypeError, ValueError):
                 numbers = np.array([])
             if numbers.shape != shape or not np.isfinite(numbers).all():
                 wanted = f"{shape[0]} numbers" if shape else "a number"
                 raise InputError(f"{path}, {place}: {name} is {value!r:.40}, not {wanted}: correct it there")
             known[name] = numbers.tolist()
     return known
+
+
+def _short(name: str) -> str:
+    """A name as it is if it is one, and else in a form that no terminal is upset by."""
+    return name if NAME.fullmatch(name) else f"{name!r:.40}"
 
 
 def _truth(value: object) -> bool | None:

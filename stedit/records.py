@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,8 @@ MAX_BYTES = 2**30  # of a file, unpacked
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
     """The JSON objects of a .jsonl or .jsonl.gz file, one for each line. Raises InputError."""
     for number, line in enumerate(read_lines(path), start=1):
+        if not line.strip():
+            continue
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
@@ -37,5 +40,8 @@ def read_lines(path: Path) -> Iterator[str]:
                     raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
                 yield line.decode(encoding)
                 encoding = "utf-8"
-    except (OSError, EOFError, ValueError) as error:  # gzip damage is an OSError, bad UTF-8 a ValueError
-        raise InputError(f"cannot read {path} ({cause(error)}): give a .jsonl, .jsonl.gz or .csv file") from error
+    # gzip damage comes as any of three, bad UTF-8 as a ValueError
+    except (OSError, EOFError, ValueError, zlib.error) as error:
+        raise InputError(
+            f"cannot read {path} ({cause(error)}): give a whole text file, such as .jsonl or .csv, gzipped or not"
+        ) from error

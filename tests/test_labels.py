@@ -14,6 +14,10 @@ from stedit.labels import Label, LabelTable, example_name
 
 NAN = np.nan
 
+_PACKED = bytearray(gzip.compress(b"id,Smiling\n" + bytes(range(48, 123)) * 40, mtime=0))
+_PACKED[20:24] = b"\xff\xff\xff\xff"
+FLIPPED = bytes(_PACKED)  # in the middle of the deflated data
+
 
 def test_a_csv_table(tmp_path: Path) -> None:
     text = "image_id,Smiling, Eyeglasses\n000001.jpg,1,-1\n000002.jpg,,1\n\nthird, 0 ,no\n"
@@ -42,10 +46,11 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
     rows = [
         {"id": "a", "attributes": {"Smiling": 1, "Bangs": None}, "continuous": {"yaw": 3, "hair_rgb": [1, 0, 0.5]}},
         {"file": "x/b.png", "Smiling": 0, "Young": True},
+        {"input": "d.png", "status": "failed", "error": "it cannot be read"},
         {"input": "c.latent.safetensors", "attributes": {"Smiling": 0.81, "Bangs": 0.5}},
     ]
     text = "".join(json.dumps(row) + "\n" for row in rows)
-    (tmp_path / "labels.jsonl").write_text(text)
+    (tmp_path / "labels.jsonl").write_text(text + "\n")
     (tmp_path / "labels.jsonl.gz").write_bytes(gzip.compress(text.encode()))
     for name in ("labels.jsonl", "labels.jsonl.gz"):
         table = LabelTable.read(tmp_path / name)
@@ -101,6 +106,10 @@ def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
             b'{"id": 1, "attributes": {}, "continuous": {"beard_type": NaN}}',
             "beard_type is nan, not a number",
         ),
+        ("a.jsonl", b'{"id": 1, "attributes": {}, "continuous": {"beard_type": 1' + b"0" * 400 + b"}}", "not a number"),
+        ("a.jsonl", b'{"id": 1, "' + b"x" * 999 + b'": 7}', "'xxx.* is 7, not 1"),
+        ("a.csv", b"id,\x1b[2JEvil\na,7\n", "'.x1b.2JEvil' is '7'"),
+        ("a.csv.gz", FLIPPED, "cannot read"),
         ("a.jsonl", b"[1]\n", "line 1 of .* is no JSON object"),
         ("a.jsonl", b"nothing\n", "line 1 of .* is not JSON"),
         ("a.jsonl", b"\xff\xfe", "cannot read"),

@@ -88,7 +88,7 @@ def learn(
             "--labels",
             metavar="FILE",
             show_default="ask the classifier",
-            help="A .csv or .jsonl file: a file's name, and 1 or 0 in the column --attr.",
+            help="A .csv, .jsonl or CelebA's list: a file's name, and 1 or 0 in the column --attr.",
         ),
     ] = None,
     output: Annotated[

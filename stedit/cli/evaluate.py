@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _ALL = "all"
 
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
-_LABELS = "What is known of the pictures: .jsonl or .csv, gzipped or not."
+_LABELS = "What is known of the pictures: .jsonl, .csv, or CelebA's list, gzipped or not."
 _PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
 _FID = "Measure the FID too, with Inception's weights: weights-inception-2015-12-05-6726825d.pth."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."

@@ -36,10 +36,12 @@ def attributes_to_learn(
         UsageError: one is named twice or by its opposite, or another part of the model knows other attributes.
         InputError: there are too many, or one has a name that no model can hold.
     """
+    if unfit := next((name for name in labelled if not NAME.fullmatch(name)), None):
+        raise InputError(f"the labels name the attribute {unfit!r:.40}: use letters, digits, '.', '_' and '-' only")
     chosen: tuple[str, ...] = ()
     for name in wanted:
-        attribute, sign = resolve_attribute(name, labelled)
-        if sign < 0 and name not in labelled:
+        attribute, sign = (name, 1) if name in labelled else resolve_attribute(name, labelled)
+        if sign < 0:
             raise UsageError(f"attributes names {name!r}, which is learned as its opposite: say {attribute}")
         if attribute in chosen:
             raise UsageError(f"attributes names {attribute} twice, as {name!r} too: name each once")
@@ -47,8 +49,6 @@ def attributes_to_learn(
     chosen = chosen or tuple(labelled)
     if len(chosen) > MAX_ATTRIBUTES:
         raise InputError(f"the labels name {len(chosen)} attributes: choose at most {MAX_ATTRIBUTES} with attributes")
-    if unfit := next((name for name in chosen if not NAME.fullmatch(name)), None):
-        raise InputError(f"the labels name the attribute {unfit!r}: use letters, digits, '.', '_' and '-' only")
     parts = [name for name in ("classifier", "editor", "judge") if name != learned and _names_attributes(bundle, name)]
     if bundle is None or not parts:
         return chosen

@@ -16,10 +16,12 @@ import torch
 from torch import Tensor, nn
 
 from stedit.bundle import Bundle
+from stedit.editing.reference import editor_for
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.training.autoencoder import CLIP
 from stedit.training.codes import CodeSet, held_out
@@ -28,7 +30,7 @@ from stedit.training.generator import started_from, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.losses import multiscale_l1
 from stedit.training.perceptual import choose_perceptual
-from stedit.training.pictures import PictureSet
+from stedit.training.pictures import Member, PictureSet
 from stedit.training.reconstruction import measure, reconstruction_sheet
 from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run, update_average
@@ -50,24 +52,31 @@ class Drawing:
         Raises:
             InputError: pictures, codes or edits cannot be used; LatentError for codes of another model.
             UsageError: the perceptual loss is not there.
-            MissingPartError: there are edits, but no editor.
+            MissingPartError: there are edits, but no editor or classifier, or no editor of an attribute.
         """
         self.config, self.engine = config, engine
-        if config.edits and not any(name.startswith("editor") for name in engine.networks):
+        if config.edits and "classifier" not in engine.networks:
             raise MissingPartError(
-                f"the model {engine.bundle.name!r} has no editor, whose codes to draw: leave edits out"
+                f"the model {engine.bundle.name!r} has no classifier, which names attributes: leave edits out"
             )
-        pictures = PictureSet.open(config.data, config.resolution)
-        codes = CodeSet.read(config.codes or config.data, engine)
-        self.codes, self.pictures = codes.codes, _pictures_of(codes.names, pictures)
+        self.pictures = PictureSet.open(config.data, config.resolution)
+        codes = CodeSet.read(config.codes or config.data, engine)  # without codes, those of the pictures in their order
+        self.codes = codes.codes
+        if config.codes:
+            self.pictures = _pictures_of(codes.names, self.pictures)
         if config.held_out >= len(codes):
             raise InputError(
                 f"{config.held_out} of {len(codes)} codes cannot be held out: lower held_out or add pictures"
             )
         kept = ~held_out(len(codes), config.held_out / len(codes))
         self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
+        self._shown = self.held_out if len(self.held_out) else self.training
+        self._shown_pictures = PictureSet([self.pictures.members[k] for k in self._shown], config.resolution)
         self.edits, _ = TrueEdits.read(config.edits, codes.names, engine.attributes).split(kept)
-        self.generator = copy.deepcopy(cast(Generator, engine.networks["generator"])).train().requires_grad_(True)
+        editors = cast("Mapping[str, EditTransformer]", engine.networks)
+        for index in set(self.edits.attribute.tolist()):
+            editor_for(editors, engine.attributes[index], engine.bundle.name)
+        self.generator = copy.deepcopy(cast(Generator, engine.networks["generator"])).cpu().train().requires_grad_(True)
         self.generator.mapping.requires_grad_(False)
         for block in self.generator.blocks:
             for layer in block.layers:  # type: ignore[union-attr]
@@ -86,7 +95,7 @@ class Drawing:
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """One batch, of which `edited_share` are codes that the editor makes."""
         self._tell(run)
-        made = round(self.config.edited_share * run.share) if len(self.edits) else 0
+        made = self._count_edited(run)
         chosen = self.training[run.indices(len(self.training))][: run.share - made]
         pick = run.indices(len(self.edits), stream=EDIT_ORDER)[:made] if made else chosen[:0]
         shown = torch.cat([chosen, self.edits.edited[pick]])
@@ -97,7 +106,7 @@ class Drawing:
             intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
         with run.autocast():
-            output = self.generator(codes.to(run.device), noise="none").float()
+            output = self.generator(codes.to(run.device), noise="const").float()
             losses = {"image": multiscale_l1(output, target)}
             if self.perceptual is not None:
                 self.perceptual.network.to(run.device)
@@ -112,12 +121,11 @@ class Drawing:
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """How held-out pictures are drawn, if there are any."""
         tell_bad(run, self.pictures)
-        return measure(self._drawing(self.held_out), self._some(self.held_out), run) if len(self.held_out) else {}
+        return measure(self._drawing(), self._shown_pictures, run) if len(self.held_out) else {}
 
     def sample(self) -> Pixels | None:
         """Pictures above how they are drawn."""
-        chosen = self.held_out if len(self.held_out) else self.training
-        return reconstruction_sheet(self._drawing(chosen), self._some(chosen), self.average.constant.device)
+        return reconstruction_sheet(self._drawing(), self._shown_pictures, self.average.constant.device)
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this generator. Raises OutputError, BundleError."""
@@ -133,6 +141,13 @@ class Drawing:
         if not self._told:
             run.say(self.perceptual.told if self.perceptual else "there is no perceptual loss")
             self._told = True
+
+    def _count_edited(self, run: Run) -> int:
+        """How many examples of this process's share are edits: the first of the whole batch are."""
+        if not len(self.edits):
+            return 0
+        whole = round(self.config.edited_share * self.config.batch_size)
+        return min(max(whole - run.process * run.share, 0), run.share)
 
     def _edited(self, pick: Tensor) -> Tensor:
         """What the editor makes (B, N, D) of the sources of some edits, by one of the references of each or by label.
@@ -161,18 +176,15 @@ class Drawing:
             answer[rows] = made
         return answer
 
-    def _some(self, chosen: Tensor) -> PictureSet:
-        return PictureSet([self.pictures.members[index] for index in chosen.tolist()], self.pictures.size)
-
-    def _drawing(self, chosen: Tensor) -> Callable[[Tensor], Tensor]:
-        """Draws the chosen codes in their order, each time as many as it is shown pictures."""
+    def _drawing(self) -> Callable[[Tensor], Tensor]:
+        """Draws the codes of the pictures that are shown in their order, each time as many as it is given pictures."""
         place = 0
 
         def draw(images: Tensor) -> Tensor:
             nonlocal place
-            part = chosen[place : place + len(images)]
+            read = [self._shown_pictures.sound(k) for k in range(place, place + len(images))]
             place += len(images)
-            drawn: Tensor = self.average(self.codes[part].to(images.device), noise="none")
+            drawn: Tensor = self.average(self.codes[self._shown[read]].to(images.device), noise="const")
             return drawn
 
         return draw
@@ -180,7 +192,10 @@ class Drawing:
 
 def _pictures_of(names: Sequence[str], pictures: PictureSet) -> PictureSet:
     """The pictures that codes are called after, in their order. Raises InputError."""
-    members = {PurePath(member.name).stem: member for member in pictures.members}
+    members: dict[str, Member] = {}
+    for member in pictures.members:
+        if (before := members.setdefault(PurePath(member.name).stem, member)) is not member:
+            raise InputError(f"{before.name} and {member.name} share a name, by which codes are known: rename one")
     missing = [name for name in names if name not in members]
     if missing:
         raise InputError(

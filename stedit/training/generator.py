@@ -46,7 +46,8 @@ def build(config: GeneratorTraining) -> Task:
         UsageError: keys do not fit the sizes of the model to start from.
         MissingPartError, BundleError: that model lacks a part, or cannot be used.
     """
-    engine = Engine.from_pretrained(config.start, device="cpu") if config.start else None
+    device = config.device if config.mode == "codes" else "cpu"  # there the model inverts and edits
+    engine = Engine.from_pretrained(config.start, device=device) if config.start else None
     if engine is not None:
         sizes = cast(Generator, engine.networks["generator"]).config
         config = replace(

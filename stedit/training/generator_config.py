@@ -86,6 +86,8 @@ class GeneratorTraining(EncoderTraining):
         for name in ("codes", "edits"):
             if getattr(self, name) and self.mode != "codes":
                 raise ValueError(f"{name} is for the mode codes, and mode is {self.mode}: leave one of them out")
+        if self.mode == "codes" and self.perceptual == "discriminator":
+            raise ValueError("perceptual is discriminator, but in the mode codes there is none: choose another")
         if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:
             raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
         if not self.start:

@@ -71,7 +71,7 @@ def shifted_alike(distance: Distance, most: int) -> Distance:
     def shifted(image: Tensor, target: Tensor) -> Tensor:
         height, width = image.shape[-2:]
         top, left = torch.randint(0, 2 * most + 1, (2,)).tolist()
-        moved = (F.pad(one, [most] * 4, mode="replicate") for one in (image, target))
+        moved = (F.pad(one, [most] * 4) for one in (image, target))
         return distance(*(one[..., top : top + height, left : left + width] for one in moved))
 
     return shifted

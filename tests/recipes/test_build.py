@@ -72,6 +72,7 @@ TOY = {
         batch_size = 4
         perceptual = "judge"
         perceptual_shift = 1
+        held_out = 8
         device = "cpu"
     """,
 }
@@ -125,6 +126,13 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         assert all(made[NAMES.index(name)] == reference[NAMES.index(name)] for name in changed)
 
     build.train(places)
+    learned, carry = [], build.carry
+
+    def watched(engine, codes, edits):
+        learned.append(len(edits))
+        return carry(engine, codes, edits)
+
+    monkeypatch.setattr(build, "carry", watched)
     build.assemble(places, tmp_path / "toy")
     found = places.codes.stat().st_mtime_ns
     _, codes = build._with_codes(places)
@@ -135,9 +143,12 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
     assert {logit for item in bundle.attributes for logit in (item.learned_sure, item.reference_sure)} <= {0.0, 2.0}
     assert bundle.parts["encoder"].config["corrections"] == 1
-    assert bundle.training["editor"]["true_edits"] > 0
+    told = bundle.training["editor"]["true_edits"]
+    assert told > 0
+    rows = places.true_edits.read_text().count("\n")
+    assert 0 < learned[0] <= rows - told  # what is carried over is measured on edits that the editor has not seen
     assert bundle.training["classifier"]["codes"] == 65
-    assert bundle.training["generator"]["codes"] == 72
+    assert bundle.training["generator"]["codes"] == 64
     assert bundle.training["generator"]["before"]
     assert bundle.training["judge"]["pictures"] == 58
     assert bundle.parts["judge"].config["widths"] == [4, 8]

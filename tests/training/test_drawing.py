@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Literal, cast
 
 import numpy as np
@@ -16,7 +17,7 @@ from torch.nn import functional as F
 from stedit.bundle import Bundle
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError, UsageError
-from stedit.imaging.files import write_image
+from stedit.imaging.files import read_picture, write_image
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.training import checkpoint, drawing, generator
@@ -24,6 +25,7 @@ from stedit.training.codes import CodeSet
 from stedit.training.drawing import Drawing
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.loop import train
+from stedit.training.run import Run
 
 COUNT = 24
 
@@ -147,8 +149,18 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(config: GeneratorTraining
             assert torch.equal(value, resumed.networks[name].state_dict()[key]), (name, key)
 
 
-def test_a_picture_that_cannot_be_read_is_told_and_does_no_harm(config: GeneratorTraining, tmp_path: Path) -> None:
-    (tmp_path / "pictures" / "p17.png").write_bytes(b"")
+def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbours_code(
+    config: GeneratorTraining, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pixels = [read_picture(tmp_path / "pictures" / f"p{number:02}.png").pixels for number in range(COUNT)]
+    for number in (4, 17):  # the latter is the picture of an edit
+        (tmp_path / "pictures" / f"p{number:02}.png").write_bytes(b"")
+    drawn: list[Tensor] = []
+    wanted: list[Tensor] = []
+
+    def loss(output: Tensor, target: Tensor) -> Tensor:
+        wanted.extend(target)
+        return F.l1_loss(output, target)
 
     class Watcher:
         notes: tuple[str, ...] = ()
@@ -158,35 +170,101 @@ def test_a_picture_that_cannot_be_read_is_told_and_does_no_harm(config: Generato
         def note(self, text: str) -> None:
             self.notes = (*self.notes, text)
 
-    watcher = Watcher()
-    task, _ = train(lambda: generator.build(config), config, tmp_path / "run", monitor=watcher)
-    assert isinstance(task, Drawing)
-    assert "1 of 24 pictures cannot be read, such as p17.png" in watcher.notes
+    monkeypatch.setattr(drawing, "multiscale_l1", loss)
+    config, watcher = replace(config, steps=12, held_out=4, sample_every=12), Watcher()
+
+    def build() -> Drawing:
+        task = generator.build(config)
+        assert isinstance(task, Drawing)
+        task.generator.register_forward_pre_hook(lambda _, inputs: drawn.extend(inputs[0]))
+        return task
+
+    task, _ = train(build, config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "there is no perceptual loss"
-    before, images = Engine.from_pretrained(config.start, device="cpu"), task.pictures.images(range(17))
-    after = replace(before, networks={**before.networks, "generator": task.average})
-    assert missed(after, task.codes[:17], images) < 0.5 * missed(before, task.codes[:17], images)
+    assert any("of 24 pictures cannot be read, such as p04.png" in note for note in watcher.notes)
+    engine, codes = task.engine, task.codes
+    edited = engine.edit_by_reference(codes[:8], codes[8:16], "bangs")
+    seen = set()
+    assert len(drawn) == len(wanted) == 96
+    for code, image in zip(drawn, wanted, strict=True):
+        shown = ((image.permute(1, 2, 0) + 1) * 127.5).round().numpy()
+        number = next(k for k in range(COUNT) if np.array_equal(shown, pixels[k]))
+        by_edit = number >= 16 and torch.allclose(code, edited[number - 16], atol=1e-4)
+        assert by_edit or torch.equal(code, codes[number])
+        seen.add((number, by_edit))
+    assert {number for number, _ in seen} & {4, 17} == set()
+    assert {by_edit for _, by_edit in seen} == {True, False}
+
+
+def test_a_held_out_picture_that_cannot_be_read_spoils_no_figure(config: GeneratorTraining, tmp_path: Path) -> None:
+    config = replace(config, held_out=4, steps=1, sample_every=1)
+    whole = generator.build(config)
+    assert isinstance(whole, Drawing)
+    first, second = whole.held_out[:2].tolist()
+    (tmp_path / "pictures" / f"p{first:02}.png").write_bytes(b"")
+    task, _ = train(lambda: generator.build(config), config, tmp_path / "run")
+    line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
+    chosen = [second, *task.held_out[1:].tolist()]
+    with torch.no_grad():
+        expected = F.mse_loss(task.average(task.codes[chosen]).clamp(-1, 1), task.pictures.images(chosen))
+    assert line["held_out/l2"] == pytest.approx(expected.item(), rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("share", "expected"), [(0.5, [2, 2, 0, 0]), (0.2, [2, 0, 0, 0]), (1.0, [2, 2, 2, 2]), (0.0, [0] * 4)]
+)
+def test_processes_share_the_edits_of_a_batch(config: GeneratorTraining, share: float, expected: list[int]) -> None:
+    config = replace(config, edited_share=share)
+    task = generator.build(config)
+    assert isinstance(task, Drawing)
+    runs = [SimpleNamespace(process=process, share=2) for process in range(4)]
+    assert [task._count_edited(cast(Run, run)) for run in runs] == expected
+
+
+def test_pictures_are_told_apart(config: GeneratorTraining, tmp_path: Path) -> None:
+    """Folders of several people, whose pictures are numbered alike, need no codes with names."""
+    for number in range(6):
+        (tmp_path / "people" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
+        write_image(
+            tmp_path / "people" / "ab"[number % 2] / f"{number // 2}.png", np.full((32, 32, 3), 40 * number, np.uint8)
+        )
+    task = generator.build(replace(config, data=(str(tmp_path / "people"),), codes=(), edits=""))
+    assert isinstance(task, Drawing)
+    pixels = np.stack([task.pictures.read(index) for index in range(6)])
+    assert pixels[:, 0, 0, 0].tolist() == [0, 80, 160, 40, 120, 200]
+    np.testing.assert_allclose(task.codes, task.engine.invert(pixels), atol=1e-4)
+    write_image(tmp_path / "pictures" / "p01.jpg", np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(InputError, match=r"p01\.jpg and p01\.png share a name"):
+        generator.build(config)
 
 
 def test_wrong_requests(config: GeneratorTraining, tmp_path: Path, tiny_bundle: Path) -> None:
     for keys, message in (
         ({"start": ""}, "mode is codes, but start names no model"),
+        ({"perceptual": "discriminator"}, "in the mode codes there is none"),
         ({"mode": "joint"}, "codes is for the mode codes, and mode is joint"),
         ({"mode": "adversarial", "codes": ()}, "edits is for the mode codes, and mode is adversarial"),
     ):
         with pytest.raises(ValueError, match=message):
             replace(config, **keys).check()  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match="perceptual is discriminator, but there is none"):
-        generator.build(replace(config, perceptual="discriminator"))
+    with pytest.raises(UsageError, match="perceptual is lpips, but lpips_backbone names no file"):
+        generator.build(replace(config, perceptual="lpips"))
     with pytest.raises(InputError, match="24 of 24 codes cannot be held out"):
         generator.build(replace(config, held_out=COUNT))
     (tmp_path / "pictures" / "p03.png").unlink()
     with pytest.raises(InputError, match="1 of 24 codes have no picture in data, such as p03"):
         generator.build(config)
+    rows = [{"source": "p00", "reference": "p01", "edited": "p02", "attribute": "Smiling"}]
+    (tmp_path / "edits.jsonl").write_text(json.dumps(rows[0]))
     bare = Bundle.load(tiny_bundle)
+    engine = Engine.from_pretrained(tiny_bundle, device="cpu")
+    own = {name.replace("editor", "editor-Bangs"): network for name, network in engine.networks.items()}
+    write_image(tmp_path / "pictures" / "p03.png", np.zeros((32, 32, 3), np.uint8))
+    with pytest.raises(MissingPartError, match="has no editor for Smiling: it has those for Bangs"):
+        Drawing(config, replace(engine, networks=own))
     parts = {
         "generator": (Engine.from_pretrained(tiny_bundle).networks["generator"].config, bare.read_part("generator"))
     }
     Bundle.save(tmp_path / "bare", name="bare", domain="", license="MIT", parts=parts, readme="")  # type: ignore[arg-type]
-    with pytest.raises(MissingPartError, match="'bare' has no editor, whose codes to draw: leave edits out"):
+    with pytest.raises(MissingPartError, match="'bare' has no classifier, which names attributes: leave edits out"):
         generator.build(replace(config, start=str(tmp_path / "bare")))

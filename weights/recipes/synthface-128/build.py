@@ -239,22 +239,31 @@ def assemble(places: Places, output: Path) -> None:
     classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
-    config = places.config(
-        "retouch",
-        GeneratorTraining,
-        start=str(edited.path),
-        data=tuple(map(str, places.pictures)),
-        edits=str(places.true_edits),
-        judge=str(places.eye),
-        **common,
-    )
-    retouched = run(generator.build, config, places.work / "retouch.run", places.work / "retouched")
-    engine = Engine.from_pretrained(retouched.path, device="cpu")
+    engine = Engine.from_pretrained(edited.path, device="cpu")
     known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
     engine = replace(engine, networks={**engine.networks, "editor": known})
     edits = TrueEdits.read(str(places.true_edits), codes.names, engine.attributes)
     _, untold = edits.split(~held_out(len(codes), config.held_out))  # of which the editor knows nothing
     engine = carry(engine, codes.codes, untold)
+    carrying = with_parts(
+        edited,
+        places.work / "carrying",
+        {"editor": (known.config, known.state_dict())},
+        {},
+        attributes=engine.bundle.attributes,
+        overwrite=True,
+    )
+    retouching = places.config(
+        "retouch",
+        GeneratorTraining,
+        start=str(carrying.path),
+        data=tuple(map(str, places.pictures)),
+        edits=str(places.true_edits),
+        judge=str(places.eye),
+        **common,
+    )
+    retouched = run(generator.build, retouching, places.work / "retouch.run", places.work / "retouched")
+    engine = Engine.from_pretrained(retouched.path, device="cpu")
     specs = calibrate(engine, load_judge(str(places.eye)), codes.codes)
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
