@@ -58,9 +58,8 @@ def with_parts(
         BundleError, OutputError: as `Bundle.save`.
     """
     kept: dict[str, tuple[PartConfig, Mapping[str, Tensor]]] = {
-        name: (PART_CONFIGS[name].from_dict(part.config), base.read_part(name))
+        name: parts[name] if name in parts else (PART_CONFIGS[name].from_dict(part.config), base.read_part(name))
         for name, part in base.parts.items()
-        if name not in parts
     }
     return Bundle.save(
         path,
