@@ -227,7 +227,10 @@ def _processes(config: TrainingConfig) -> PartialState:
         from accelerate import PartialState
     except ImportError as error:
         raise TrainingError("training needs accelerate: pip install 'stedit[train]'") from error
-    return PartialState(cpu=config.device == "cpu")
+    from stedit.networks import choose_device
+
+    # accelerate looks for a GPU, and finding none it would let each process train by itself
+    return PartialState(cpu=choose_device(config.device).type == "cpu")
 
 
 def draw(seed: int, purpose: str, number: int, process: int) -> int:

@@ -20,6 +20,7 @@ from safetensors.torch import load_file
 
 import stedit
 from stedit.errors import DeviceError, OutputError, TrainingError, UsageError
+from stedit.networks import choose_device
 from stedit.training import checkpoint
 from stedit.training.loop import Outcome, train
 
@@ -112,11 +113,14 @@ def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None
     assert passes[0] != passes[1] != passes[2]
 
 
-def test_two_processes_learn_what_one_learns(tmp_path: Path) -> None:
+@pytest.mark.parametrize("device", ["cpu", "auto"])
+def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str) -> None:
     """Without noise of their own, two processes that share a batch take the same steps as one, but for rounding."""
+    if device == "auto" and choose_device(device).type != "cpu":
+        pytest.skip("what is found where there is no GPU")
     config = replace(BASE, noise=0.0, log_every=1)
     run(config, tmp_path / "one")
-    (tmp_path / "config.toml").write_text(config.to_toml())
+    (tmp_path / "config.toml").write_text(replace(config, device=device).to_toml())
     command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", lines.__file__]
     environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
     places = [str(tmp_path / "two"), str(tmp_path / "config.toml")]
