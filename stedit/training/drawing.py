@@ -59,11 +59,9 @@ class Drawing:
             raise MissingPartError(
                 f"the model {engine.bundle.name!r} has no classifier, which names attributes: leave edits out"
             )
-        self.pictures = PictureSet.open(config.data, config.resolution)
-        codes = CodeSet.read(config.codes or config.data, engine)  # without codes, those of the pictures in their order
+        codes = CodeSet.read(config.codes or config.data, engine)
         self.codes = codes.codes
-        if config.codes:
-            self.pictures = _pictures_of(codes.names, self.pictures)
+        self.pictures = _pictures_of(codes.names, PictureSet.open(config.data, config.resolution))
         if config.held_out >= len(codes):
             raise InputError(
                 f"{config.held_out} of {len(codes)} codes cannot be held out: lower held_out or add pictures"
@@ -192,6 +190,8 @@ class Drawing:
 
 def _pictures_of(names: Sequence[str], pictures: PictureSet) -> PictureSet:
     """The pictures that codes are called after, in their order. Raises InputError."""
+    if names == tuple(PurePath(member.name).stem for member in pictures.members):
+        return pictures  # as they were inverted; some may share a name then
     members: dict[str, Member] = {}
     for member in pictures.members:
         if (before := members.setdefault(PurePath(member.name).stem, member)) is not member:

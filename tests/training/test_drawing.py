@@ -18,6 +18,7 @@ from stedit.bundle import Bundle
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError, UsageError
 from stedit.imaging.files import read_picture, write_image
+from stedit.latents import LatentCode
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.training import checkpoint, drawing, generator
@@ -233,6 +234,15 @@ def test_pictures_are_told_apart(config: GeneratorTraining, tmp_path: Path) -> N
     pixels = np.stack([task.pictures.read(index) for index in range(6)])
     assert pixels[:, 0, 0, 0].tolist() == [0, 80, 160, 40, 120, 200]
     np.testing.assert_allclose(task.codes, task.engine.invert(pixels), atol=1e-4)
+    # where latent files lie beside the pictures, they are the codes, each of its own picture
+    latents = {number: task.codes[number - 2].numpy() for number in (7, 2)}
+    bundle = task.engine.bundle
+    for number, w in latents.items():
+        LatentCode(w, bundle.name, bundle.fingerprint).save(tmp_path / "pictures" / f"p{number:02}.latent.safetensors")
+    task = generator.build(replace(config, codes=(), edits=""))
+    assert isinstance(task, Drawing)
+    assert [member.name for member in task.pictures.members] == ["p02.png", "p07.png"]
+    np.testing.assert_allclose(task.codes, np.stack([latents[2], latents[7]]), atol=1e-6)
     write_image(tmp_path / "pictures" / "p01.jpg", np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(InputError, match=r"p01\.jpg and p01\.png share a name"):
         generator.build(config)
