@@ -1,4 +1,4 @@
-"""StyleGAN2's discriminator: a residual network with a minibatch statistic (Karras et al. 2020, section 4.1)."""
+"""Discriminators: StyleGAN2's (Karras et al. 2020, section 4.1), and one of patches (Isola et al. 2017)."""
 
 from __future__ import annotations
 
@@ -8,10 +8,15 @@ from typing import cast
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from stedit.models.layers import SQRT2, EqualizedConv2d, EqualizedLinear, blur, scaled_leaky_relu
 
 STATISTIC_GROUP = 4  # pictures that are compared with each other
+PATCH_WIDTHS = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the size
+SLOPE = 0.2  # of its leaky ReLU
+DETAIL_WINDOW = 5  # pixels of the mean that is taken off to see detail
+DETAIL_GAIN = 8.0  # about what makes it as large as the picture
 
 
 class ResidualBlock(nn.Module):
@@ -58,6 +63,33 @@ class Discriminator(nn.Module):
             x = block(x)
             levels.append(x)
         return levels
+
+
+class PatchDiscriminator(nn.Module):
+    """Pictures -> a logit for each patch of them: whether texture and edges look real, whatever the picture shows.
+
+    It judges patches of 58 x 58 px (Isola et al. 2017, section 3.2.2), and sees detail by itself too, the picture less
+    its local mean: by that, drawn pictures differ from real ones most.
+    """
+
+    def __init__(self, widths: tuple[int, ...] = PATCH_WIDTHS) -> None:
+        """`widths` are channels at 1/2, 1/4, … of the size."""
+        super().__init__()
+        halving = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise((6, *widths))]
+        self.layers = nn.ModuleList([*halving, nn.Conv2d(widths[-1], widths[-1], 3, 1, 1)])
+        self.output = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+        for layer in (*self.layers, self.output):
+            nn.init.kaiming_normal_(layer.weight, SLOPE)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] -> logits (B, H/8, W/8), with three widths."""
+        around = F.pad(x, [DETAIL_WINDOW // 2] * 4, mode="replicate")
+        detail = x - F.avg_pool2d(around, DETAIL_WINDOW, stride=1)
+        x = torch.cat([x, DETAIL_GAIN * detail], dim=1).contiguous(memory_format=torch.channels_last)
+        for layer in self.layers:
+            x = F.leaky_relu(layer(x), SLOPE)
+        return cast(Tensor, self.output(x)).squeeze(1)
 
 
 def _with_deviation(x: Tensor) -> Tensor:

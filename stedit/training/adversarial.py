@@ -10,23 +10,25 @@ from torch.nn import functional as F
 
 
 def generator_loss(fake: Tensor) -> Tensor:
-    """Non-saturating logistic loss (Goodfellow et al. 2014) of logits (B,)."""
+    """Non-saturating logistic loss (Goodfellow et al. 2014) of logits (B, …)."""
     return F.softplus(-fake).mean()
 
 
 def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Logistic loss of the logits (B,) of real and of generated pictures."""
+    """Logistic loss of the logits (B, …) of real and of generated pictures."""
     return F.softplus(-real).mean() + F.softplus(fake).mean()
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
     """E ||d logit / d image||^2; times gamma / 2 it is R1 (Mescheder et al. 2018, equation 9).
 
+    Of a picture with many logits it is that of their mean.
+
     Args:
-        logits: (B,), of `images`.
+        logits: (B, …), of `images`.
         images: (B, 3, H, W) that require a gradient.
     """
-    (gradient,) = torch.autograd.grad(logits.sum(), images, create_graph=True)
+    (gradient,) = torch.autograd.grad(logits.mean() * len(logits), images, create_graph=True)
     return gradient.square().sum(dim=(1, 2, 3)).mean()
 
 

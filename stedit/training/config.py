@@ -155,7 +155,7 @@ def _checked(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:
     if inner is None:
         return _checked_one(where, value, hint, item)
     if isinstance(value, str) and inner is str:
-        value = [value]
+        value = [value] if value else []
     if not isinstance(value, list | tuple):
         raise UsageError(f"{where} is {value!r}, not a list: write it as {_toml(_example(hint))}")
     return tuple(_checked_one(where, one, inner, item) for one in value)

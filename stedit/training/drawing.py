@@ -3,12 +3,16 @@
 Encoder, classifier and editor stay, and codes keep their meaning; the generator learns to draw more of what they tell.
 The codes that an editor makes are not quite those that an encoder finds. Where the pictures of true edits are known,
 the generator learns to draw them from the editor's codes.
+
+No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches, if
+asked for, has hair drawn all the same, and leaves what a picture shows to the other losses.
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path, PurePath
 from typing import Any, cast
 
@@ -21,14 +25,16 @@ from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.discriminator import PATCH_WIDTHS, PatchDiscriminator
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
+from stedit.training.adversarial import generator_loss
 from stedit.training.autoencoder import CLIP
 from stedit.training.codes import CodeSet, held_out
 from stedit.training.editor import TrueEdits
-from stedit.training.generator import started_from, tell_bad
+from stedit.training.generator import Critic, frozen, started_from, tell_bad
 from stedit.training.generator_config import GeneratorTraining
-from stedit.training.losses import multiscale_l1
+from stedit.training.losses import multiscale_l1, shifted
 from stedit.training.perceptual import choose_perceptual
 from stedit.training.pictures import Member, PictureSet
 from stedit.training.reconstruction import measure, reconstruction_sheet
@@ -36,6 +42,7 @@ from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run, update_average
 
 BETAS = (0.9, 0.99)
+CRITIC_RATE = 0.25  # times the learning rate, for the discriminator, whose layers are not equalised
 EDIT_ORDER = 1  # stream of `Run.indices`
 LABELLED = 0.75  # share of edits that are made by label, where that comes near to the truth
 NEAR = 0.5  # of the squared change
@@ -86,6 +93,12 @@ class Drawing:
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(learning, lr=config.learning_rate, betas=BETAS)
         }
+        self.critic: Critic | None = None
+        if config.adversarial_weight:
+            patches = PatchDiscriminator(config.discriminator_channels or PATCH_WIDTHS)
+            self.critic = Critic(config, self.numbers, CRITIC_RATE * config.learning_rate, patches)
+            self.networks = {**self.networks, "discriminator": self.critic.network}
+            self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
         judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=None)
         self._told = False
@@ -103,17 +116,23 @@ class Drawing:
         if made:
             intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
-        with run.autocast():
+        critic = self.critic if run.step >= self.config.adversarial_from else None
+        with frozen(critic.network) if critic else nullcontext(), run.autocast():
             output = self.generator(codes.to(run.device), noise="const").float()
+            drawn, real = shifted((output, target), self.config.perceptual_shift)
             losses = {"image": multiscale_l1(output, target)}
             if self.perceptual is not None:
                 self.perceptual.network.to(run.device)
                 losses[self.perceptual.name] = self.perceptual.distance(output, target)
-        weights = {"image": self.config.image_weight}
+            if critic is not None:
+                losses["adversarial"] = generator_loss(critic(drawn))
+        weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
         total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
         run.update(self.optimizers["adam"], total.sum(), clip=CLIP)
         decay = 0.5 ** (self.config.batch_size / self.config.average_images)
         update_average(self.average, self.generator, min(decay, (1 + run.step) / (10 + run.step)))
+        if critic is not None:
+            losses |= critic.step(run, real, drawn.detach())
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:

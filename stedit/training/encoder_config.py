@@ -47,7 +47,9 @@ class EncoderTraining(TrainingConfig):
     lpips_heads: str = key(
         "", text="The heads of LPIPS for that network; none: all channels count the same.", local=True
     )
-    judge: str = key("", text="A model whose judge gives the perceptual loss.", local=True)
+    judge: tuple[str, ...] = key(
+        (), text="Models whose judges give the perceptual loss, each time one of them by chance.", local=True
+    )
     reading_weight: float = key(
         0.0, text="Weight, within the judge's loss, of what it reads beside what its features are.", low=0
     )

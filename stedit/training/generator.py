@@ -85,16 +85,24 @@ class Critic:
     `numbers` of the task hold the augmentation: "p", and since its last adjustment the sum "signs" of r_t.
     """
 
-    def __init__(self, config: GeneratorTraining, numbers: dict[str, float], learning_rate: float) -> None:
+    def __init__(
+        self,
+        config: GeneratorTraining,
+        numbers: dict[str, float],
+        learning_rate: float,
+        network: nn.Module | None = None,
+    ) -> None:
+        """`network` gives logits (B, …) of pictures; StyleGAN2's of the config's sizes, if there is none."""
         self.config = config
-        self.network = Discriminator(config.discriminator_channels or config.generator_config().channels)
+        whole = config.discriminator_channels or config.generator_config().channels
+        self.network = Discriminator(whole) if network is None else network
         factor = config.r1_every / (config.r1_every + 1) if config.r1_weight else 1.0
         self.optimizer = _lazy_adam(self.network, learning_rate, factor)
         self.numbers = numbers
         numbers |= {"p": 0.0, "signs": 0.0}
 
     def __call__(self, images: Tensor) -> Tensor:
-        """Logits (B,) of pictures, augmented."""
+        """Logits (B, …) of pictures, augmented."""
         return self.network(augment(images, self.numbers["p"])).float()  # type: ignore[no-any-return]
 
     def step(self, run: Run, real: Tensor, fake: Tensor) -> dict[str, Tensor]:

@@ -46,7 +46,11 @@ class GeneratorTraining(EncoderTraining):
     style_dim: int = key(512, text="Numbers in a style.", low=1)
     mapping_layers: int = key(8, text="Layers of the mapping network.", low=1)
     channels: tuple[int, ...] = key((), text="Channels at 4, 8, ... px; none: StyleGAN2's (config F).", low=1)
-    discriminator_channels: tuple[int, ...] = key((), text="The same of the discriminator; none: as channels.", low=1)
+    discriminator_channels: tuple[int, ...] = key(
+        (),
+        text="The same of the discriminator; none: as channels. Codes: at 1/2, 1/4, ... of the size; none: 32, 64, 128.",
+        low=1,
+    )
 
     style_mixing: float = key(0.9, text="Probability that a picture has the styles of two codes.", low=0, high=1)
     r1_weight: float = key(10.0, text="Gamma, the weight of R1.", low=0)
@@ -60,8 +64,10 @@ class GeneratorTraining(EncoderTraining):
     augmentation_images: int = key(500_000, text="Images in which the augmentation can go from none to all.", low=1)
 
     image_weight: float = key(1.0, text="Joint, codes: weight of the pixels' difference.", low=0)
-    adversarial_weight: float = key(0.0, text="Joint: weight of the adversarial loss; 0: no discriminator.", low=0)
-    adversarial_from: int = key(0, text="Joint: the step at which the adversarial loss sets in.", low=0)
+    adversarial_weight: float = key(
+        0.0, text="Joint, codes: weight of the adversarial loss; 0: no discriminator.", low=0
+    )
+    adversarial_from: int = key(0, text="Joint, codes: the step at which the adversarial loss sets in.", low=0)
     sampled_share: float = key(
         0.5,
         text="Joint: share of the discriminator's pictures drawn from random codes, to train these too.",
@@ -96,7 +102,10 @@ class GeneratorTraining(EncoderTraining):
     def check_sizes(self) -> None:
         """Raise ValueError if sizes contradict each other; known when the model to start from has been read."""
         generator = self.generator_config()
-        if self.discriminator_channels and len(self.discriminator_channels) != len(generator.channels):
+        widths = self.discriminator_channels
+        if self.mode == "codes" and 2 ** len(widths) > self.resolution:
+            raise ValueError(f"discriminator_channels has {len(widths)} widths, too many for {self.resolution} px")
+        if self.mode != "codes" and widths and len(widths) != len(generator.channels):
             raise ValueError(f"discriminator_channels needs {len(generator.channels)} widths, for 4 px and up")
         if self.mode == "joint" and not self.start:
             if self.resolution < 16:

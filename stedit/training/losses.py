@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Protocol
+from collections.abc import Callable, Sequence
+from typing import Protocol, cast
 
 import torch
 from torch import Tensor, nn
@@ -41,40 +41,48 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 
 
 class FeatureLoss(nn.Module):
-    """What a frozen attribute network sees differently: features of every level and, if asked for, its readings."""
+    """What a frozen attribute network sees differently: features of every level and, if asked for, its readings.
 
-    def __init__(self, network: AttributeNetwork, reading_weight: float = 0.0) -> None:
+    Of several networks, each look is that of one at random: what deceives one of them does not deceive the others.
+    """
+
+    def __init__(self, *networks: AttributeNetwork, reading_weight: float = 0.0) -> None:
         super().__init__()
-        self.network = network.eval().requires_grad_(False)
+        self.networks = nn.ModuleList(networks).eval().requires_grad_(False)
         self.reading_weight = reading_weight
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
+        chosen = int(torch.randint(len(self.networks), ()).item()) if len(self.networks) > 1 else 0
+        network = cast(AttributeNetwork, self.networks[chosen])
         with torch.no_grad():
-            wanted = self.network.features(target)
-        seen = self.network.features(image)
+            wanted = network.features(target)
+        seen = network.features(image)
         loss = _distance(seen, wanted)
         if self.reading_weight:
-            loss = loss + self.reading_weight * F.l1_loss(self._readings(seen), self._readings(wanted))
+            loss = loss + self.reading_weight * F.l1_loss(_readings(network, seen), _readings(network, wanted))
         return loss
 
-    def _readings(self, features: list[Tensor]) -> Tensor:
-        return torch.tanh(self.network.read(self.network.pool(features)).float() / SURE)
+
+def _readings(network: AttributeNetwork, features: list[Tensor]) -> Tensor:
+    return torch.tanh(network.read(network.pool(features)).float() / SURE)
 
 
 def shifted_alike(distance: Distance, most: int) -> Distance:
-    """The distance of two batches that are shifted by the same random number of pixels, up to `most` each way.
+    """The distance of two batches that are `shifted`."""
+    return lambda image, target: distance(*shifted((image, target), most))
+
+
+def shifted(batches: Sequence[Tensor], most: int) -> list[Tensor]:
+    """Batches (B, C, H, W), moved by the same random number of pixels, up to `most` each way, with a grey border.
 
     A network with strides sees a picture on a grid, and what is trained by it may draw that grid; this moves it.
     """
-
-    def shifted(image: Tensor, target: Tensor) -> Tensor:
-        height, width = image.shape[-2:]
-        top, left = torch.randint(0, 2 * most + 1, (2,)).tolist()
-        moved = (F.pad(one, [most] * 4) for one in (image, target))
-        return distance(*(one[..., top : top + height, left : left + width] for one in moved))
-
-    return shifted
+    if not most:
+        return list(batches)
+    top, left = torch.randint(0, 2 * most + 1, (2,)).tolist()
+    height, width = batches[0].shape[-2:]
+    return [F.pad(one, [most] * 4)[..., top : top + height, left : left + width] for one in batches]
 
 
 def feature_distance(network: FeatureNetwork, image: Tensor, target: Tensor) -> Tensor:

@@ -173,11 +173,12 @@ def _choose(
         heads = "with" if config.lpips_heads else "without"
         return Perceptual("lpips", f"the perceptual loss is LPIPS, {heads} trained heads", lpips, lpips)
     if wanted in ("auto", "judge"):
-        eye = load_judge(config.judge) if config.judge else judge
-        if eye is not None:
-            seen = FeatureLoss(eye, config.reading_weight)
+        eyes = [load_judge(name) for name in config.judge] or ([] if judge is None else [judge])
+        if eyes:
+            seen = FeatureLoss(*eyes, reading_weight=config.reading_weight)
+            whose = "the judge's" if len(eyes) == 1 else f"{len(eyes)} judges'"
             readings = " and readings" if config.reading_weight else ""
-            return Perceptual("judge", f"the perceptual loss is that of the judge's features{readings}", seen, seen)
+            return Perceptual("judge", f"the perceptual loss is that of {whose} features{readings}", seen, seen)
         if wanted == "judge":
             raise UsageError("perceptual is judge, but there is none: name a model that has one with judge")
     if discriminator is not None:

@@ -1,11 +1,11 @@
-"""The discriminator halves pictures down to 4 px, sees how alike a group is, and every weight takes part."""
+"""The discriminator halves pictures down to 4 px, sees how alike a group is; one of patches sees nothing else."""
 
 from __future__ import annotations
 
 import pytest
 import torch
 
-from stedit.models.discriminator import Discriminator, _with_deviation
+from stedit.models.discriminator import Discriminator, PatchDiscriminator, _with_deviation
 
 
 def test_sizes_of_features_and_logits() -> None:
@@ -35,3 +35,23 @@ def test_statistic_is_the_mean_deviation_of_each_group(count: int, groups: int) 
         members = x[number::groups]
         wanted = (members.var(dim=0, correction=0) + 1e-8).sqrt().mean()
         torch.testing.assert_close(extra[number::groups, 0, 0], wanted.expand(group))
+
+
+def test_a_logit_of_a_patch_is_that_of_the_pixels_around_it() -> None:
+    network = PatchDiscriminator((8, 8, 8))
+    images = torch.randn(2, 3, 128, 128, requires_grad=True)
+    logits = network(images)
+    assert logits.shape == (2, 16, 16)
+    (gradient,) = torch.autograd.grad(logits[0, 8, 8], images, retain_graph=True)
+    rows, columns = gradient[0].abs().sum(dim=0).nonzero(as_tuple=True)
+    for places in (rows, columns):
+        assert 50 < int(places.max() - places.min()) + 1 <= 58
+        assert abs(int(places.max() + places.min()) / 2 - 67.5) < 2  # the middle of the ninth of 16 patches
+    assert not gradient[1].any()
+    logits.sum().backward()
+    assert all(parameter.grad is not None and parameter.grad.abs().max() > 0 for parameter in network.parameters())
+
+
+@pytest.mark.parametrize("size", [8, 32, 128])
+def test_patches_of_any_size_of_picture(size: int) -> None:
+    assert PatchDiscriminator()(torch.zeros(1, 3, size, size)).shape == (1, size // 8, size // 8)

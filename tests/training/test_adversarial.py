@@ -34,6 +34,12 @@ def test_r1_of_a_linear_discriminator_is_the_norm_of_its_weights() -> None:
     torch.testing.assert_close(linear.weight.grad, 2 * linear.weight.detach())
 
 
+def test_r1_of_logits_of_patches_is_that_of_their_mean() -> None:
+    images = torch.randn(6, 3, 8, 8, requires_grad=True)
+    logits = 5 * nn.functional.avg_pool2d(images, 4).sum(dim=1)  # (6, 2, 2), each of 16 pixels of three channels
+    torch.testing.assert_close(squared_gradient(logits, images), torch.tensor(3 * 64 * (5 / 16 / 4) ** 2))
+
+
 def test_path_length_of_an_isometry_is_its_scale() -> None:
     """For images = s * Q w with Q orthonormal, ||J^T y|| is s ||Q^T y||, whose mean square is s^2 D / (H W)."""
     size, width, scale = 16, 48, 3.0

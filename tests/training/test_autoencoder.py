@@ -146,7 +146,7 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path
         SMALL,
         data=(squares,),
         labels=str(tmp_path / "labels.jsonl"),
-        judge=str(tmp_path / "eye.safetensors"),
+        judge=(str(tmp_path / "eye.safetensors"),),
         adversarial_weight=0.1,
         precision="bfloat16",
     )

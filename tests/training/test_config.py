@@ -45,6 +45,7 @@ def test_defaults_file_and_flags_are_taken_in_turn(tmp_path: Path) -> None:
     path = write(tmp_path, 'count = 4\nrate = 1\npaths = "one.zip"\nwidths = [5]\n')
     config = Everything.read(path, {"count": 5, "rates": [1, 0.25]})
     assert config == Everything(count=5, rate=1.0, paths=("one.zip",), widths=(5,), rates=(1.0, 0.25))
+    assert Everything.read(write(tmp_path, 'paths = ""'), {}).paths == ()
     assert isinstance(config.rate, float)
     assert isinstance(config.rates[0], float)
     assert Everything.read(None, {}) == Everything()

@@ -122,6 +122,34 @@ def test_an_edit_by_label_counts_where_it_comes_near_to_the_truth(
         torch.testing.assert_close(task._edited(torch.arange(9)), torch.cat([expected, referred[:1]]))
 
 
+def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorTraining, tmp_path: Path) -> None:
+    """Pictures are noise around a colour: the mean of all they could be is the colour alone."""
+    rng = np.random.default_rng(1)
+    for path in sorted((tmp_path / "pictures").iterdir()):
+        noisy = read_picture(path).pixels / 2 + 64 + rng.normal(0, 25, (32, 32, 1))
+        write_image(path, np.clip(noisy, 0, 255).astype(np.uint8))
+    detail = []
+    for weight in (0.0, 1.0):
+        keys = replace(
+            config,
+            adversarial_weight=weight,
+            r1_weight=0.5,
+            r1_every=8,
+            augmentation="none",
+            edits="",
+            steps=150,
+            average_images=100,
+        )
+        task, _ = train(lambda keys=keys: generator.build(keys), keys, tmp_path / f"run{weight}")
+        assert isinstance(task, Drawing)
+        with torch.no_grad():
+            drawn = task.average(task.codes)
+        detail.append((drawn - F.avg_pool2d(drawn, 5, 1, 2))[..., 2:-2, 2:-2].std().item())
+    without, judged = detail
+    assert without < 0.03
+    assert judged > 4 * without
+
+
 def test_codes_are_found_where_none_are_given(config: GeneratorTraining, tmp_path: Path) -> None:
     config = replace(config, codes=(), steps=2, held_out=3, sample_every=1)
     task, _ = train(lambda: generator.build(config), config, tmp_path / "run")
@@ -138,13 +166,17 @@ def test_codes_are_found_where_none_are_given(config: GeneratorTraining, tmp_pat
     assert errors[-1] == pytest.approx(F.mse_loss(drawn, images).item(), rel=1e-4)
 
 
-def test_resuming_gives_the_weights_of_an_unbroken_run(config: GeneratorTraining, tmp_path: Path) -> None:
-    config = replace(config, steps=6, checkpoint_every=3)
+@pytest.mark.parametrize("weight", [0.0, 0.1])
+def test_resuming_gives_the_weights_of_an_unbroken_run(
+    config: GeneratorTraining, tmp_path: Path, weight: float
+) -> None:
+    config = replace(config, steps=6, checkpoint_every=3, adversarial_weight=weight, adversarial_from=1, r1_every=2)
     whole, _ = train(lambda: generator.build(config), config, tmp_path / "whole")
     first = replace(config, steps=3)
     train(lambda: generator.build(first), first, tmp_path / "parts")
     assert checkpoint.checkpoints(tmp_path / "parts")
     resumed, _ = train(lambda: generator.build(config), config, tmp_path / "parts", resume=True)
+    assert ("discriminator" in whole.networks) == bool(weight)
     for name, network in whole.networks.items():
         for key, value in network.state_dict().items():
             assert torch.equal(value, resumed.networks[name].state_dict()[key]), (name, key)
@@ -257,6 +289,8 @@ def test_wrong_requests(config: GeneratorTraining, tmp_path: Path, tiny_bundle: 
     ):
         with pytest.raises(ValueError, match=message):
             replace(config, **keys).check()  # type: ignore[arg-type]
+    with pytest.raises(UsageError, match=r"discriminator_channels has 6 widths, too many for 32 px"):
+        generator.build(replace(config, discriminator_channels=(8,) * 6))
     with pytest.raises(UsageError, match="perceptual is lpips, but lpips_backbone names no file"):
         generator.build(replace(config, perceptual="lpips"))
     with pytest.raises(InputError, match="24 of 24 codes cannot be held out"):

@@ -45,6 +45,19 @@ def test_readings_count_if_asked_for() -> None:
     torch.testing.assert_close(FeatureLoss(network, reading_weight=2.0)(image, target), expected)
 
 
+def test_each_look_is_that_of_one_of_the_networks() -> None:
+    networks = [AttributeNetwork(3, widths=(4, 8)) for _ in range(3)]
+    image, target = torch.rand(2, 2, 3, 32, 32)
+    alone = [FeatureLoss(network)(image, target).item() for network in networks]
+    loss = FeatureLoss(*networks)
+    looks = [loss(image, target).item() for _ in range(300)]
+    assert set(looks) == set(alone)
+    assert min(looks.count(one) for one in alone) > 60
+    before = torch.get_rng_state()
+    FeatureLoss(networks[0])(image, target)
+    assert torch.equal(before, torch.get_rng_state())  # a single network leaves nothing to chance
+
+
 def test_shifted_alike_moves_both_pictures_by_the_same_few_pixels() -> None:
     y, x = torch.meshgrid(torch.arange(10.0, 26), torch.arange(10.0, 26), indexing="ij")
     image = torch.stack([y, x, x * y]).expand(2, 3, 16, 16)

@@ -20,6 +20,7 @@ from stedit.models.generator import Generator
 from stedit.models.lpips import Lpips
 from stedit.models.resnet import ResNet50
 from stedit.training.encoder_config import EncoderTraining
+from stedit.training.losses import FeatureLoss
 from stedit.training.perceptual import choose_perceptual, load_identity, load_judge, load_lpips
 
 IMAGES = torch.rand(2, 3, 64, 64) * 2 - 1
@@ -129,6 +130,14 @@ def test_a_judge_is_read_from_a_file_or_a_model(tmp_path: Path) -> None:
     save_file({"head.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no attribute network"):
         load_judge(str(tmp_path / "other.safetensors"))
+    other = AttributeNetwork(2, widths=(4, 8))
+    save_file(other.state_dict(), tmp_path / "second.safetensors")
+    names = tuple(str(tmp_path / f"{name}.safetensors") for name in ("eye", "second"))
+    both = choose_perceptual(EncoderTraining(judge=names), judge=None, discriminator=None)
+    assert both is not None
+    assert both.told == "the perceptual loss is that of 2 judges' features"
+    looks = {both.distance(IMAGES, IMAGES.flip(0)).item() for _ in range(20)}
+    assert looks == {FeatureLoss(one)(IMAGES, IMAGES.flip(0)).item() for one in (network, other)}
     with pytest.raises(BundleError, match="nowhere"):
         load_judge("nowhere")
     config = GeneratorConfig(resolution=8, style_dim=8, mapping_layers=1, channels=(8, 8))
