@@ -48,7 +48,7 @@ class GeneratorTraining(EncoderTraining):
     channels: tuple[int, ...] = key((), text="Channels at 4, 8, ... px; none: StyleGAN2's (config F).", low=1)
     discriminator_channels: tuple[int, ...] = key(
         (),
-        text="The same of the discriminator; none: as channels. Codes: at 1/2, 1/4, ... of the size; none: 32, 64, 128.",
+        text="The same of the discriminator; none: as channels. Codes: at 1/2, 1/4, ... of it; none: 32, 64, 128.",
         low=1,
     )
 

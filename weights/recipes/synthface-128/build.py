@@ -2,7 +2,7 @@
 
     python build.py all      --facekit facekit.npz --work WORK [--output weights/synthface-128]
     python build.py render   --facekit facekit.npz --work WORK        the data set and its true edits    (an hour)
-    python build.py train    --work WORK                              judge, eye, encoder and generator  (hours)
+    python build.py train    --work WORK                              judge, eyes, encoder and generator (hours)
     python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (two hours)
     python build.py evaluate --work WORK [--output FOLDER]            the tables of the model card       (minutes)
 
@@ -59,6 +59,7 @@ from stedit.training.results import with_parts
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
+EYES = 2  # networks of the perceptual loss: what deceives one does not deceive the others
 SHARPNESS = 0.85  # sharpened weights alone draw streaks on skin, and stray further from the picture
 NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
 
@@ -90,9 +91,9 @@ class Places:
     configs: Path = HERE
 
     @property
-    def eye(self) -> Path:
-        """The network of the perceptual loss."""
-        return self.work / "eye.safetensors"
+    def eyes(self) -> list[Path]:
+        """The networks of the perceptual loss."""
+        return [self.work / f"eye-{number}.safetensors" for number in range(EYES)]
 
     @property
     def judge(self) -> Path:
@@ -179,18 +180,19 @@ def write_tables(places: Places) -> None:
 
 
 def train(places: Places) -> None:
-    """Train the judge, the eye, encoder and generator together, then the encoder alone."""
+    """Train the judge, the eyes, encoder and generator together, then the encoder alone."""
     write_tables(places)
     labelled = {"data": tuple(map(str, places.pictures)), "labels": str(places.labels)}
     run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
-    if not places.eye.exists():
-        keys = tomllib.loads((places.configs / "eye.toml").read_text())
-        save_file(train_eye(load(places), **keys).state_dict(), places.eye)
+    keys = tomllib.loads((places.configs / "eye.toml").read_text())
+    for seed, eye in enumerate(places.eyes):
+        if not eye.exists():
+            save_file(train_eye(load(places), seed=seed, **keys).state_dict(), eye)
     config = places.config(
         "generator",
         GeneratorTraining,
         **labelled,
-        judge=str(places.eye),
+        judge=tuple(map(str, places.eyes)),
     )
     run(generator.build, config, places.work / "generator.run", places.work / "generator")
     config = replace(
@@ -259,12 +261,12 @@ def assemble(places: Places, output: Path) -> None:
         start=str(carrying.path),
         data=tuple(map(str, places.pictures)),
         edits=str(places.true_edits),
-        judge=str(places.eye),
+        judge=tuple(map(str, places.eyes)),
         **common,
     )
     retouched = run(generator.build, retouching, places.work / "retouch.run", places.work / "retouched")
     engine = Engine.from_pretrained(retouched.path, device="cpu")
-    specs = calibrate(engine, load_judge(str(places.eye)), codes.codes)
+    specs = calibrate(engine, load_judge(str(places.eyes[0])), codes.codes)
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
     judging = Bundle.load(places.judge)

@@ -73,9 +73,11 @@ def load_labelled(records: Path, archives: Sequence[Path]) -> LabelledPictures:
     return LabelledPictures(np.stack(pixels), np.array(labels, np.uint8), np.array(parameters, np.float32))
 
 
-def train_eye(data: LabelledPictures, *, steps: int, batch_size: int, learning_rate: float) -> AttributeNetwork:
+def train_eye(
+    data: LabelledPictures, *, steps: int, batch_size: int, learning_rate: float, seed: int = 0
+) -> AttributeNetwork:
     """Fit labels and parameters; its readings are the K labels' logits, then the P parameters."""
-    torch.manual_seed(0)
+    torch.manual_seed(seed)
     labels, parameters = data.labels.shape[1], data.parameters.shape[1]
     network = AttributeNetwork(labels + parameters)
     optimizer = torch.optim.AdamW(network.parameters(), lr=learning_rate, weight_decay=1e-3)
