@@ -66,10 +66,10 @@ class Discriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Pictures -> a logit for each patch of them: whether texture and edges look real, whatever the picture shows.
+    """Pictures -> a logit for each patch of them: whether texture and edges look real.
 
-    It judges patches of 58 x 58 px (Isola et al. 2017, section 3.2.2), and sees detail by itself too, the picture less
-    its local mean: by that, drawn pictures differ from real ones most.
+    It judges patches (Isola et al. 2017, section 3.2.2), of 58 x 58 px with three widths, and sees detail by
+    itself too, the picture less its local mean: by that, drawn pictures differ from real ones most.
     """
 
     def __init__(self, widths: tuple[int, ...] = PATCH_WIDTHS) -> None:

@@ -155,10 +155,10 @@ def _checked(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:
     if inner is None:
         return _checked_one(where, value, hint, item)
     if isinstance(value, str) and inner is str:
-        value = [value] if value else []
+        value = [value]
     if not isinstance(value, list | tuple):
         raise UsageError(f"{where} is {value!r}, not a list: write it as {_toml(_example(hint))}")
-    return tuple(_checked_one(where, one, inner, item) for one in value)
+    return tuple(_checked_one(where, one, inner, item) for one in value if one != "")  # an empty text names nothing
 
 
 def _checked_one(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:

@@ -5,7 +5,7 @@ The codes that an editor makes are not quite those that an encoder finds. Where 
 the generator learns to draw them from the editor's codes.
 
 No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches, if
-asked for, has hair drawn all the same, and leaves what a picture shows to the other losses.
+asked for, has hair drawn all the same.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.discriminator import PATCH_WIDTHS, PatchDiscriminator
+from stedit.models.discriminator import PatchDiscriminator
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.training.adversarial import generator_loss
@@ -95,7 +95,7 @@ class Drawing:
         }
         self.critic: Critic | None = None
         if config.adversarial_weight:
-            patches = PatchDiscriminator(config.discriminator_channels or PATCH_WIDTHS)
+            patches = PatchDiscriminator()
             self.critic = Critic(config, self.numbers, CRITIC_RATE * config.learning_rate, patches)
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
@@ -119,12 +119,12 @@ class Drawing:
         critic = self.critic if run.step >= self.config.adversarial_from else None
         with frozen(critic.network) if critic else nullcontext(), run.autocast():
             output = self.generator(codes.to(run.device), noise="const").float()
-            drawn, real = shifted((output, target), self.config.perceptual_shift)
             losses = {"image": multiscale_l1(output, target)}
             if self.perceptual is not None:
                 self.perceptual.network.to(run.device)
                 losses[self.perceptual.name] = self.perceptual.distance(output, target)
             if critic is not None:
+                drawn, real = shifted((output, target), self.config.perceptual_shift)
                 losses["adversarial"] = generator_loss(critic(drawn))
         weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
         total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])

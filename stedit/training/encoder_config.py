@@ -56,7 +56,7 @@ class EncoderTraining(TrainingConfig):
 
     perceptual_shift: int = key(
         0,
-        text="Pixels by which pictures are shifted at random, at most, before they are compared, against grids.",
+        text="Pixels by which pictures are shifted at random, at most, before networks compare them, against grids.",
         low=0,
         high=64,
     )

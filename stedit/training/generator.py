@@ -94,8 +94,9 @@ class Critic:
     ) -> None:
         """`network` gives logits (B, …) of pictures; StyleGAN2's of the config's sizes, if there is none."""
         self.config = config
-        whole = config.discriminator_channels or config.generator_config().channels
-        self.network = Discriminator(whole) if network is None else network
+        if network is None:
+            network = Discriminator(config.discriminator_channels or config.generator_config().channels)
+        self.network = network
         factor = config.r1_every / (config.r1_every + 1) if config.r1_weight else 1.0
         self.optimizer = _lazy_adam(self.network, learning_rate, factor)
         self.numbers = numbers

@@ -48,7 +48,7 @@ class GeneratorTraining(EncoderTraining):
     channels: tuple[int, ...] = key((), text="Channels at 4, 8, ... px; none: StyleGAN2's (config F).", low=1)
     discriminator_channels: tuple[int, ...] = key(
         (),
-        text="The same of the discriminator; none: as channels. Codes: at 1/2, 1/4, ... of it; none: 32, 64, 128.",
+        text="The same of the discriminator; none: as channels.",
         low=1,
     )
 
@@ -93,7 +93,9 @@ class GeneratorTraining(EncoderTraining):
             if getattr(self, name) and self.mode != "codes":
                 raise ValueError(f"{name} is for the mode codes, and mode is {self.mode}: leave one of them out")
         if self.mode == "codes" and self.perceptual == "discriminator":
-            raise ValueError("perceptual is discriminator, but in the mode codes there is none: choose another")
+            raise ValueError(
+                "perceptual is discriminator, but that of the mode codes has no features to compare: choose another"
+            )
         if self.mode == "joint" and self.perceptual == "discriminator" and not self.adversarial_weight:
             raise ValueError("perceptual is discriminator, but adversarial_weight is 0, so there is none")
         if not self.start:
@@ -102,10 +104,7 @@ class GeneratorTraining(EncoderTraining):
     def check_sizes(self) -> None:
         """Raise ValueError if sizes contradict each other; known when the model to start from has been read."""
         generator = self.generator_config()
-        widths = self.discriminator_channels
-        if self.mode == "codes" and 2 ** len(widths) > self.resolution:
-            raise ValueError(f"discriminator_channels has {len(widths)} widths, too many for {self.resolution} px")
-        if self.mode != "codes" and widths and len(widths) != len(generator.channels):
+        if self.discriminator_channels and len(self.discriminator_channels) != len(generator.channels):
             raise ValueError(f"discriminator_channels needs {len(generator.channels)} widths, for 4 px and up")
         if self.mode == "joint" and not self.start:
             if self.resolution < 16:

@@ -43,7 +43,7 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 class FeatureLoss(nn.Module):
     """What a frozen attribute network sees differently: features of every level and, if asked for, its readings.
 
-    Of several networks, each look is that of one at random: what deceives one of them does not deceive the others.
+    Of several networks, each look is that of one at random: it is harder to learn to deceive them all.
     """
 
     def __init__(self, *networks: AttributeNetwork, reading_weight: float = 0.0) -> None:

@@ -146,7 +146,7 @@ def choose_perceptual(
     """The perceptual loss that a config asks for; with "auto" the first for which there are weights, or None.
 
     Args:
-        config: its keys `perceptual`, `perceptual_shift`, `lpips_backbone`, `lpips_heads` and `judge`.
+        config: its keys `perceptual…`, `lpips_backbone`, `lpips_heads`, `judge` and `reading_weight`.
         judge: of the model in training, for where the key `judge` names no other.
         discriminator: of the generator in training; its features change while it learns.
 

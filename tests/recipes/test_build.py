@@ -72,6 +72,7 @@ TOY = {
         batch_size = 4
         perceptual = "judge"
         perceptual_shift = 1
+        adversarial_weight = 0.1
         held_out = 8
         device = "cpu"
     """,
@@ -126,6 +127,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         assert all(made[NAMES.index(name)] == reference[NAMES.index(name)] for name in changed)
 
     build.train(places)
+    eyes = [path.read_bytes() for path in places.eyes]
+    assert len(set(eyes)) == 2
     learned, carry = [], build.carry
 
     def watched(engine, codes, edits):

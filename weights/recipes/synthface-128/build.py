@@ -31,12 +31,12 @@ from counterfactuals import COUNT, render_edits
 from eye import LabelledPictures, load_labelled, train_eye
 from renderer.head import FaceKitError
 from renderer.pictures import pair_orders, random_orders, render_orders, write_pictures
-from safetensors.torch import save_file
+from safetensors.torch import save
 from torch import Tensor
 from true_edits import true_edits
 
 from stedit import Engine
-from stedit.atomic import write_folder
+from stedit.atomic import write_file, write_folder
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.errors import BundleError, SteditError
 from stedit.models.edit_transformer import EditTransformer
@@ -59,7 +59,7 @@ from stedit.training.results import with_parts
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
-EYES = 2  # networks of the perceptual loss: what deceives one does not deceive the others
+EYES = 2  # networks of the perceptual loss: it is harder to learn to deceive both
 SHARPNESS = 0.85  # sharpened weights alone draw streaks on skin, and stray further from the picture
 NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
 
@@ -185,9 +185,10 @@ def train(places: Places) -> None:
     labelled = {"data": tuple(map(str, places.pictures)), "labels": str(places.labels)}
     run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
     keys = tomllib.loads((places.configs / "eye.toml").read_text())
-    for seed, eye in enumerate(places.eyes):
-        if not eye.exists():
-            save_file(train_eye(load(places), seed=seed, **keys).state_dict(), eye)
+    missing = {seed: eye for seed, eye in enumerate(places.eyes) if not eye.exists()}
+    pictures = load(places) if missing else None
+    for seed, eye in missing.items():
+        write_file(eye, save(train_eye(pictures, seed=seed, **keys).state_dict()))
     config = places.config(
         "generator",
         GeneratorTraining,

@@ -1,6 +1,6 @@
-"""The network whose features compare pictures in the trainings: it learns to see labels and the renderer's parameters.
+"""Networks whose features compare pictures in the trainings: they learn to see labels and the renderer's parameters.
 
-The parameters, known for rendered pictures alone, make it see more than the labels name: pose, light, shape.
+The parameters, known for rendered pictures alone, make them see more than the labels name: pose, light, shape.
 """
 
 from __future__ import annotations
