@@ -6,6 +6,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 
 from stedit import Engine
 from stedit.bundle import Bundle
@@ -67,6 +68,15 @@ TOY = {
         device = "cpu"
     """,
     "retouch": """
+        mode = "codes"
+        steps = 2
+        batch_size = 4
+        perceptual = "judge"
+        perceptual_shift = 1
+        held_out = 8
+        device = "cpu"
+    """,
+    "texture": """
         mode = "codes"
         steps = 2
         batch_size = 4
@@ -153,6 +163,13 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert bundle.training["classifier"]["codes"] == 65
     assert bundle.training["generator"]["codes"] == 64
     assert bundle.training["generator"]["before"]
+    soft, sharp = (Bundle.load(places.work / name).read_part("generator") for name in ("retouched", "textured"))
+    for key, value in bundle.read_part("generator").items():
+        wanted = torch.lerp(soft[key].float(), sharp[key].float(), build.TEXTURE)
+        torch.testing.assert_close(value.float(), wanted, rtol=2e-3, atol=1e-4)
+    for name in ("generator", "sharpen", "retouch", "texture"):
+        config = GeneratorTraining.read(places.work / f"{name}.run" / "config.toml", {})
+        assert config.judge == tuple(map(str, places.eyes))
     assert bundle.training["judge"]["pictures"] == 58
     assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
@@ -180,4 +197,6 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     assert generator.style_dim % editor.heads == 0
     retouch = places.config("retouch", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
     assert 0 < retouch.edited_share < 1
+    texture = places.config("texture", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
+    assert texture.adversarial_weight > retouch.adversarial_weight == 0
     assert json.loads((recipe.parents[1] / "synthface-128" / "config.json").read_text())["name"] == build.NAME

@@ -3,7 +3,7 @@
     python build.py all      --facekit facekit.npz --work WORK [--output weights/synthface-128]
     python build.py render   --facekit facekit.npz --work WORK        the data set and its true edits    (an hour)
     python build.py train    --work WORK                              judge, eyes, encoder and generator (hours)
-    python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (two hours)
+    python build.py assemble --work WORK [--output FOLDER]            classifier, mapping, editor, model (three hours)
     python build.py evaluate --work WORK [--output FOLDER]            the tables of the model card       (minutes)
 
 Rendered portraits lie in WORK/data (train-*.zip, train.jsonl.gz, param_names.json) and WORK/edits, unless --data and
@@ -61,6 +61,7 @@ NAME = "synthface-128"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
 EYES = 2  # networks of the perceptual loss: it is harder to learn to deceive both
 SHARPNESS = 0.85  # sharpened weights alone draw streaks on skin, and stray further from the picture
+TEXTURE = 0.8  # the same of texture: the judge agrees most, and fewer specks show
 NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
 
 EVALUATED = (
@@ -210,25 +211,27 @@ def train(places: Places) -> None:
 
 
 def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
-    """Encoder and generator SHARPNESS of the way between their weights before and after they were sharpened."""
-    parts = {}
-    for name in ("generator", "encoder"):
-        ends = [bundle.read_part(name) for bundle in (soft, sharp)]
-        state = {
-            key: torch.lerp(value.float(), ends[1][key].float(), SHARPNESS) if value.is_floating_point() else value
-            for key, value in ends[0].items()
-        }
-        parts[name] = (PART_CONFIGS[name].from_dict(sharp.parts[name].config), state)
+    """A model of encoder and generator SHARPNESS of the way between before and after they were sharpened."""
     return Bundle.save(
         output,
         name=NAME,
         domain=sharp.domain,
         license=sharp.license,
         training={"generator": soft.training, "sharpen": sharp.training, "sharpness": SHARPNESS},
-        parts=parts,
+        parts={name: between(soft, sharp, name, SHARPNESS) for name in ("generator", "encoder")},
         readme="",
         overwrite=True,
     )
+
+
+def between(before: Bundle, after: Bundle, name: str, share: float) -> tuple[Any, dict[str, Tensor]]:
+    """Sizes and weights of a part, `share` of the way between those of two models."""
+    ends = [bundle.read_part(name) for bundle in (before, after)]
+    state = {
+        key: torch.lerp(value.float(), ends[1][key].float(), share) if value.is_floating_point() else value
+        for key, value in ends[0].items()
+    }
+    return PART_CONFIGS[name].from_dict(after.parts[name].config), state
 
 
 def assemble(places: Places, output: Path) -> None:
@@ -256,17 +259,25 @@ def assemble(places: Places, output: Path) -> None:
         attributes=engine.bundle.attributes,
         overwrite=True,
     )
-    retouching = places.config(
-        "retouch",
-        GeneratorTraining,
-        start=str(carrying.path),
-        data=tuple(map(str, places.pictures)),
-        edits=str(places.true_edits),
-        judge=tuple(map(str, places.eyes)),
-        **common,
-    )
+    drawing = {
+        "data": tuple(map(str, places.pictures)),
+        "edits": str(places.true_edits),
+        "judge": tuple(map(str, places.eyes)),
+    }
+    retouching = places.config("retouch", GeneratorTraining, start=str(carrying.path), **drawing, **common)
     retouched = run(generator.build, retouching, places.work / "retouch.run", places.work / "retouched")
-    engine = Engine.from_pretrained(retouched.path, device="cpu")
+    same = places.work / "retouched.safetensors"
+    codes.save(same, retouched)  # they mean the same to another generator, which learned to draw them
+    texturing = places.config("texture", GeneratorTraining, start=str(retouched.path), codes=(str(same),), **drawing)
+    textured = run(generator.build, texturing, places.work / "texture.run", places.work / "textured")
+    drawn = with_parts(
+        textured,
+        places.work / "drawn",
+        {"generator": between(retouched, textured, "generator", TEXTURE)},
+        {"texture": TEXTURE},
+        overwrite=True,
+    )
+    engine = Engine.from_pretrained(drawn.path, device="cpu")
     specs = calibrate(engine, load_judge(str(places.eyes[0])), codes.codes)
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
@@ -277,14 +288,14 @@ def assemble(places: Places, output: Path) -> None:
     Bundle.save(
         output,
         name=NAME,
-        domain=retouched.domain,
-        license=retouched.license,
+        domain=drawn.domain,
+        license=drawn.license,
         description="Encoder, generator, classifier, editor and judge for rendered faces.",
         alignment="ffhq",
         training={
             "data": f"{len(codes)} rendered portraits, true edits of each other among them",
             "recipe": f"weights/recipes/{NAME}",
-            **retouched.training,
+            **drawn.training,
             **judging.training,
         },
         attributes=specs,
