@@ -46,11 +46,7 @@ class GeneratorTraining(EncoderTraining):
     style_dim: int = key(512, text="Numbers in a style.", low=1)
     mapping_layers: int = key(8, text="Layers of the mapping network.", low=1)
     channels: tuple[int, ...] = key((), text="Channels at 4, 8, ... px; none: StyleGAN2's (config F).", low=1)
-    discriminator_channels: tuple[int, ...] = key(
-        (),
-        text="The same of the discriminator; none: as channels.",
-        low=1,
-    )
+    discriminator_channels: tuple[int, ...] = key((), text="The same of the discriminator; none: as channels.", low=1)
 
     style_mixing: float = key(0.9, text="Probability that a picture has the styles of two codes.", low=0, high=1)
     r1_weight: float = key(10.0, text="Gamma, the weight of R1.", low=0)
