@@ -68,22 +68,21 @@ class Discriminator(nn.Module):
 class PatchDiscriminator(nn.Module):
     """Pictures -> a logit for each patch of them: whether texture and edges look real.
 
-    It judges patches (Isola et al. 2017, section 3.2.2), of 58 x 58 px with three widths, and sees detail by
-    itself too, the picture less its local mean: by that, drawn pictures differ from real ones most.
+    It judges patches (Isola et al. 2017, section 3.2.2), here of 58 x 58 px, and sees detail by itself too, the picture
+    less its local mean: by that, drawn pictures differ from real ones most.
     """
 
-    def __init__(self, widths: tuple[int, ...] = PATCH_WIDTHS) -> None:
-        """`widths` are channels at 1/2, 1/4, … of the size."""
+    def __init__(self) -> None:
         super().__init__()
-        halving = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise((6, *widths))]
-        self.layers = nn.ModuleList([*halving, nn.Conv2d(widths[-1], widths[-1], 3, 1, 1)])
-        self.output = nn.Conv2d(widths[-1], 1, 3, 1, 1)
+        halving = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise((6, *PATCH_WIDTHS))]
+        self.layers = nn.ModuleList([*halving, nn.Conv2d(PATCH_WIDTHS[-1], PATCH_WIDTHS[-1], 3, 1, 1)])
+        self.output = nn.Conv2d(PATCH_WIDTHS[-1], 1, 3, 1, 1)
         for layer in (*self.layers, self.output):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
             nn.init.zeros_(layer.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> logits (B, H/8, W/8), with three widths."""
+        """(B, 3, H, W) in [-1, 1] -> logits (B, H/8, W/8)."""
         around = F.pad(x, [DETAIL_WINDOW // 2] * 4, mode="replicate")
         detail = x - F.avg_pool2d(around, DETAIL_WINDOW, stride=1)
         x = torch.cat([x, DETAIL_GAIN * detail], dim=1).contiguous(memory_format=torch.channels_last)

@@ -68,11 +68,6 @@ def _readings(network: AttributeNetwork, features: list[Tensor]) -> Tensor:
     return torch.tanh(network.read(network.pool(features)).float() / SURE)
 
 
-def shifted_alike(distance: Distance, most: int) -> Distance:
-    """The distance of two batches that are `shifted`."""
-    return lambda image, target: distance(*shifted((image, target), most))
-
-
 def shifted(batches: Sequence[Tensor], most: int) -> list[Tensor]:
     """Batches (B, C, H, W), moved by the same random number of pixels, up to `most` each way, with a grey border.
 

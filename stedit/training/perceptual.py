@@ -25,7 +25,7 @@ from stedit.models.lpips import WIDTHS, Backbone, Lpips
 from stedit.models.resnet import ResNet50
 from stedit.networks import load_network
 from stedit.training.encoder_config import EncoderTraining
-from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted_alike
+from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted
 
 MAX_FILE_BYTES = 2**31
 
@@ -157,7 +157,8 @@ def choose_perceptual(
     chosen = _choose(config, judge, discriminator)
     if chosen is None or not config.perceptual_shift:
         return chosen
-    return replace(chosen, distance=shifted_alike(chosen.distance, config.perceptual_shift))
+    distance = chosen.distance
+    return replace(chosen, distance=lambda a, b: distance(*shifted((a, b), config.perceptual_shift)))
 
 
 def _choose(

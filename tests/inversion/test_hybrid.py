@@ -29,7 +29,7 @@ def test_every_picture_is_closer_than_by_the_encoder(
     codes, told = hybrid
     before = psnr(faces, embedded.reconstruct(faces))
     after = psnr(faces, embedded.synthesise(codes))
-    assert (after - before).min() > 0.5
+    assert (after - before).min() > 1
     np.testing.assert_allclose(told[-1].psnr, after, atol=0.05)  # colours are rounded in a picture
 
 

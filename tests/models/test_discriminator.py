@@ -38,7 +38,7 @@ def test_statistic_is_the_mean_deviation_of_each_group(count: int, groups: int) 
 
 
 def test_a_logit_of_a_patch_is_that_of_the_pixels_around_it() -> None:
-    network = PatchDiscriminator((8, 8, 8))
+    network = PatchDiscriminator()
     images = torch.randn(2, 3, 128, 128, requires_grad=True)
     logits = network(images)
     assert logits.shape == (2, 16, 16)

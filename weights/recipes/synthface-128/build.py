@@ -187,9 +187,10 @@ def train(places: Places) -> None:
     run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
     keys = tomllib.loads((places.configs / "eye.toml").read_text())
     missing = {seed: eye for seed, eye in enumerate(places.eyes) if not eye.exists()}
-    pictures = load(places) if missing else None
-    for seed, eye in missing.items():
-        write_file(eye, save(train_eye(pictures, seed=seed, **keys).state_dict()))
+    if missing:
+        pictures = load(places)
+        for seed, eye in missing.items():
+            write_file(eye, save(train_eye(pictures, seed=seed, **keys).state_dict()))
     config = places.config(
         "generator",
         GeneratorTraining,
