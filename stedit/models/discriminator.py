@@ -1,4 +1,4 @@
-"""Discriminators: StyleGAN2's (Karras et al. 2020, section 4.1), and one of patches (Isola et al. 2017)."""
+"""Discriminators: StyleGAN2's (Karras et al. 2020, section 4.1), and one of patches (Isola et al. 2017) and codes."""
 
 from __future__ import annotations
 
@@ -66,13 +66,15 @@ class Discriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Pictures -> a logit for each patch of them: whether texture and edges look real.
+    """Pictures and their codes -> a logit for each patch: whether texture and edges look real, and are the code's.
 
     It judges patches (Isola et al. 2017, section 3.2.2), here of 58 x 58 px, and sees detail by itself too, the picture
-    less its local mean: by that, drawn pictures differ from real ones most.
+    less its local mean: by that, drawn pictures differ from real ones most. What the code has to do with a patch is the
+    inner product of the two (Miyato and Koyama 2018, equation 3), so that it can tell straight hair where waves belong.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, code_size: int) -> None:
+        """`code_size` is N * D."""
         super().__init__()
         halving = [nn.Conv2d(before, after, 4, 2, 1) for before, after in pairwise((6, *PATCH_WIDTHS))]
         self.layers = nn.ModuleList([*halving, nn.Conv2d(PATCH_WIDTHS[-1], PATCH_WIDTHS[-1], 3, 1, 1)])
@@ -80,15 +82,18 @@ class PatchDiscriminator(nn.Module):
         for layer in (*self.layers, self.output):
             nn.init.kaiming_normal_(layer.weight, SLOPE)
             nn.init.zeros_(layer.bias)
+        self.embedding = EqualizedLinear(code_size, PATCH_WIDTHS[-1])
+        nn.init.zeros_(self.embedding.weight)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, 3, H, W) in [-1, 1] -> logits (B, H/8, W/8)."""
+    def forward(self, x: Tensor, codes: Tensor) -> Tensor:
+        """(B, 3, H, W) in [-1, 1] and (B, N, D) -> logits (B, H/8, W/8)."""
         around = F.pad(x, [DETAIL_WINDOW // 2] * 4, mode="replicate")
         detail = x - F.avg_pool2d(around, DETAIL_WINDOW, stride=1)
         x = torch.cat([x, DETAIL_GAIN * detail], dim=1).contiguous(memory_format=torch.channels_last)
         for layer in self.layers:
             x = F.leaky_relu(layer(x), SLOPE)
-        return cast(Tensor, self.output(x)).squeeze(1)
+        matching = torch.einsum("bchw,bc->bhw", x, self.embedding(codes.flatten(1))) / math.sqrt(PATCH_WIDTHS[-1])
+        return cast(Tensor, self.output(x)).squeeze(1) + matching
 
 
 def _with_deviation(x: Tensor) -> Tensor:

@@ -14,9 +14,14 @@ def generator_loss(fake: Tensor) -> Tensor:
     return F.softplus(-fake).mean()
 
 
-def discriminator_loss(real: Tensor, fake: Tensor) -> Tensor:
-    """Logistic loss of the logits (B, …) of real and of generated pictures."""
-    return F.softplus(-real).mean() + F.softplus(fake).mean()
+def discriminator_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = None) -> Tensor:
+    """Logistic loss of the logits (B, …) of real and of generated pictures.
+
+    Those of real pictures with the codes of others teach what a code has to do with its picture (Reed et al. 2016,
+    arXiv 1605.05396, section 4.2); they count half.
+    """
+    loss = F.softplus(-real).mean() + F.softplus(fake).mean()
+    return loss if mismatched is None else loss + F.softplus(mismatched).mean() / 2
 
 
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:

@@ -4,8 +4,8 @@ Encoder, classifier and editor stay, and codes keep their meaning; the generator
 The codes that an editor makes are not quite those that an encoder finds. Where the pictures of true edits are known,
 the generator learns to draw them from the editor's codes.
 
-No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches, if
-asked for, has hair drawn all the same.
+No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches and
+codes, if asked for, has hair drawn all the same, as straight or wavy as the code has it.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ from stedit.training.results import provenance, with_parts
 from stedit.training.run import Run, update_average
 
 BETAS = (0.9, 0.99)
-CRITIC_RATE = 0.25  # times the learning rate, for the discriminator, whose layers are not equalised
+CRITIC_RATE = 0.25  # times the learning rate, for the discriminator, whose convolutions are not equalised
 EDIT_ORDER = 1  # stream of `Run.indices`
 LABELLED = 0.75  # share of edits that are made by label, where that comes near to the truth
 NEAR = 0.5  # of the squared change
@@ -95,7 +95,7 @@ class Drawing:
         }
         self.critic: Critic | None = None
         if config.adversarial_weight:
-            patches = PatchDiscriminator()
+            patches = PatchDiscriminator(self.codes[0].numel())
             self.critic = Critic(config, self.numbers, CRITIC_RATE * config.learning_rate, patches)
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
@@ -116,23 +116,24 @@ class Drawing:
         if made:
             intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
+        codes = codes.to(run.device)
         critic = self.critic if run.step >= self.config.adversarial_from else None
         with frozen(critic.network) if critic else nullcontext(), run.autocast():
-            output = self.generator(codes.to(run.device), noise="const").float()
+            output = self.generator(codes, noise="const").float()
             losses = {"image": multiscale_l1(output, target)}
             if self.perceptual is not None:
                 self.perceptual.network.to(run.device)
                 losses[self.perceptual.name] = self.perceptual.distance(output, target)
             if critic is not None:
                 drawn, real = shifted((output, target), self.config.perceptual_shift)
-                losses["adversarial"] = generator_loss(critic(drawn))
+                losses["adversarial"] = generator_loss(critic(drawn, codes))
         weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
         total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
         run.update(self.optimizers["adam"], total.sum(), clip=CLIP)
         decay = 0.5 ** (self.config.batch_size / self.config.average_images)
         update_average(self.average, self.generator, min(decay, (1 + run.step) / (10 + run.step)))
         if critic is not None:
-            losses |= critic.step(run, real, drawn.detach())
+            losses |= critic.step(run, real, drawn.detach(), codes)
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:

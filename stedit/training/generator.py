@@ -92,7 +92,7 @@ class Critic:
         learning_rate: float,
         network: nn.Module | None = None,
     ) -> None:
-        """`network` gives logits (B, …) of pictures; StyleGAN2's of the config's sizes, if there is none."""
+        """`network` gives logits (B, …) of pictures, or of pictures and codes; None for StyleGAN2's of the config."""
         self.config = config
         if network is None:
             network = Discriminator(config.discriminator_channels or config.generator_config().channels)
@@ -102,27 +102,35 @@ class Critic:
         self.numbers = numbers
         numbers |= {"p": 0.0, "signs": 0.0}
 
-    def __call__(self, images: Tensor) -> Tensor:
-        """Logits (B, …) of pictures, augmented."""
-        return self.network(augment(images, self.numbers["p"])).float()  # type: ignore[no-any-return]
+    def __call__(self, images: Tensor, codes: Tensor | None = None) -> Tensor:
+        """Logits (B, …) of pictures, augmented, and of their codes if the network asks for them."""
+        return self._logits(augment(images, self.numbers["p"]), codes).float()
 
-    def step(self, run: Run, real: Tensor, fake: Tensor) -> dict[str, Tensor]:
-        """Learn to tell `real` (B, 3, R, R) from `fake`, both without gradients."""
+    def step(self, run: Run, real: Tensor, fake: Tensor, codes: Tensor | None = None) -> dict[str, Tensor]:
+        """Learn to tell `real` (B, 3, R, R) from `fake`, both without gradients.
+
+        If it is given their codes, it also learns to tell them from those of others in the batch.
+        """
         with run.autocast():
-            seen = self(real)
-            loss = discriminator_loss(seen, self(fake))
+            seen = self(real, codes)
+            mismatched = self(real, codes.roll(1, dims=0)) if codes is not None and len(codes) > 1 else None
+            loss = discriminator_loss(seen, self(fake, codes), mismatched)
         run.update(self.optimizer, loss)
         losses = {"discriminator": loss, "real": torch.sigmoid(seen).mean()}
         if self.config.r1_weight and run.step % self.config.r1_every == 0:
             with run.autocast(enabled=False):
                 images = augment(real, self.numbers["p"]).float().requires_grad_(True)
-                penalty = squared_gradient(self.network(images), images)
+                penalty = squared_gradient(self._logits(images, codes), images)
             run.update(self.optimizer, self.config.r1_weight / 2 * self.config.r1_every * penalty)
             losses["r1"] = penalty
         if self.config.augmentation == "adaptive":
             self._adjust(run, seen)
             losses["augmentation"] = torch.tensor(self.numbers["p"], device=run.device)
         return losses
+
+    def _logits(self, images: Tensor, codes: Tensor | None) -> Tensor:
+        logits: Tensor = self.network(images) if codes is None else self.network(images, codes)
+        return logits
 
     def _adjust(self, run: Run, seen: Tensor) -> None:
         self.numbers["signs"] += run.mean(seen.detach().sign().mean()).item()

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from stedit.models.discriminator import Discriminator, PatchDiscriminator, _with_deviation
+from stedit.training.adversarial import discriminator_loss
 
 
 def test_sizes_of_features_and_logits() -> None:
@@ -38,9 +39,9 @@ def test_statistic_is_the_mean_deviation_of_each_group(count: int, groups: int) 
 
 
 def test_a_logit_of_a_patch_is_that_of_the_pixels_around_it() -> None:
-    network = PatchDiscriminator()
+    network = PatchDiscriminator(32)
     images = torch.randn(2, 3, 128, 128, requires_grad=True)
-    logits = network(images)
+    logits = network(images, torch.randn(2, 4, 8))
     assert logits.shape == (2, 16, 16)
     (gradient,) = torch.autograd.grad(logits[0, 8, 8], images, retain_graph=True)
     rows, columns = gradient[0].abs().sum(dim=0).nonzero(as_tuple=True)
@@ -54,4 +55,24 @@ def test_a_logit_of_a_patch_is_that_of_the_pixels_around_it() -> None:
 
 @pytest.mark.parametrize("size", [8, 32, 128])
 def test_patches_of_any_size_of_picture(size: int) -> None:
-    assert PatchDiscriminator()(torch.zeros(1, 3, size, size)).shape == (1, size // 8, size // 8)
+    network = PatchDiscriminator(32)
+    assert network(torch.zeros(1, 3, size, size), torch.zeros(1, 4, 8)).shape == (1, size // 8, size // 8)
+
+
+def test_patches_are_matched_with_codes() -> None:
+    """Of stripes, those that lie as the code has it are known from those that do not."""
+    torch.manual_seed(0)
+    network = PatchDiscriminator(6)
+    codes = torch.randn(16, 2, 3)
+    lying = codes[:, 0, 0] > 0
+    stripes = torch.sin(torch.arange(32.0) * 1.5).expand(16, 3, 32, 32)
+    images = torch.where(lying[:, None, None, None], stripes, stripes.mT)
+    other = torch.where(lying[:, None, None, None], stripes.mT, stripes)
+    assert torch.equal(network(images, codes), network(images, codes.flip(0)))  # before it has learned
+    optimizer = torch.optim.Adam(network.parameters(), lr=1e-2)
+    for _ in range(60):
+        optimizer.zero_grad()
+        loss = discriminator_loss(network(images, codes), network(other, codes))
+        loss.backward()
+        optimizer.step()
+    assert (network(images, codes).mean(dim=(1, 2)) > network(other, codes).mean(dim=(1, 2)) + 1).all()

@@ -23,6 +23,9 @@ def test_logistic_losses() -> None:
     assert discriminator_loss(zero, zero).item() == pytest.approx(2 * math.log(2))
     assert generator_loss(torch.tensor([-3.0])).item() == pytest.approx(math.log1p(math.exp(3)))
     assert discriminator_loss(torch.tensor([9.0]), torch.tensor([-9.0])).item() < 1e-3
+    assert discriminator_loss(zero, zero, zero).item() == pytest.approx(2.5 * math.log(2))
+    far = torch.tensor([-9.0])
+    assert discriminator_loss(-far, far, far).item() < 1e-3 < discriminator_loss(-far, far, -far).item()
 
 
 def test_r1_of_a_linear_discriminator_is_the_norm_of_its_weights() -> None:

@@ -13,13 +13,16 @@ import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.engine import Engine
 from stedit.imaging.files import write_image
 from stedit.training import checkpoint, generator
+from stedit.training.generator import Critic
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.loop import train
+from stedit.training.run import Run
 
 SMALL = GeneratorTraining(
     steps=6,
@@ -149,3 +152,29 @@ def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -
         engine.synthesise(codes[:, None].expand(-1, 4, -1)), task.average(codes), atol=2e-2, rtol=0
     )
     assert "license: CC0-1.0" in (tmp_path / "model" / "README.md").read_text()
+
+
+def test_a_critic_learns_which_codes_belong_to_pictures(tmp_path: Path) -> None:
+    """It sees real pictures with their codes, fakes with the same, and real ones with those of their neighbours."""
+    seen = []
+
+    class Noted(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.ones(()))
+
+        def forward(self, images: Tensor, codes: Tensor) -> Tensor:
+            seen.append((images.flatten(1)[:, 0].tolist(), codes.flatten().tolist()))
+            return self.scale * images.mean(dim=(1, 2, 3)) * codes.flatten()
+
+    config = replace(SMALL, r1_weight=0.0, augmentation="none")
+    critic = Critic(config, {}, 1e-3, Noted())
+    real, codes = torch.arange(1.0, 4.0)[:, None, None, None].expand(-1, 3, 8, 8), torch.arange(3.0).view(3, 1, 1)
+    run = Run(config, tmp_path)
+    loss = critic.step(run, real, -real, codes)["discriminator"]
+    assert seen == [([1, 2, 3], [0, 1, 2]), ([1, 2, 3], [2, 0, 1]), ([-1, -2, -3], [0, 1, 2])]
+    matched, others = torch.tensor([0.0, 2, 6]), torch.tensor([2.0, 0, 3])
+    assert loss.item() == pytest.approx((2 * F.softplus(-matched) + F.softplus(others) / 2).mean().item())
+    del seen[:]
+    critic.step(run, real[:1], -real[:1], codes[:1])
+    assert len(seen) == 2  # there is no neighbour
