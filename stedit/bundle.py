@@ -90,7 +90,7 @@ class AttributeSpec:
     sure: float = 3.0
     """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
     learned_sure: float = 0.0
-    """The logit up to which an edit by label of strength 1 takes more than the change that was learned; 0.0: none."""
+    """The logit to which an edit by label of strength 1 goes on from the change that was learned; 0.0: it does not."""
     reference_sure: float = 0.0
     """The same of an edit by reference."""
     carried: float = 0.0

@@ -1,7 +1,7 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
     auto                                     learned where the model has learned the attribute, else preserving
-    learned                                  the edit transformer's change, see reference.py
+    learned                                  the edit transformer's change, see edits.py
     preserving, first-order, second-order    found anew for every code, see label.py
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import cached_property
 from typing import cast
 
@@ -38,7 +38,6 @@ from stedit.editing.reference import (
     editor_for,
     learned_editor,
     shares,
-    until_seen,
 )
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
@@ -71,11 +70,11 @@ class Edits(Model):
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
             strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
-                learned, or up to twice that where the classifier does not see it yet; a code that has what is asked for
-                already does not change. Along other directions, 1 goes to where the classifier is sure, at -1 of the
-                opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure already
-                does not change at 1. Without attributes, strength counts standard deviations of codes along the
-                direction.
+                learned and, where that leaves the classifier unsure, as much more as it takes; a code that has what is
+                asked for already does not change. Along other directions, 1 goes to where the classifier is sure, at
+                -1 of the opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is
+                sure already does not change at 1. Without attributes, strength counts standard deviations of codes
+                along the direction.
             direction: "learned" (what the edit transformer has learned from true edits); "preserving", "first-order"
                 or "second-order" (see `stedit.editing.label`); "linear:FILE", "linear:FILE:NAME" or "sefa:0" (see
                 `stedit.editing.directions`); "auto" is learned where the model has learned all of the attributes, else
@@ -110,13 +109,13 @@ class Edits(Model):
             )
         elif not names:
             raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
-        mask = torch.tensor([name in held for name in self.attributes], dtype=torch.bool, device=self.device)
+        mask = self._mask(held)
         if not names:
             judge = self._classifier if held else None
             return like(move_along(w, strength * lines[0], judge, keep=mask, styles=styles), codes)
         classifier = self._classifier
         if asked == "learned":
-            edited = self._edit_learned(w, signs, strength)
+            edited = self._edit_learned(w, signs, strength, keep=mask, styles=styles)
             return like(move_along(w, edited - w, classifier if held else None, keep=mask, styles=styles), codes)
         logits = self._logits(w)
         goals = {
@@ -131,7 +130,7 @@ class Edits(Model):
                 given = [self.attributes[index] for index, sign in signs.items() if sign * strength > 0]
                 for index in self._ruled_out(given, free):
                     goals.setdefault(index, _goal(logits[:, index], -abs(strength), RULED_OUT_LOGIT))
-                mask = torch.tensor([name not in free for name in self.attributes], device=self.device)
+                mask = ~self._mask(free)
             edited = edit_by_label(classifier, w, goals, keep=mask, spread=self._spread, direction=asked, styles=styles)
         return like(edited, codes)
 
@@ -151,8 +150,8 @@ class Edits(Model):
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
             strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
-                carried over; or up to twice that change where the classifier does not see yet what the reference has
-                and the source has not; 0 no change, others in proportion.
+                carried over; and as much more as it takes to make the classifier sure of what the reference has and
+                the source has not; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
@@ -161,8 +160,10 @@ class Edits(Model):
         """
         w, sources = self._codes(codes), self._references(references)
         parts = shares(weights, len(sources))
+        keep = self._mask(())
         for editor, index in self._editors(attributes):
-            w = w + strength * self._change_by_reference(editor, w, sources, index, parts)
+            w = w + strength * self._change_by_references(editor, w, sources, index, parts, keep)
+            keep = keep | self._mask([self.bundle.attributes[index].name])
         return like(w, codes)
 
     def attention(
@@ -181,12 +182,13 @@ class Edits(Model):
         """
         w, sources = self._codes(codes), self._references(references)
         parts = shares(None, len(sources))
-        maps = []
+        maps, keep = [], self._mask(())
         for editor, index in self._editors(attributes):
             with torch.no_grad(), self._autocast():
                 condition = condition_for(editor, w, index)
                 weights = [editor.attention(w, source.expand_as(w), condition).float() for source in sources]
-            w = w + self._change_by_reference(editor, w, sources, index, parts)
+            w = w + self._change_by_references(editor, w, sources, index, parts, keep)
+            keep = keep | self._mask([self.bundle.attributes[index].name])
             maps.append([one.cpu().numpy() for one in weights])
         return maps
 
@@ -231,64 +233,109 @@ class Edits(Model):
         editors = cast(Mapping[str, EditTransformer], self.networks)
         return learned_editor(editors, self.attributes[index], index)
 
-    def _edit_learned(self, w: Tensor, signs: Mapping[int, int], strength: float) -> Tensor:
+    def _edit_learned(
+        self, w: Tensor, signs: Mapping[int, int], strength: float, *, keep: Tensor, styles: Sequence[int] | None
+    ) -> Tensor:
         """Codes (B, N, D) with one attribute after the other given or taken, where it is not so already.
 
         The edit transformer has learned what changes, not when nothing does: the classifier tells who has it already.
-        Raises MissingPartError.
+        Attributes to keep (K,) and styles are for what comes after its change. Raises MissingPartError.
         """
         for index, sign in signs.items():
-            editor = self._learned_editor(index)
-            if editor is None:
-                raise MissingPartError(
-                    f"the model {self.bundle.name!r} has learned no edit of {self.attributes[index]} by label: leave "
-                    "--direction out"
-                )
             present = sign * strength > 0
-            lacking = (self._logits(w)[:, index] > 0) != present
-            with self._autocast():
-                change = change_by_label(editor, w, index, present=present)
+            lacking = self._lacks(w, index, present=present)
+            edited = move_along(w, self._learned_change(w, index, present=present), None, keep=keep, styles=styles)
             goal = (1 if present else -1) * self.bundle.attributes[index].learned_sure
-            times = until_seen(self._classifier, w, change, index, change.new_full((len(w),), goal))
-            w = torch.where(lacking[:, None, None], w + abs(strength) * times * change, w)
+            edited = self._towards(edited, index, torch.where(lacking, goal, 0.0), keep=keep, styles=styles)
+            w = torch.where(lacking[:, None, None], w + abs(strength) * (edited - w), w)
+            keep = keep | self._mask([self.bundle.attributes[index].name])
         return w
 
-    def _change_by_reference(
-        self, editor: EditTransformer, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]
-    ) -> Tensor:
-        """The change (B, N, D) that an edit by reference of strength 1 makes.
+    def _lacks(self, w: Tensor, index: int, *, present: bool) -> Tensor:
+        """Which codes (B, N, D) the classifier does not see as asked for, (B,)."""
+        return (self._logits(w)[:, index] > 0) != present
 
-        Where the references have, as the classifier sees it, what the source has not, it is made until that is seen.
+    def _learned_change(self, w: Tensor, index: int, *, present: bool) -> Tensor:
+        """How the edit transformer gives codes (B, N, D) an attribute by label, or takes it."""
+        editor = self._learned_editor(index)
+        if editor is None:
+            raise MissingPartError(
+                f"the model {self.bundle.name!r} has learned no edit of {self.attributes[index]} by label: leave "
+                "--direction out"
+            )
+        with self._autocast():
+            return change_by_label(editor, w, index, present=present)
+
+    def _change_by_references(
+        self,
+        editor: EditTransformer,
+        w: Tensor,
+        references: Sequence[Tensor],
+        index: int,
+        weights: Sequence[float],
+        keep: Tensor,
+    ) -> Tensor:
+        """The change (B, N, D) that an edit by references (1 or B, N, D) of strength 1 makes.
+
+        They are weighed by their answers, not by their codes: the edit transformer has been trained on codes of faces,
+        and the mean of a face with glasses and one without is none. All answers are the source with one attribute
+        exchanged, so the space between them is safe, and a weight means the same as a strength.
+        """
+        changes = [self._change_by_reference(editor, w, one.expand_as(w), index, keep) for one in references]
+        return torch.stack([weight * change for weight, change in zip(weights, changes, strict=True)]).sum(dim=0)
+
+    def _change_by_reference(
+        self, editor: EditTransformer, w: Tensor, reference: Tensor, index: int, keep: Tensor
+    ) -> Tensor:
+        """The change of codes (B, N, D) by as many references.
+
+        Where a reference has, as the classifier sees it, what the source has not, it goes on towards being sure of it.
         """
         with self._autocast():
-            change = change_by_reference(editor, w, references, index, weights)
+            change = change_by_reference(editor, w, reference, index)
         if "classifier" not in self.networks:
             return change
         spec = self.bundle.attributes[index]
         if spec.carried and self._learned_editor(index):
-            change = torch.lerp(change, self._carried(w, references, index, weights), spec.carried)
-        sure = spec.reference_sure
-        if not sure:
-            return change
-        pairs = zip(weights, references, strict=True)
-        logits = [weight * self._logits(one)[:, index].expand(len(w)) for weight, one in pairs]
-        wanted = torch.stack(logits).sum(dim=0)
-        differs = (wanted > 0) != (self._logits(w)[:, index] > 0)
-        goal = torch.where(differs, wanted.clamp(-sure, sure), 0.0)
-        return until_seen(self._classifier, w, change, index, goal) * change
+            change = torch.lerp(change, self._trait(reference, index) - self._trait(w, index), spec.carried)
+        wanted = self._logits(reference)[:, index] > 0
+        differs = wanted != (self._logits(w)[:, index] > 0)
+        goal = torch.where(wanted, spec.reference_sure, -spec.reference_sure)
+        return self._towards(w + change, index, torch.where(differs, goal, 0.0), keep=keep) - w
 
-    def _carried(self, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]) -> Tensor:
-        """The change (B, N, D) that gives codes what an edit by label takes off the references, in place of their own.
+    def _trait(self, w: Tensor, index: int) -> Tensor:
+        """What an edit by label takes off codes (B, N, D); nothing where there is nothing to take.
 
-        What is learned is near the mean of all that a reference might mean; its own trait is there as it is.
+        What is learned by reference is near the mean of all that one might mean; its own trait is there as it is.
         """
-        sign = 1 if self.attributes[index] in ABSENCES else -1
+        present = self.attributes[index] in ABSENCES
+        change = self._learned_change(w, index, present=present)
+        return torch.where(self._lacks(w, index, present=present)[:, None, None], -change, 0.0)
 
-        def trait(codes: Tensor) -> Tensor:
-            return codes - self._edit_learned(codes, {index: sign}, 1.0)
+    def _towards(
+        self, w: Tensor, index: int, goal: Tensor, *, keep: Tensor, styles: Sequence[int] | None = None
+    ) -> Tensor:
+        """Codes (B, N, D), of which those that miss the goal (B,) of an attribute's logit go on towards it.
 
-        pairs = zip(weights, references, strict=True)
-        return torch.stack([weight * trait(one).expand_as(w) for weight, one in pairs]).sum(dim=0) - trait(w)
+        What is learned from many examples is near their mean, and falls short where the right change is large. The
+        preserving direction makes up for it: a greater multiple of the change would also multiply its side effects.
+        Goals are reached from above or below as their sign says; 0 is one that every code has reached.
+        """
+        if not goal.any():
+            return w
+        missed = goal.sign() * self._logits(w)[:, index] < goal.abs()
+        if not missed.any():
+            return w
+        unrelated = ~self._mask(related(self.attributes[index]))
+        towards = {index: goal[missed]}
+        moved = edit_by_label(
+            self._classifier, w[missed], towards, keep=keep | unrelated, spread=self._spread, styles=styles
+        )
+        return w.index_copy(0, missed.nonzero()[:, 0], moved)
+
+    def _mask(self, names: Collection[str]) -> Tensor:
+        """Which of the model's attributes are among `names`, (K,)."""
+        return torch.tensor([name in names for name in self.attributes], dtype=torch.bool, device=self.device)
 
     @property
     def _classifier(self) -> LatentClassifier:

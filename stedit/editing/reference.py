@@ -1,4 +1,4 @@
-"""The edit transformer's answers, by as much as was asked for: from one reference or several, or to a label alone."""
+"""The edit transformer's answers, to a reference or to a label alone, and which transformer gives them."""
 
 from __future__ import annotations
 
@@ -9,10 +9,6 @@ from torch import Tensor
 
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.latent_classifier import LatentClassifier
-
-MOST = 2.0  # times that a change may be made for the classifier to see it
-TRIED = 9  # multiples up to that
 
 
 def editor_for(editors: Mapping[str, EditTransformer], attribute: str, model: str) -> EditTransformer:
@@ -44,29 +40,9 @@ def shares(weights: Sequence[float] | None, count: int) -> list[float]:
 
 
 @torch.no_grad()
-def change_by_reference(
-    editor: EditTransformer, w: Tensor, references: Sequence[Tensor], index: int, weights: Sequence[float]
-) -> Tensor:
-    """How the edit transformer changes codes to follow references (Hu et al. 2022, section 3.3).
-
-    Several references are weighed by their answers, not by their codes: the transformer has been trained on codes of
-    faces, and the mean of a face with glasses and one without is none. All answers are the source with one attribute
-    exchanged, so the space between them is safe, and a weight means the same as a strength.
-
-    Args:
-        editor: takes the index if it is conditional.
-        w: (B, N, D) source codes.
-        references: each (1 or B, N, D).
-        index: of the attribute.
-        weights: of the references, with the sum 1.
-
-    Returns:
-        (B, N, D) the change.
-    """
-    condition = condition_for(editor, w, index)
-    answer = torch.zeros_like(w)
-    for reference, weight in zip(references, weights, strict=True):
-        answer += weight * editor(w, reference.expand_as(w), condition).float()
+def change_by_reference(editor: EditTransformer, w: Tensor, references: Tensor, index: int) -> Tensor:
+    """How the edit transformer changes codes (B, N, D) to follow as many references (Hu et al. 2022, section 3.3)."""
+    answer: Tensor = editor(w, references, condition_for(editor, w, index)).float()
     return answer - w
 
 
@@ -75,34 +51,6 @@ def change_by_label(editor: EditTransformer, w: Tensor, index: int, *, present: 
     """How the edit transformer changes codes (B, N, D) to give them an attribute that it knows, or to take it away."""
     wanted = torch.full((w.shape[0],), present, device=w.device)
     return editor.by_label(w, wanted, condition_for(editor, w, index)).float() - w
-
-
-@torch.no_grad()
-def until_seen(classifier: LatentClassifier, w: Tensor, change: Tensor, index: int, goal: Tensor) -> Tensor:
-    """How many times a change is to be made until the classifier sees it, or sees it best, from 1 to `MOST`.
-
-    What is learned from many examples is near their mean, and falls short where the right change is large.
-
-    Args:
-        classifier: tells how far the attribute has come.
-        w: (B, N, D) codes.
-        change: (B, N, D) of these.
-        index: of the attribute.
-        goal: (B,) logits to reach, from above or below as their sign says; 0 where the change is made once.
-
-    Returns:
-        (B, 1, 1) multiples.
-    """
-    if not goal.any():
-        return torch.ones_like(w[:, :1, :1])
-    multiples = torch.linspace(1, MOST, TRIED, device=w.device)
-    reached = torch.stack([goal.sign() * classifier(w + times * change)[:, index] for times in multiples])  # (T, B)
-    enough = reached >= goal.abs()
-    first = torch.where(enough.any(dim=0), enough.int().argmax(dim=0), reached.argmax(dim=0))
-    before = (first - 1).clamp_min(0)
-    low, high = (reached.gather(0, place[None])[0] for place in (before, first))
-    share = torch.where(high > low, (goal.abs() - low) / (high - low), 1.0).clamp(0, 1)  # of the last step
-    return torch.lerp(multiples[before], multiples[first], share)[:, None, None]
 
 
 def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index: int) -> EditTransformer | None:

@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from stedit import Engine
 from stedit.bundle import Bundle
@@ -137,15 +138,21 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         assert all(made[NAMES.index(name)] == reference[NAMES.index(name)] for name in changed)
 
     build.train(places)
-    eyes = [path.read_bytes() for path in places.eyes]
-    assert len(set(eyes)) == 2
-    learned, carry = [], build.carry
+    eyes = [path.read_bytes() for path in (*places.eyes, places.outsider)]
+    assert len(set(eyes)) == 3
+    learned, judging = [], []
+    carry, calibrate = build.carry, build.calibrate
 
     def watched(engine, codes, edits):
         learned.append(len(edits))
         return carry(engine, codes, edits)
 
+    def measured(engine, eye, codes):
+        judging.append(eye.state_dict())
+        return calibrate(engine, eye, codes)
+
     monkeypatch.setattr(build, "carry", watched)
+    monkeypatch.setattr(build, "calibrate", measured)
     build.assemble(places, tmp_path / "toy")
     found = places.codes.stat().st_mtime_ns
     _, codes = build._with_codes(places)
@@ -167,6 +174,8 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     for key, value in bundle.read_part("generator").items():
         wanted = torch.lerp(soft[key].float(), sharp[key].float(), build.TEXTURE)
         torch.testing.assert_close(value.float(), wanted, rtol=2e-3, atol=1e-4)
+    stranger = load_file(places.outsider)
+    assert all(torch.equal(value, stranger[key]) for key, value in judging[0].items())
     for name in ("generator", "sharpen", "retouch", "texture"):
         config = GeneratorTraining.read(places.work / f"{name}.run" / "config.toml", {})
         assert config.judge == tuple(map(str, places.eyes))

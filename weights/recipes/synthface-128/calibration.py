@@ -21,7 +21,7 @@ from stedit.models.generator import Generator
 from stedit.training.editor import TrueEdits
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
-LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes, as far as twice
+LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes
 SURE_CODES, LEARNED_CODES = 32, 192  # edited to find out
 CARRIED_CANDIDATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CARRIED_EDITS = 400  # of an attribute, at most, made to find out

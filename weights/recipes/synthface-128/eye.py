@@ -1,4 +1,4 @@
-"""Networks whose features compare pictures in the trainings: they learn to see labels and the renderer's parameters.
+"""Networks that see labels and the renderer's parameters: to compare pictures in the trainings, and to measure edits.
 
 The parameters, known for rendered pictures alone, make them see more than the labels name: pose, light, shape.
 """
