@@ -5,7 +5,7 @@ The codes that an editor makes are not quite those that an encoder finds. Where 
 the generator learns to draw them from the editor's codes.
 
 No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches and
-codes, if asked for, has hair drawn all the same, as straight or wavy as the code has it.
+codes, if asked for, has hair drawn all the same, of the kind that the code tells.
 """
 
 from __future__ import annotations
