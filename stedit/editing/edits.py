@@ -239,7 +239,7 @@ class Edits(Model):
         """Codes (B, N, D) with one attribute after the other given or taken, where it is not so already.
 
         The edit transformer has learned what changes, not when nothing does: the classifier tells who has it already.
-        Attributes to keep (K,) and styles are for what comes after its change. Raises MissingPartError.
+        What follows its change holds the attributes to keep, (K,); only `styles` change. Raises MissingPartError.
         """
         for index, sign in signs.items():
             present = sign * strength > 0
