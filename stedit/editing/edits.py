@@ -70,8 +70,8 @@ class Edits(Model):
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
             strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
-                learned and, where that leaves the classifier unsure, as much more as it takes; a code that has what is
-                asked for already does not change. Along other directions, 1 goes to where the classifier is sure, at
+                learned and what is then missing to the model's `learned_sure`; a code that has what is asked for
+                already does not change. Along other directions, 1 goes to where the classifier is sure, at
                 -1 of the opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is
                 sure already does not change at 1. Without attributes, strength counts standard deviations of codes
                 along the direction.
@@ -150,8 +150,8 @@ class Edits(Model):
             references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
             attributes: names such as "glasses"; several are taken one after the other.
             strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
-                carried over; and as much more as it takes to make the classifier sure of what the reference has and
-                the source has not; 0 no change, others in proportion.
+                carried over; and, where the reference has what the source has not, what is then missing to the model's
+                `reference_sure`; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
