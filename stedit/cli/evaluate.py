@@ -28,7 +28,7 @@ _ALL = "all"
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
 _LABELS = "What is known of the pictures: .jsonl, .csv, or CelebA's list, gzipped or not."
 _PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
-_FID = "Measure the FID too, with Inception's weights: weights-inception-2015-12-05-6726825d.pth."
+_FID = "Measure the FID too, with Inception's weights, torch-fidelity's file."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
 _LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
 

@@ -7,13 +7,13 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit import __version__
-from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, train, weights
+from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
 from stedit.cli.console import Console, exit_code, forget_unwritten
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -36,7 +36,7 @@ def _ending_in_a_sentence(context: Any) -> Iterator[None]:
 
 def _usage_error(error: typer.TyperException) -> UsageError:
     """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
-    text = error.format_message().strip().rstrip(".")
+    text = error.format_message().strip().rstrip(".").replace("Value error, ", "")
     context = getattr(error, "ctx", None)
     advice = f": see {context.command_path} --help" if context and text else ""
     if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
@@ -72,6 +72,26 @@ class _Group(TyperGroup):
     def invoke(self, ctx: Any) -> Any:
         with _ending_in_a_sentence(ctx):
             return super().invoke(ctx)
+
+
+class _Trainings(_Group):
+    """The group `train`, whose hundreds of keys are laid out only when they are asked for: that takes its time."""
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        return self._filled().get(cmd_name) or super().get_command(ctx, cmd_name)
+
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click asks with it
+        return list(self._filled())
+
+    def _filled(self) -> dict[str, Any]:
+        if not self.commands:
+            from stedit.cli import train
+
+            trainings = typer.Typer(rich_markup_mode="rich")
+            for part in ("generator", "inversion", "classifier", "editor", "judge"):
+                trainings.command(part, cls=_Command)(getattr(train, part))
+            self.commands.update(cast(TyperGroup, typer.main.get_command(trainings)).commands)
+        return dict(self.commands)
 
 
 app = typer.Typer(
@@ -135,13 +155,7 @@ models.command("convert", cls=_Command)(convert.convert)
 models.command("assemble", cls=_Command)(convert.assemble)
 app.add_typer(models, name="weights", help="See, check, fetch, share and convert models.")
 
-trainings = typer.Typer(cls=_Group, no_args_is_help=True)
-trainings.command("generator", cls=_Command)(train.generator)
-trainings.command("inversion", cls=_Command)(train.inversion)
-trainings.command("classifier", cls=_Command)(train.classifier)
-trainings.command("editor", cls=_Command)(train.editor)
-trainings.command("judge", cls=_Command)(train.judge)
-app.add_typer(trainings, name="train", help="Train the parts of a model.")
+app.add_typer(typer.Typer(cls=_Trainings, no_args_is_help=True), name="train", help="Train the parts of a model.")
 
 
 def main() -> None:

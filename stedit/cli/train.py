@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, make_dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
@@ -164,12 +164,15 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
     members: list[Any] = []
     for field in fields(config_class):
         hint, name = hints[field.name], flag(field.name)
-        switch = hint is bool
+        switch, choices = hint is bool, get_args(hint) if get_origin(hint) is Literal else ()
         option = typer.Option(
             f"{name}/--no-{name[2:]}" if switch else name,
-            help=field.metadata["text"] + (" Repeat it for several." if item_type(hint) else ""),
+            metavar="<word>" if choices else None,  # all of them would leave the help no room
+            help=field.metadata["text"]
+            + (" Repeat it for several." if item_type(hint) else "")
+            + (f" One of: {', '.join(choices)}." if choices else ""),
             show_default=_shown(field.default),
-            rich_help_panel="Keys of the config",
+            rich_help_panel="Keys of the config that are on or off" if switch else "Keys of the config",
         )
         inner = item_type(hint)
         wanted = list[inner] if inner else hint  # type: ignore[valid-type]
