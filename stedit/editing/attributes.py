@@ -92,6 +92,11 @@ def related(attribute: str) -> frozenset[str]:
     return frozenset({attribute}).union(*(group for group in GROUPS if attribute in group))
 
 
+def excluded(attribute: str) -> frozenset[str]:
+    """The attributes that cannot be beside `attribute`: a bald head has no hair to be wavy or black."""
+    return frozenset(RULED_OUT.get(attribute, ())) | {name for name, out in RULED_OUT.items() if attribute in out}
+
+
 def friendly_name(attribute: str, sign: int) -> str:
     """The shortest of the names that `resolve_attribute` reads as (attribute, sign); for file names and titles."""
     names = [alias for alias, meaning in ALIASES.items() if meaning == (attribute, sign)]

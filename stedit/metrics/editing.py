@@ -1,7 +1,8 @@
 """What edits do, as the judge sees it on the rendered pictures.
 
 A picture is asked for a state of one attribute. The edit succeeds where that state is seen afterwards; every other
-attribute that is seen to change is a side effect, but for those that are related to the asked one by definition.
+attribute that is seen to change is a side effect, but for those that are related to the asked one by definition, and
+those that one of these excludes where it changes: a bald head with bangs is bald no longer, so its hair has a colour.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from stedit.arrays import CodeArray
-from stedit.editing.attributes import related
+from stedit.editing.attributes import excluded, related
 from stedit.engine import Engine
 from stedit.metrics.results import EditResult
 
@@ -29,6 +30,7 @@ class EditTally:
     def __init__(self, attribute: int, attributes: Sequence[str]) -> None:
         self.attribute = attribute
         self.others = unrelated(attributes[attribute], attributes)
+        self._excludes = np.array([[other in excluded(name) for other in attributes] for name in attributes], bool)
         self._asked = np.zeros(2, int)  # pictures that lacked the state asked for: to be removed, to be added
         self._done = np.zeros(2, int)
         self._pictures = self._followed = 0
@@ -55,11 +57,16 @@ class EditTally:
         self._pictures += len(before)
         self._followed += int(reached.sum())
         if self.others.any():
-            self._sums["side_effects"] += float((after != before)[:, self.others].mean(axis=1).sum())
+            self._sums["side_effects"] += float(self._side_effects(after != before).sum())
         self._sums["identity"] += float(identity.sum())
         self._sums["logit_drift"] += float(logit_drift.sum())
         self._sums["code_distance"] += float(code_distance.sum())
         self._sums["seconds"] += seconds
+
+    def _side_effects(self, changed: Seen) -> Numbers:
+        """Share (B,) of the other attributes that changed."""
+        counted = self.others & ~((changed & ~self.others) @ self._excludes)
+        return np.asarray((changed & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1), np.float64)
 
     def result(
         self, by: Literal["label", "reference"], method: str, direction: str | None, strength: float, attribute: str

@@ -57,6 +57,19 @@ def test_counts_of_an_edit() -> None:
     assert result.seconds == pytest.approx(1)
 
 
+def test_what_hair_must_have_is_no_side_effect_of_bangs_on_a_bald_head() -> None:
+    names = ("Bangs", "Bald", "Straight_Hair", "Black_Hair", "Smiling", "Eyeglasses")
+    before = states("010000 000000 000000 000010")
+    after = states("101100 101100 110000 110100")  # three had hair, of which two are bald now
+    tally = EditTally(0, names)
+    zeros = np.zeros(4)
+    tally.add(before, after, np.full(4, True), identity=zeros, logit_drift=zeros, code_distance=zeros, seconds=0.0)
+    # of hair, the second alone must be as it was; a smile must in any case
+    assert tally.result("label", "encoder", None, 1.0, "Bangs").side_effects == pytest.approx(
+        (0 + 2 / 4 + 0 + 1 / 2) / 4
+    )
+
+
 def test_counts_after_a_reference() -> None:
     """Those that are already as their reference are neither to be added nor to be removed, but must stay so."""
     before, after = states("10000 10000 00000 00000"), states("10000 00000 10000 00000")
