@@ -24,15 +24,15 @@ from stedit.records import read_lines, read_records
 _NAMES = ("id", "file", "input")  # keys of a record that name the picture; `stedit attributes --json` says input
 _OTHERS = (*_NAMES, "continuous", "params", "status")  # those that are no attributes either
 _DETAILS: dict[str, tuple[int, ...]] = {"glasses_type": (), "beard_type": (), "hair_rgb": (3,)}  # and their shapes
-_WORDS = {"true": True, "yes": True, "false": False, "no": False}
+_WORDS = {"true": 1.0, "yes": 1.0, "false": 0.0, "no": 0.0}
 
 
 @dataclass(frozen=True)
 class Label:
     """What is known of one picture or code."""
 
-    attributes: Mapping[str, bool]
-    """Those that are known."""
+    attributes: Mapping[str, float]
+    """The probability of each that is known; above one half it is there."""
     details: Mapping[str, Any] = field(default_factory=dict)
     """glasses_type, beard_type (whole numbers, 0 for none) and hair_rgb (three numbers in [0, 1]), where known."""
 
@@ -54,7 +54,7 @@ class LabelTable:
         of a count, a line of attributes, and a line for each picture. JSONL: objects with "id" (or "file", or "input")
         and either "attributes", an object, or the attributes themselves. All may be gzipped.
 
-        A value is 1, 0 (CelebA's -1 too), yes, no, true, false, or a probability, of which more than one half is yes.
+        A value is 1, 0 (CelebA's -1 too), yes, no, true, false, or a probability.
         What is empty or null is unknown. Names may have folders and an ending, such as .jpg.
 
         Raises:
@@ -71,13 +71,14 @@ class LabelTable:
                     continue
                 attributes[attribute] = None
                 try:
-                    truth = _truth(value)
+                    probability = _probability(value)
                 except ValueError:
                     raise InputError(
-                        f"{path}, {place}: {_short(attribute)} is {value!r:.40}, not 1, 0 or empty: correct it there"
+                        f"{path}, {place}: {_short(attribute)} is {value!r:.40}, not 1, 0, a probability or empty: "
+                        "correct it there"
                     ) from None
-                if truth is not None:
-                    known[attribute] = truth
+                if probability is not None:
+                    known[attribute] = probability
             rows[example_name(name)] = Label(known, details)
         if not attributes:
             wanted = f"of {' or '.join(only)}" if only else "at all"
@@ -85,7 +86,7 @@ class LabelTable:
         return cls(path, tuple(attributes), rows)
 
     def of(self, names: Sequence[str], attributes: Sequence[str], examples: str = "codes") -> NDArray[np.float32]:
-        """Labels (M, K) of `examples` by name: 1, 0, or NaN where unknown.
+        """Labels (M, K) of `examples` by name: probabilities, mostly 1 or 0, or NaN where unknown.
 
         Raises InputError if no name is in the table.
         """
@@ -96,7 +97,7 @@ class LabelTable:
             )
         unknown = Label({})
         found = [self.rows.get(name, unknown) for name in names]
-        values = [[float(row.attributes.get(name, math.nan)) for name in attributes] for row in found]
+        values = [[row.attributes.get(name, math.nan) for name in attributes] for row in found]
         return np.array(values, np.float32).reshape(len(names), len(attributes))
 
 
@@ -180,7 +181,7 @@ def _short(name: str) -> str:
     return name if NAME.fullmatch(name) else f"{name!r:.40}"
 
 
-def _truth(value: object) -> bool | None:
+def _probability(value: object) -> float | None:
     """The meaning of a value; None if it is unknown. Raises ValueError."""
     word = "" if value is None else str(value).strip().lower()
     if not word:
@@ -190,4 +191,4 @@ def _truth(value: object) -> bool | None:
     number = float(word)
     if number != -1 and not 0 <= number <= 1:
         raise ValueError(word)
-    return number > 0.5
+    return max(number, 0.0)

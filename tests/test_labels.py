@@ -58,7 +58,7 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
         assert table.rows == {
             "a": Label({"Smiling": True}, {"hair_rgb": [1, 0, 0.5]}),
             "b": Label({"Smiling": False, "Young": True}),
-            "c": Label({"Smiling": True, "Bangs": False}),
+            "c": Label({"Smiling": 0.81, "Bangs": 0.5}),
         }
 
 
@@ -66,7 +66,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,photographer,winking\na.png,Ann,1\n")
     assert LabelTable.read(path, ["winking"]).rows == {"a": Label({"winking": True})}
-    with pytest.raises(InputError, match="photographer is 'Ann', not 1, 0 or empty"):
+    with pytest.raises(InputError, match="photographer is 'Ann', not 1, 0, a probability or empty"):
         LabelTable.read(path)
     with pytest.raises(InputError, match="holds no labels of smile or Smiling"):
         LabelTable.read(path, ["smile", "Smiling"])
@@ -85,7 +85,7 @@ def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
         ("a.csv", b"id\na\n", "no header line"),
         ("a.csv", b"id,Smiling\na,1,1\n", "line 2, has 3 cells, not 2"),
         ("a.csv", b"id,Smiling\na\n", "line 2, has 1 cells, not 2"),
-        ("a.csv", b"id,Smiling\n\na,2\n", "line 3: Smiling is '2', not 1, 0 or empty"),
+        ("a.csv", b"id,Smiling\n\na,2\n", "line 3: Smiling is '2', not 1, 0, a probability or empty"),
         ("a.csv", b"id,Smiling\na,maybe\n", "'maybe'"),
         ("a.csv", b"id,Smiling\na,nan\n", "'nan'"),
         ("a.csv", b"a" * 200_000, "is no CSV"),

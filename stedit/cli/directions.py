@@ -202,7 +202,7 @@ def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
 def _having(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
     """Which files, by name, have the attribute that is called by the first of these names that is known of them."""
     known = {
-        file: [label.attributes[name] for name in names if name in label.attributes]
+        file: [label.attributes[name] > 0.5 for name in names if name in label.attributes]
         for file, label in table.rows.items()
     }
     return {file: values[0] for file, values in known.items() if values}

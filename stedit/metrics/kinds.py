@@ -86,7 +86,7 @@ def shows(kind: Kind, label: Label | None) -> bool:
     if label is None or kind not in label.details:
         return False
     if kind == "hair_rgb":
-        return not any(label.attributes.get(name, False) for name in ("Bald", "Wearing_Hat"))
+        return not any(label.attributes.get(name, 0) > 0.5 for name in ("Bald", "Wearing_Hat"))
     return int(label.details[kind]) > 0
 
 

@@ -127,7 +127,7 @@ class Looker:
         for i, entry in enumerate(batch.entries):
             told = self.labels[entry.id].attributes if entry.id in self.labels else {}
             for k, name in enumerate(self.attributes):
-                values[i, k], known[i, k] = told.get(name, False), name in told
+                values[i, k], known[i, k] = told.get(name, 0) > 0.5, name in told
         return values, known
 
     def compare_with_labels(self, batch: Batch, look: Look) -> None:

@@ -71,7 +71,7 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
     """Weights (2, K) of an example with, and of one without, each attribute; the mean weight over examples is 1.
 
     Args:
-        labels: (M, K), 1, 0 or NaN.
+        labels: (M, K), probabilities, mostly 1 or 0, or NaN where unknown.
         balance: whether those with and those without an attribute count the same in all.
         attributes: their names.
         examples: what they are, such as "codes".
@@ -79,7 +79,7 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
     Raises:
         InputError: an attribute is never or always there, so that nothing can be learned.
     """
-    positive, negative = (labels == 1).sum(dim=0), (labels == 0).sum(dim=0)
+    positive, negative = (labels > 0.5).sum(dim=0), (labels <= 0.5).sum(dim=0)
     for k, name in enumerate(attributes):
         if not positive[k] or not negative[k]:
             raise InputError(
@@ -93,16 +93,16 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Binary cross-entropy, a scalar, over all labels (M, K) that are known, with the weights of `class_weights`."""
-    known = ~labels.isnan()
-    missed = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
-    missed = missed * torch.where(labels == 1, weights[0], weights[1])
+    known, labels = ~labels.isnan(), labels.nan_to_num()
+    missed = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
+    missed = missed * torch.where(labels > 0.5, weights[0], weights[1])
     return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
 
 
 def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]:
     """Figures of held-out examples, for the metrics: the loss, and means over the attributes.
 
-    logits: (M, K); labels: (M, K), 1, 0 or NaN; weights: those of `class_weights`.
+    logits: (M, K); labels: (M, K), as of `class_weights`; weights: those of `class_weights`.
     """
     return {
         "held_out/loss": cross_entropy(logits, labels, weights).item(),
@@ -114,10 +114,10 @@ def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     """Share of right answers for each attribute, (K,), of those known; NaN where none is.
 
-    logits: (M, K); labels: (M, K), 1, 0 or NaN.
+    logits: (M, K); labels: (M, K), as of `class_weights`.
     """
     known = ~labels.isnan()
-    return (((logits > 0) == (labels == 1)) & known).sum(dim=0) / known.sum(dim=0)
+    return (((logits > 0) == (labels > 0.5)) & known).sum(dim=0) / known.sum(dim=0)
 
 
 def settle(
@@ -127,7 +127,7 @@ def settle(
 
     Args:
         logits: (M, K), in an order that both halves may take every other one of.
-        labels: (M, K), 1, 0 or NaN.
+        labels: (M, K), as of `class_weights`.
         attributes: their names.
         calibrate: else logits stay as they are.
 
@@ -141,7 +141,7 @@ def settle(
     after = before * scale + shift
     figures = {
         "accuracy": accuracy(after, labels),
-        "positive": (labels == 1).sum(dim=0) / (~labels.isnan()).sum(dim=0),
+        "positive": (labels > 0.5).sum(dim=0) / (~labels.isnan()).sum(dim=0),
         "calibration_error": calibration_error(after, labels),
         "uncalibrated_error": calibration_error(before, labels),
     }

@@ -15,18 +15,18 @@ def fit_scaling(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: (M, K), of codes that the classifier has not learned from.
-        labels: (M, K), 1, 0, or NaN where unknown.
+        labels: (M, K), probabilities, mostly 1 or 0, or NaN where unknown.
 
     Returns:
         Scale and shift, (K,) each, in the logits' type; 1 and 0 for an attribute of which both classes are not there.
     """
     known = ~labels.isnan()
-    positive = (labels == 1).sum(dim=0)
-    negative = (labels == 0).sum(dim=0)
+    positive = (labels > 0.5).sum(dim=0)
+    negative = (labels <= 0.5).sum(dim=0)
     # Platt's targets: not quite 1 and 0, so that classes that can be told apart without error get a finite scale
     ones = ((positive + 1) / (positive + 2)).double()
     zeros = (1 / (negative + 2)).double()
-    targets = torch.where(labels == 1, ones, zeros)
+    targets = torch.lerp(zeros, ones, labels.nan_to_num().double())
     spread = logits.double().std(dim=0).clamp_min(1e-6)
     values = (logits.double() / spread).detach()
     log_scale = torch.zeros_like(spread, requires_grad=True)
@@ -53,11 +53,11 @@ def calibration_error(logits: Tensor, labels: Tensor) -> Tensor:
     """Expected calibration error (Naeini et al. 2015) of each attribute, (K,) in 0..1; NaN where no label is known.
 
     Probabilities of having the attribute fall into bins of equal width; the error is the mean over all codes of
-    |mean probability - share that has the attribute| of their bin.
+    |mean probability - share that has the attribute, or mean label| of their bin.
 
     Args:
         logits: (M, K).
-        labels: (M, K), 1, 0, or NaN where unknown.
+        labels: (M, K), as of `fit_scaling`.
     """
     known = ~labels.isnan()
     probability = logits.double().sigmoid()

@@ -66,7 +66,10 @@ class Classification:
     def __init__(
         self, config: ClassifierTraining, bundle: Bundle, codes: Tensor, labels: Tensor, attributes: Sequence[str]
     ) -> None:
-        """Codes (M, N, D) and labels (M, K), 1, 0 or NaN. Raises InputError if an attribute has no two classes."""
+        """Codes (M, N, D) and labels (M, K), probabilities or NaN.
+
+        Raises InputError if an attribute has no two classes.
+        """
         self.config, self.bundle, self.attributes = config, bundle, tuple(attributes)
         kept = held_out(len(codes), config.held_out)
         self.codes, self.labels = codes[~kept], labels[~kept]

@@ -16,7 +16,9 @@ class ClassifierTraining(CodeTraining):
     batch_size: int = key(256, text="Codes in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-3, text="AdamW's step size.", above=0)
 
-    labels: str = key("", text="CSV or JSONL of the codes' attributes: 1, 0 or nothing where unknown.", local=True)
+    labels: str = key(
+        "", text="CSV or JSONL of the codes' attributes: 1, 0, a probability, or nothing where unknown.", local=True
+    )
     attributes: tuple[str, ...] = key((), text="Attributes to learn, in this order; none: all that are labelled.")
     judge: str = key(
         "", text="The model whose judge labels sampled codes, by their pictures; none: the model itself.", local=True

@@ -66,7 +66,7 @@ class Judging:
         labels: Tensor,
         attributes: tuple[str, ...],
     ) -> None:
-        """Pictures and their labels (M, K), 1, 0 or NaN.
+        """Pictures and their labels (M, K), probabilities or NaN.
 
         Raises InputError if an attribute has no two classes, or too few pictures are held out for what is asked.
         """

@@ -22,7 +22,9 @@ class JudgeTraining(TrainingConfig):
     warmup: int = key(200, text="Steps in which the learning rate rises from zero.", low=0)
 
     data: tuple[str, ...] = key((), text="Folders and zip files of pictures.", local=True)
-    labels: str = key("", text="CSV or JSONL of the pictures' attributes: 1, 0 or nothing where unknown.", local=True)
+    labels: str = key(
+        "", text="CSV or JSONL of the pictures' attributes: 1, 0, a probability, or nothing where unknown.", local=True
+    )
     attributes: tuple[str, ...] = key((), text="Attributes to learn, in this order; none: all that are labelled.")
     held_out: float = key(0.1, text="Share of the pictures kept from training, to measure on.", low=0, high=0.5)
     patience: int = key(

@@ -118,7 +118,7 @@ def test_pictures_teach_as_well(cli: Cli, face_image: Pixels) -> None:
     ("text", "words"),
     [
         ("file,other\n1.png,1\n", "labels.csv holds no labels of winking"),
-        ("file,winking\n1.png,maybe\n", "line 2: winking is 'maybe', not 1, 0 or empty"),
+        ("file,winking\n1.png,maybe\n", "line 2: winking is 'maybe', not 1, 0, a probability or empty"),
         ("file,winking\n1.png\n", "line 2, has 1 cells, not 2"),
         ("", "labels.csv has no header line"),
         ("file,winking\nnobody.png,1\n", "no input is a picture or code that has a label"),

@@ -11,6 +11,7 @@ from safetensors.torch import load_file
 
 from stedit import Engine
 from stedit.bundle import Bundle
+from stedit.labels import LabelTable
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.editor_config import EditorTraining
 from stedit.training.generator_config import GeneratorTraining
@@ -167,7 +168,12 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert told > 0
     rows = places.true_edits.read_text().count("\n")
     assert 0 < learned[0] <= rows - told  # what is carried over is measured on edits that the editor has not seen
-    assert bundle.training["classifier"]["codes"] == 65
+    assert bundle.training["classifier"]["codes"] == 54  # of the 60 portraits
+    seen = LabelTable.read(places.work / "seen.jsonl").of([portraits[0]["id"]], list(portraits[0]["attributes"]))[0]
+    told = np.array(list(portraits[0]["attributes"].values()), np.float32)
+    assert ((seen > 1 / 3) >= (told > 0)).all()  # a third of what is said is the label
+    assert ((seen < 2 / 3) >= (told == 0)).all()
+    assert np.abs(seen - told).min() > 0
     assert bundle.training["generator"]["codes"] == 64
     assert bundle.training["generator"]["before"]
     soft, sharp = (Bundle.load(places.work / name).read_part("generator") for name in ("retouched", "textured"))

@@ -32,6 +32,13 @@ def test_classes_that_can_be_told_apart_get_a_finite_scale() -> None:
     assert (logits * scale + shift).abs().max().item() == pytest.approx(math.log(51), rel=0.02)  # Platt's targets
 
 
+def test_logits_are_made_to_say_the_probabilities_that_labels_are() -> None:
+    true = 1.5 * torch.randn(4000, 1)
+    scale, shift = fit_scaling(4 * true - 1, true.sigmoid())
+    assert scale.item() == pytest.approx(1 / 4, rel=0.01)
+    assert shift.item() == pytest.approx(1 / 4, abs=0.01)
+
+
 def test_an_attribute_of_one_class_stays_as_it_is() -> None:
     scale, shift = fit_scaling(torch.randn(50, 2), torch.stack([torch.ones(50), torch.full((50,), math.nan)], dim=1))
     assert scale.tolist() == [1, 1]

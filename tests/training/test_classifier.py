@@ -142,6 +142,20 @@ def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:
         assert accuracy(network(codes), labels).min() > 0.95
 
 
+def test_probabilities_are_learned_as_they_are(tmp_path: Path, model: Path) -> None:
+    """Of codes with a trait, those who label it are sure of it in nine of ten, of others in one of five."""
+    config = replace(write(tmp_path, model), calibrate=False, balance=False, steps=400)
+    table = tmp_path / "labels.csv"
+    table.write_text(table.read_text().replace(",0", ",0.2").replace(",1", ",0.9"))
+    task, _ = train(lambda: build(config), config, tmp_path / "run", resume=False)
+    codes, labels = labelled_codes(400)
+    with torch.no_grad():
+        told = task.result()[0](codes).sigmoid()
+    for k in range(2):
+        means = [told[labels[:, k] == state, k].mean().item() for state in (0, 1)]
+        assert means == pytest.approx([0.2, 0.85], abs=0.09)  # taken for no and yes, they would be nearer to 0 and 1
+
+
 def test_balance_gives_rare_classes_their_weight() -> None:
     labels = torch.tensor([[1.0, 0.0], [0.0, 1.0], [0.0, math.nan], [0.0, 0.0]])
     weights = class_weights(labels, balance=True, attributes=NAMES, examples="codes")

@@ -26,7 +26,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 import torch
-from calibration import calibrate, carry
+from calibration import calibrate, carry, soften
 from counterfactuals import COUNT, render_edits
 from eye import LabelledPictures, load_labelled, train_eye
 from renderer.head import FaceKitError
@@ -283,7 +283,8 @@ def assemble(places: Places, output: Path) -> None:
         {"texture": TEXTURE},
         overwrite=True,
     )
-    engine = Engine.from_pretrained(drawn.path, device="cpu")
+    reading = learn_to_read(places, drawn, codes)
+    engine = Engine.from_pretrained(reading.path, device="cpu")
     specs = calibrate(engine, load_judge(str(places.outsider)), codes.codes)
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
@@ -301,7 +302,7 @@ def assemble(places: Places, output: Path) -> None:
         training={
             "data": f"{len(codes)} rendered portraits, true edits of each other among them",
             "recipe": f"weights/recipes/{NAME}",
-            **drawn.training,
+            **reading.training,
             **judging.training,
         },
         attributes=specs,
@@ -315,6 +316,32 @@ def assemble(places: Places, output: Path) -> None:
         readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
     )
+
+
+def learn_to_read(places: Places, drawn: Bundle, codes: CodeSet) -> Bundle:
+    """The model with a classifier that has also learned what eyes see in the pictures that are drawn of codes."""
+    engine = Engine.from_pretrained(drawn.path, device="cpu")
+    known = {str(row["id"]): row["attributes"] for row in places.records()[0]}
+    kept = [k for k, name in enumerate(codes.names) if name in known]  # true edits are of the same few identities
+    portraits = CodeSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
+    portraits.save(places.work / "portraits.safetensors", drawn)
+    labels = torch.tensor([[float(known[name][item]) for item in engine.attributes] for name in portraits.names])
+    softened = soften(engine, [load_judge(str(eye)) for eye in places.eyes], portraits.codes, labels)
+    told = places.work / "seen.jsonl"
+    with told.open("w") as file:
+        for name, row in zip(portraits.names, softened.tolist(), strict=True):
+            file.write(json.dumps({"id": name, "attributes": dict(zip(engine.attributes, row, strict=True))}) + "\n")
+    config = places.config(
+        "classifier",
+        ClassifierTraining,
+        model=str(drawn.path),
+        labels=str(told),
+        codes=(str(places.work / "portraits.safetensors"),),
+    )
+    made = run(classifier.build, config, places.work / "reading.run", places.work / "classified")
+    carried = {item.name: item.carried for item in drawn.attributes}
+    attributes = [replace(item, carried=carried[item.name]) for item in made.attributes]
+    return with_parts(made, places.work / "reading", {}, {}, attributes=tuple(attributes), overwrite=True)
 
 
 def evaluate(places: Places, output: Path) -> None:

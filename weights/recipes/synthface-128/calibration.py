@@ -1,4 +1,4 @@
-"""How edits by reference come nearest to true ones, and how far edits must go until they show."""
+"""What is set by looking: how edits by reference come nearest to true ones, what is seen of codes, how far edits go."""
 
 from __future__ import annotations
 
@@ -25,6 +25,8 @@ LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor
 SURE_CODES, LEARNED_CODES = 32, 192  # edited to find out
 CARRIED_CANDIDATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CARRIED_EDITS = 400  # of an attribute, at most, made to find out
+TOLD = 1 / 3  # how much of what is said of a code is its label; the rest is what eyes see in the picture drawn of it
+READ_AT_ONCE = 64  # codes
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 
@@ -44,6 +46,18 @@ def carry(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
         missed = [F.mse_loss(trial.edit_by_reference(source, reference, name), truth).item() for trial in trials]
         engine = trials[missed.index(min(missed))]
     return engine
+
+
+def soften(engine: Engine, eyes: Sequence[AttributeNetwork], codes: Tensor, labels: Tensor) -> Tensor:
+    """Probabilities (M, K) between the labels of codes and what eyes see in the pictures that are drawn of them.
+
+    A classifier of codes that is to tell how an edit will look must know how they are drawn, not only what they are of.
+    """
+    seen = [
+        torch.stack([_read(engine, eye, some).sigmoid() for eye in eyes]).mean(dim=0)
+        for some in codes.split(READ_AT_ONCE)
+    ]
+    return TOLD * labels + (1 - TOLD) * torch.cat(seen)
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
@@ -114,6 +128,11 @@ def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:
 
 def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
     """Which attributes (B, K) the eye sees in the pictures of codes."""
+    return _read(engine, eye, codes) > 0
+
+
+def _read(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
+    """The eye's logits (B, K) of the attributes in the pictures of codes."""
     drawn = cast(Generator, engine.networks["generator"])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)] > 0
+        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)].float()
