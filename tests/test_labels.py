@@ -27,7 +27,7 @@ def test_a_csv_table(tmp_path: Path) -> None:
     for name in ("labels.csv", "labels.CSV.gz"):
         table = LabelTable.read(tmp_path / name)
         assert table.attributes == ("Smiling", "Eyeglasses")
-        assert table.rows["third"] == Label({"Smiling": False, "Eyeglasses": False})
+        assert table.rows["third"] == Label({"Smiling": 0.0, "Eyeglasses": 0.0})
         labels = table.of(["000002", "third", "unlabelled", "000001"], ["Eyeglasses", "Smiling"])
         np.testing.assert_array_equal(labels, expected)
 
@@ -37,8 +37,8 @@ def test_the_list_of_celeba(tmp_path: Path) -> None:
     path.write_text("2\n5_o_Clock_Shadow Smiling \n000001.jpg -1  1\n000002.jpg  1 -1\n")
     table = LabelTable.read(path)
     assert table.rows == {
-        "000001": Label({"5_o_Clock_Shadow": False, "Smiling": True}),
-        "000002": Label({"5_o_Clock_Shadow": True, "Smiling": False}),
+        "000001": Label({"5_o_Clock_Shadow": 0.0, "Smiling": 1.0}),
+        "000002": Label({"5_o_Clock_Shadow": 1.0, "Smiling": 0.0}),
     }
 
 
@@ -56,8 +56,8 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
         table = LabelTable.read(tmp_path / name)
         assert table.attributes == ("Smiling", "Bangs", "Young")
         assert table.rows == {
-            "a": Label({"Smiling": True}, {"hair_rgb": [1, 0, 0.5]}),
-            "b": Label({"Smiling": False, "Young": True}),
+            "a": Label({"Smiling": 1.0}, {"hair_rgb": [1, 0, 0.5]}),
+            "b": Label({"Smiling": 0.0, "Young": 1.0}),
             "c": Label({"Smiling": 0.81, "Bangs": 0.5}),
         }
 
@@ -65,7 +65,7 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
 def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,photographer,winking\na.png,Ann,1\n")
-    assert LabelTable.read(path, ["winking"]).rows == {"a": Label({"winking": True})}
+    assert LabelTable.read(path, ["winking"]).rows == {"a": Label({"winking": 1.0})}
     with pytest.raises(InputError, match="photographer is 'Ann', not 1, 0, a probability or empty"):
         LabelTable.read(path)
     with pytest.raises(InputError, match="holds no labels of smile or Smiling"):

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any, cast
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperCommand, TyperGroup
@@ -36,7 +36,7 @@ def _ending_in_a_sentence(context: Any) -> Iterator[None]:
 
 def _usage_error(error: typer.TyperException) -> UsageError:
     """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
-    text = error.format_message().strip().rstrip(".").replace("Value error, ", "")
+    text = error.format_message().strip().rstrip(".").replace(": Value error, ", ": ", 1)
     context = getattr(error, "ctx", None)
     advice = f": see {context.command_path} --help" if context and text else ""
     if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
@@ -75,23 +75,24 @@ class _Group(TyperGroup):
 
 
 class _Trainings(_Group):
-    """The group `train`, whose hundreds of keys are laid out only when they are asked for: that takes its time."""
+    """The group `train`, whose two hundred keys are laid out only when they are asked for: that takes its time."""
 
     def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        return self._filled().get(cmd_name) or super().get_command(ctx, cmd_name)
+        self._fill()
+        return super().get_command(ctx, cmd_name)
 
-    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - click asks with it
-        return list(self._filled())
+    def list_commands(self, ctx: Any) -> list[str]:
+        self._fill()
+        return super().list_commands(ctx)
 
-    def _filled(self) -> dict[str, Any]:
+    def _fill(self) -> None:
         if not self.commands:
             from stedit.cli import train
 
-            trainings = typer.Typer(rich_markup_mode="rich")
+            trainings = typer.Typer()
             for part in ("generator", "inversion", "classifier", "editor", "judge"):
                 trainings.command(part, cls=_Command)(getattr(train, part))
-            self.commands.update(cast(TyperGroup, typer.main.get_command(trainings)).commands)
-        return dict(self.commands)
+            self.commands.update(typer.main.get_group(trainings).commands)
 
 
 app = typer.Typer(

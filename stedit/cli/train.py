@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, make_dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
 
 import typer
 
@@ -164,13 +164,11 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
     members: list[Any] = []
     for field in fields(config_class):
         hint, name = hints[field.name], flag(field.name)
-        switch, choices = hint is bool, get_args(hint) if get_origin(hint) is Literal else ()
+        switch = hint is bool
         option = typer.Option(
             f"{name}/--no-{name[2:]}" if switch else name,
-            metavar="<word>" if choices else None,  # all of them would leave the help no room
-            help=field.metadata["text"]
-            + (" Repeat it for several." if item_type(hint) else "")
-            + (f" One of: {', '.join(choices)}." if choices else ""),
+            metavar="<word>" if get_origin(hint) is Literal else None,  # all of them would leave the help no room
+            help=field.metadata["text"] + (" Repeat it for several." if item_type(hint) else ""),
             show_default=_shown(field.default),
             rich_help_panel="Keys of the config that are on or off" if switch else "Keys of the config",
         )

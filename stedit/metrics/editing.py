@@ -28,9 +28,8 @@ class EditTally:
     """Adds up what one edit does, batch by batch."""
 
     def __init__(self, attribute: int, attributes: Sequence[str]) -> None:
-        self.attribute = attribute
+        self.attribute, self._attributes = attribute, tuple(attributes)
         self.others = unrelated(attributes[attribute], attributes)
-        self._excludes = np.array([[other in excluded(name) for other in attributes] for name in attributes], bool)
         self._asked = np.zeros(2, int)  # pictures that lacked the state asked for: to be removed, to be added
         self._done = np.zeros(2, int)
         self._pictures = self._followed = 0
@@ -57,16 +56,13 @@ class EditTally:
         self._pictures += len(before)
         self._followed += int(reached.sum())
         if self.others.any():
-            self._sums["side_effects"] += float(self._side_effects(after != before).sum())
+            self._sums["side_effects"] += float(
+                side_effects(after != before, self._attributes[self.attribute], self._attributes).sum()
+            )
         self._sums["identity"] += float(identity.sum())
         self._sums["logit_drift"] += float(logit_drift.sum())
         self._sums["code_distance"] += float(code_distance.sum())
         self._sums["seconds"] += seconds
-
-    def _side_effects(self, changed: Seen) -> Numbers:
-        """Share (B,) of the other attributes that changed."""
-        counted = self.others & ~((changed & ~self.others) @ self._excludes)
-        return np.asarray((changed & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1), np.float64)
 
     def result(
         self, by: Literal["label", "reference"], method: str, direction: str | None, strength: float, attribute: str
@@ -95,6 +91,17 @@ def unrelated(attribute: str, attributes: Sequence[str]) -> NDArray[np.bool_]:
     """(K,): which attributes an edit of `attribute` must not change."""
     free = related(attribute)
     return np.array([name not in free for name in attributes], bool)
+
+
+def side_effects(changed: Seen, attribute: str, attributes: Sequence[str]) -> Numbers:
+    """Share (B,) of the attributes that an edit of `attribute` must not change, but that are seen to: `changed` (B, K).
+
+    What a related attribute that changed excludes does not count.
+    """
+    others = unrelated(attribute, attributes)
+    excludes = np.array([[other in excluded(name) for other in attributes] for name in attributes], bool)
+    counted = others & ~((changed & ~others) @ excludes)
+    return np.asarray((changed & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1), np.float64)
 
 
 def edit_towards(

@@ -83,7 +83,7 @@ class EditResult:
     removed_pictures: int
     removed: float | None
     side_effects: float | None
-    """Share of the unrelated attributes that are seen to change."""
+    """Share of the unrelated attributes that are seen to change, less what a related one that changed excludes."""
     identity: float | None
     """Cosine similarity of the edit and the unedited reconstruction, see `Identity`."""
     logit_drift: float | None

@@ -68,11 +68,11 @@ def attributes_to_learn(
 
 
 def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], examples: str) -> Tensor:
-    """Weights (2, K) of an example with, and of one without, each attribute; the mean weight over examples is 1.
+    """Weights (2, K) of having, and of not having, each attribute; their mean over examples is 1.
 
     Args:
         labels: (M, K), probabilities, mostly 1 or 0, or NaN where unknown.
-        balance: whether those with and those without an attribute count the same in all.
+        balance: whether having and not having an attribute count the same in all.
         attributes: their names.
         examples: what they are, such as "codes".
 
@@ -88,14 +88,14 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
             )
     if not balance:
         return torch.ones(2, len(attributes))
+    positive, negative = labels.nansum(dim=0), (1 - labels).nansum(dim=0)
     return (positive + negative) / (2 * torch.stack([positive, negative]))
 
 
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Binary cross-entropy, a scalar, over all labels (M, K) that are known, with the weights of `class_weights`."""
     known, labels = ~labels.isnan(), labels.nan_to_num()
-    missed = F.binary_cross_entropy_with_logits(logits, labels, reduction="none")
-    missed = missed * torch.where(labels > 0.5, weights[0], weights[1])
+    missed = -weights[0] * labels * F.logsigmoid(logits) - weights[1] * (1 - labels) * F.logsigmoid(-logits)
     return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
 
 

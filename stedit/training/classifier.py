@@ -141,13 +141,15 @@ class Classification:
         """The model with this classifier. Raises OutputError, BundleError."""
         network, figures = self.result()
         facts: dict[str, Any] = {"codes": len(self.codes), "held_out": figures}
-        sure = {item.name: item for item in self.bundle.attributes} if not self.config.calibrate else {}
+        known = {item.name: item for item in self.bundle.attributes}
+        if self.config.calibrate:  # how far edits go is told in logits, which mean something else now
+            known = {name: AttributeSpec(name, carried=item.carried) for name, item in known.items()}
         return with_parts(
             self.bundle,
             path,
             {"classifier": (network.config, network.state_dict())},
             {"classifier": provenance(self.kind, self.config, **facts)},
-            attributes=tuple(sure.get(name, AttributeSpec(name)) for name in self.attributes),
+            attributes=tuple(known.get(name, AttributeSpec(name)) for name in self.attributes),
             overwrite=overwrite,
         )
 

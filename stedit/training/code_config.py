@@ -13,7 +13,7 @@ class CodeTraining(TrainingConfig):
     """A network that sees codes alone."""
 
     schedule: Literal["constant", "cosine"] = key(
-        "cosine", text="How the learning rate goes on: as it is, or down to zero at the last step."
+        "cosine", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
     )
     sample_every: int = key(200, text="Steps between two evaluations on held-out codes.", low=1)
     patience: int = key(

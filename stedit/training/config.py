@@ -56,12 +56,14 @@ class TrainingConfig:
     batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
-        "constant", text="How the learning rate goes on: as it is, or down to zero at the last step."
+        "constant", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
     )
     warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
     seed: int = key(0, text="What all random numbers are drawn by.", low=0, high=2**63 - 1)
     device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", changeable=True, local=True)
-    precision: Literal["float32", "bfloat16", "float16"] = key("float32", text="Numbers that the networks compute in.")
+    precision: Literal["float32", "bfloat16", "float16"] = key(
+        "float32", text="Numbers that the networks compute in: float32, bfloat16 or float16."
+    )
     log_every: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
     sample_every: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
     checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True, local=True)

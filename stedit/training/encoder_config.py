@@ -40,7 +40,8 @@ class EncoderTraining(TrainingConfig):
     )
 
     perceptual: Literal["auto", "lpips", "judge", "discriminator", "none"] = key(
-        "auto", text="Which perceptual loss; auto: the first of these for which there are weights."
+        "auto",
+        text="Which perceptual loss: lpips, judge, discriminator or none; auto: the first for which there are weights.",
     )
     perceptual_weight: float = key(0.8, text="Weight of the perceptual loss.", low=0)
     lpips_backbone: str = key("", text="AlexNet's or VGG16's weights, torchvision's file, for LPIPS.", local=True)

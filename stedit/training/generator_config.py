@@ -54,7 +54,7 @@ class GeneratorTraining(EncoderTraining):
     path_length_weight: float = key(2.0, text="Weight of the path length regularisation; 0: none.", low=0)
     path_length_every: int = key(8, text="Steps between two computations of it.", low=1)
     augmentation: Literal["adaptive", "none"] = key(
-        "adaptive", text="Whether the discriminator's pictures are changed more, the more it overfits."
+        "adaptive", text="How the discriminator's pictures are changed: adaptive, more the more it overfits, or none."
     )
     augmentation_target: float = key(0.6, text="The overfitting aimed at, mean sign of its logits.", low=0, high=1)
     augmentation_images: int = key(500_000, text="Images in which the augmentation can go from none to all.", low=1)

@@ -17,7 +17,7 @@ class JudgeTraining(TrainingConfig):
     batch_size: int = key(64, text="Pictures in a step, of all processes together.", low=2)
     learning_rate: float = key(2e-3, text="AdamW's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
-        "cosine", text="How the learning rate goes on: as it is, or down to zero at the last step."
+        "cosine", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
     )
     warmup: int = key(200, text="Steps in which the learning rate rises from zero.", low=0)
 

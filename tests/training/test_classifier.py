@@ -22,7 +22,7 @@ from stedit.models.config import ClassifierConfig, GeneratorConfig, JudgeConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.training import checkpoint
-from stedit.training.attributes import accuracy, class_weights
+from stedit.training.attributes import accuracy, class_weights, cross_entropy
 from stedit.training.classifier import Classification, build, fit_covariance
 from stedit.training.classifier_config import ClassifierTraining
 from stedit.training.codes import CodeSet
@@ -165,6 +165,27 @@ def test_balance_gives_rare_classes_their_weight() -> None:
         class_weights(
             torch.tensor([[1.0, 0.0]] * 2 + [[0.0, 0.0]] * 2), balance=False, attributes=NAMES, examples="codes"
         )
+
+
+def test_balanced_probabilities_are_weighed_by_what_they_say() -> None:
+    """Hard labels and soft ones of the same mean pull the logit to the same place: to one half, since they balance."""
+    hard = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
+    for labels in (hard, torch.full((4, 1), 0.25), torch.tensor([[0.55], [0.15], [0.15], [0.15]])):
+        weights = torch.tensor([[2.0], [2 / 3]])  # of one in four
+        if (labels > 0.5).any():
+            torch.testing.assert_close(class_weights(labels, balance=True, attributes=["a"], examples="codes"), weights)
+        logits = torch.zeros(4, 1, requires_grad=True)
+        (gradient,) = torch.autograd.grad(cross_entropy(logits, labels, weights), logits)
+        assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
+
+
+def test_a_new_classifier_keeps_what_an_edit_by_reference_carries_over(tmp_path: Path, model: Path) -> None:
+    old = tuple(AttributeSpec(name, sure=8, learned_sure=5, reference_sure=7, carried=0.75) for name in NAMES)
+    knowing = with_parts(Bundle.load(model), tmp_path / "knowing", {}, {}, attributes=old, overwrite=False)
+    config = replace(write(tmp_path, knowing.path, 200), steps=2)
+    task, _ = train(lambda: build(config), config, tmp_path / "run")
+    for spec in task.save(tmp_path / "made", overwrite=False).attributes:
+        assert spec == AttributeSpec(spec.name, carried=0.75)  # a logit means something else now
 
 
 def test_the_covariance_is_that_of_the_codes() -> None:

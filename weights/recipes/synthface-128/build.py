@@ -322,7 +322,7 @@ def learn_to_read(places: Places, drawn: Bundle, codes: CodeSet) -> Bundle:
     """The model with a classifier that has also learned what eyes see in the pictures that are drawn of codes."""
     engine = Engine.from_pretrained(drawn.path, device="cpu")
     known = {str(row["id"]): row["attributes"] for row in places.records()[0]}
-    kept = [k for k, name in enumerate(codes.names) if name in known]  # true edits are of the same few identities
+    kept = [k for k, name in enumerate(codes.names) if name in known]  # true edits are of the same people
     portraits = CodeSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
     portraits.save(places.work / "portraits.safetensors", drawn)
     labels = torch.tensor([[float(known[name][item]) for item in engine.attributes] for name in portraits.names])
@@ -338,10 +338,7 @@ def learn_to_read(places: Places, drawn: Bundle, codes: CodeSet) -> Bundle:
         labels=str(told),
         codes=(str(places.work / "portraits.safetensors"),),
     )
-    made = run(classifier.build, config, places.work / "reading.run", places.work / "classified")
-    carried = {item.name: item.carried for item in drawn.attributes}
-    attributes = [replace(item, carried=carried[item.name]) for item in made.attributes]
-    return with_parts(made, places.work / "reading", {}, {}, attributes=tuple(attributes), overwrite=True)
+    return run(classifier.build, config, places.work / "reading.run", places.work / "reading")
 
 
 def evaluate(places: Places, output: Path) -> None:

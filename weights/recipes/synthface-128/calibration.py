@@ -14,8 +14,7 @@ from torch.nn import functional as F
 
 from stedit import Engine
 from stedit.bundle import AttributeSpec
-from stedit.editing.attributes import related
-from stedit.metrics.editing import edit_towards
+from stedit.metrics.editing import edit_towards, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 from stedit.training.editor import TrueEdits
@@ -53,11 +52,8 @@ def soften(engine: Engine, eyes: Sequence[AttributeNetwork], codes: Tensor, labe
 
     A classifier of codes that is to tell how an edit will look must know how they are drawn, not only what they are of.
     """
-    seen = [
-        torch.stack([_read(engine, eye, some).sigmoid() for eye in eyes]).mean(dim=0)
-        for some in codes.split(READ_AT_ONCE)
-    ]
-    return TOLD * labels + (1 - TOLD) * torch.cat(seen)
+    seen = [_read(engine, eyes, some).sigmoid().mean(dim=0) for some in codes.split(READ_AT_ONCE)]
+    return torch.cat(seen).lerp(labels, TOLD)
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
@@ -108,7 +104,6 @@ def _least(
     Where it never does, the one with the greatest share in which it shows, less that of unrelated attributes which are
     seen to change.
     """
-    unrelated = torch.tensor([other not in related(engine.attributes[index]) for other in engine.attributes])
     lacking = before[:, index] != wanted
     best = (-1.0, candidates[0])
     for candidate in candidates:
@@ -116,7 +111,11 @@ def _least(
         shown = changed[lacking, index].float().mean().item()
         if shown >= SHOWN:
             return candidate
-        best = max(best, (shown - changed[:, unrelated].float().mean().item(), candidate), key=lambda pair: pair[0])
+        best = max(
+            best,
+            (shown - side_effects(changed.numpy(), engine.attributes[index], engine.attributes).mean(), candidate),
+            key=lambda pair: pair[0],
+        )
     return best[1]
 
 
@@ -128,11 +127,12 @@ def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:
 
 def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
     """Which attributes (B, K) the eye sees in the pictures of codes."""
-    return _read(engine, eye, codes) > 0
+    return _read(engine, [eye], codes)[0] > 0
 
 
-def _read(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
-    """The eye's logits (B, K) of the attributes in the pictures of codes."""
-    drawn = cast(Generator, engine.networks["generator"])
+def _read(engine: Engine, eyes: Sequence[AttributeNetwork], codes: Tensor) -> Tensor:
+    """Each eye's logits (E, B, K) of the attributes in the pictures of codes."""
+    generator = cast(Generator, engine.networks["generator"])
     with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        return eye(drawn(codes, noise="const").clamp(-1, 1))[:, : len(engine.attributes)].float()
+        drawn = generator(codes, noise="const").clamp(-1, 1)
+        return torch.stack([eye(drawn)[:, : len(engine.attributes)] for eye in eyes]).float()
