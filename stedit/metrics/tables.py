@@ -107,8 +107,8 @@ def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
 def _edits(results: Results) -> Iterator[Table]:
     label = (
         "Each picture is edited towards the opposite of what the judge sees in its reconstruction. Added, removed: "
-        "share of pictures in which the judge then sees the change; side effects: share of the attributes that have "
-        "nothing to do with it by definition, and change."
+        "share of pictures in which the judge then sees the change; side effects: share of the attributes that change, "
+        "of those that are unrelated by definition."
     )
     reference = (
         "Each picture takes the attribute from another one, drawn by the seed. Success: the judge sees the attribute "
