@@ -263,7 +263,7 @@ def _preserving_step(
     From gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W) and drifts (B, J).
     """
     logit_variance = (wanted * spread(wanted)).sum(dim=2).mean(dim=1)
-    weight = ridge * logit_variance[:, None, None]  # lambda
+    weight = ridge * logit_variance.clamp_min(1e-12)[:, None, None]  # lambda; a classifier may know nothing of a logit
     spread_kept = spread(kept) / weight  # S g / lambda
     inner = torch.eye(kept.shape[1], dtype=kept.dtype, device=kept.device) + kept @ spread_kept.mT  # (B, J, J)
 
@@ -277,7 +277,8 @@ def _preserving_step(
     restore = -solve(drift[:, None] @ kept)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the wanted
     response = wanted @ directions.mT  # (B, W, W): how each direction moves each wanted logit
     missing = step - (wanted @ restore[:, :, None])[:, :, 0]
-    amounts = torch.linalg.solve(response, missing[:, :, None])  # (B, W, 1)
+    # two attributes may share their direction and be wanted apart: then as near as it goes
+    amounts = torch.linalg.pinv(response, rtol=1e-5, hermitian=True) @ missing[:, :, None]  # (B, W, 1)
     change: Tensor = restore + (amounts * directions).sum(dim=1)
     return change
 

@@ -59,6 +59,24 @@ def test_the_step_is_the_closed_form() -> None:
     torch.testing.assert_close(change[0], expected)
 
 
+def test_what_cannot_be_done_is_done_as_near_as_it_goes() -> None:
+    """Two logits that are one are wanted apart, or a logit that nothing changes: no step, and none off to infinity."""
+    kept = torch.randn(1, 3, 12)
+    gradient = torch.randn(12)
+    no_drift = torch.zeros(1, 3)
+    for wanted, goals, reached in (
+        ((gradient, gradient), (1.0, -1.0), (0.0, 0.0)),
+        ((gradient, gradient), (1.0, 3.0), (2.0, 2.0)),
+        ((torch.zeros(12),), (1.0,), (0.0,)),
+    ):
+        rows = torch.stack(wanted)[None]
+        change = _preserving_step(
+            lambda vectors: vectors, wanted=rows, kept=kept, step=torch.tensor([goals]), drift=no_drift, ridge=0.1
+        )
+        assert (rows[0] @ change[0]).tolist() == pytest.approx(reached, abs=1e-4)
+        assert change.norm() < 10
+
+
 def test_drift_is_undone_while_the_goal_is_met() -> None:
     classifier = small_classifier(rank=6)
     gradients = torch.randn(1, 5, 12, dtype=torch.float64)
