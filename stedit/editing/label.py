@@ -247,12 +247,18 @@ def _combined_step(directions: Tensor, wanted: Tensor, kept: Tensor, step: Tenso
     """
     along = torch.cat([directions, kept], dim=1)
     response = torch.cat([wanted, kept], dim=1) @ along.mT  # (B, W+J, W+J): how each moves each logit
-    scale = response.diagonal(dim1=1, dim2=2).abs().mean(dim=1)
-    unity = torch.eye(response.shape[1], dtype=response.dtype, device=response.device)
-    response = response + 1e-6 * scale[:, None, None] * unity  # two attributes may share their direction
-    amounts = torch.linalg.solve(response, torch.cat([step, -drift], dim=1)[:, :, None])
+    amounts = _nearest(response, torch.cat([step, -drift], dim=1))
     change: Tensor = (amounts * along).sum(dim=1)
     return change
+
+
+def _nearest(response: Tensor, change: Tensor) -> Tensor:
+    """How far to go along each direction, (B, W, 1), to change logits by (B, W), given how each moves each, (B, W, W).
+
+    As near as it goes: two attributes may share their direction and be wanted apart.
+    """
+    amounts: Tensor = torch.linalg.pinv(response, rtol=1e-6) @ change[:, :, None]
+    return amounts
 
 
 def _preserving_step(
@@ -277,8 +283,7 @@ def _preserving_step(
     restore = -solve(drift[:, None] @ kept)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the wanted
     response = wanted @ directions.mT  # (B, W, W): how each direction moves each wanted logit
     missing = step - (wanted @ restore[:, :, None])[:, :, 0]
-    # two attributes may share their direction and be wanted apart: then as near as it goes
-    amounts = torch.linalg.pinv(response, rtol=1e-5, hermitian=True) @ missing[:, :, None]  # (B, W, 1)
+    amounts = _nearest(response, missing)
     change: Tensor = restore + (amounts * directions).sum(dim=1)
     return change
 

@@ -28,7 +28,7 @@ class EditTally:
     """Adds up what one edit does, batch by batch."""
 
     def __init__(self, attribute: int, attributes: Sequence[str]) -> None:
-        self.attribute, self._attributes = attribute, tuple(attributes)
+        self.attribute, self._attributes = attribute, attributes
         self.others = unrelated(attributes[attribute], attributes)
         self._asked = np.zeros(2, int)  # pictures that lacked the state asked for: to be removed, to be added
         self._done = np.zeros(2, int)

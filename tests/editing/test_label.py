@@ -11,6 +11,7 @@ from torch.nn import functional as F
 from stedit.arrays import CodeArray
 from stedit.editing.attributes import related, resolve_attribute
 from stedit.editing.label import (
+    _combined_step,
     _preserving_step,
     curvature_directions,
     edit_by_label,
@@ -70,11 +71,13 @@ def test_what_cannot_be_done_is_done_as_near_as_it_goes() -> None:
         ((torch.zeros(12),), (1.0,), (0.0,)),
     ):
         rows = torch.stack(wanted)[None]
-        change = _preserving_step(
-            lambda vectors: vectors, wanted=rows, kept=kept, step=torch.tensor([goals]), drift=no_drift, ridge=0.1
-        )
-        assert (rows[0] @ change[0]).tolist() == pytest.approx(reached, abs=1e-4)
-        assert change.norm() < 10
+        step = torch.tensor([goals])
+        for change in (
+            _preserving_step(lambda vectors: vectors, wanted=rows, kept=kept, step=step, drift=no_drift, ridge=0.1),
+            _combined_step(rows, rows, kept, step, no_drift),
+        ):
+            assert (rows[0] @ change[0]).tolist() == pytest.approx(reached, abs=1e-4)
+            assert change.norm() < 10
 
 
 def test_drift_is_undone_while_the_goal_is_met() -> None:
