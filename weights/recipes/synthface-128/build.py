@@ -39,6 +39,7 @@ from stedit import Engine
 from stedit.atomic import write_file, write_folder
 from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.errors import BundleError, SteditError
+from stedit.labels import LabelTable
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.records import read_records
@@ -321,11 +322,11 @@ def assemble(places: Places, output: Path) -> None:
 def learn_to_read(places: Places, drawn: Bundle, codes: CodeSet) -> Bundle:
     """The model with a classifier that has also learned what eyes see in the pictures that are drawn of codes."""
     engine = Engine.from_pretrained(drawn.path, device="cpu")
-    known = {str(row["id"]): row["attributes"] for row in places.records()[0]}
-    kept = [k for k, name in enumerate(codes.names) if name in known]  # true edits are of the same people
+    rendered = {str(row["id"]) for row in read_records(places.data / "train.jsonl.gz")}
+    kept = [k for k, name in enumerate(codes.names) if name in rendered]  # true edits are of the same people
     portraits = CodeSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
     portraits.save(places.work / "portraits.safetensors", drawn)
-    labels = torch.tensor([[float(known[name][item]) for item in engine.attributes] for name in portraits.names])
+    labels = torch.from_numpy(LabelTable.read(places.labels).of(portraits.names, engine.attributes))
     softened = soften(engine, [load_judge(str(eye)) for eye in places.eyes], portraits.codes, labels)
     told = places.work / "seen.jsonl"
     with told.open("w") as file:
