@@ -74,8 +74,7 @@ class Model:
                 "`stedit weights assemble`"
             )
         chosen = choose_device(device)
-        if precision == "float16" and chosen.type == "cpu":
-            raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
+        require_precision(precision, chosen)
         if chosen.type == "cpu":
             keep_big_blocks()
         networks = {name: load_network(bundle, name).to(chosen) for name in bundle.parts}
@@ -172,6 +171,12 @@ def load_network(bundle: Bundle, name: str) -> nn.Module:
         ) from error
     network.eval().requires_grad_(False)
     return cast(nn.Module, cast(Any, network).to(memory_format=torch.channels_last))
+
+
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """Raise DeviceError if the device does not compute in this precision, or so slowly that nobody means it."""
+    if precision == "float16" and device.type == "cpu":
+        raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
 
 
 def choose_device(wanted: str | torch.device) -> torch.device:

@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, Protocol, cast
 import torch
 from torch import Tensor, nn
 
-from stedit.errors import DeviceError, TrainingError, UsageError
+from stedit.errors import TrainingError, UsageError
 from stedit.imaging.files import Pixels
+from stedit.networks import choose_device, require_precision
 from stedit.training.config import TrainingConfig
 
 if TYPE_CHECKING:
@@ -81,8 +82,7 @@ class Run:
         self.processes: int = self._state.num_processes
         self.is_main: bool = self._state.is_main_process
         self.device = self._choose_device()
-        if config.precision == "float16" and self.device.type == "cpu":
-            raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
+        require_precision(config.precision, self.device)
         if config.batch_size % self.processes:
             raise UsageError(
                 f"a batch of {config.batch_size} cannot be shared by {self.processes} processes: "
@@ -178,8 +178,6 @@ class Run:
         self._state.wait_for_everyone()
 
     def _choose_device(self) -> torch.device:
-        from stedit.networks import choose_device
-
         return choose_device(self.config.device) if self.processes == 1 else cast(torch.device, self._state.device)
 
 
@@ -227,8 +225,6 @@ def _processes(config: TrainingConfig) -> PartialState:
         from accelerate import PartialState
     except ImportError as error:
         raise TrainingError("training needs accelerate: pip install 'stedit[train]'") from error
-    from stedit.networks import choose_device
-
     # accelerate looks for a GPU, and finding none it would let each process train by itself
     return PartialState(cpu=choose_device(config.device).type == "cpu")
 

@@ -8,6 +8,7 @@ import os
 import signal
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import pytest
@@ -86,8 +87,12 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path
         assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_every_network_learns_and_every_loss_is_told(squares: str, tmp_path: Path) -> None:
-    config = replace(SMALL, data=(squares,), precision="bfloat16", log_every=1)
+@pytest.mark.parametrize("precision", ["bfloat16", "float16"])
+def test_every_network_learns_and_every_loss_is_told(
+    squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["bfloat16", "float16"]
+) -> None:
+    monkeypatch.setattr("stedit.training.run.require_precision", lambda *_: None)  # float16 on the CPU
+    config = replace(SMALL, data=(squares,), precision=precision, log_every=1)
     torch.manual_seed(config.seed)
     before = generator.StyleGan2(config, {})
     task, _ = train(lambda: generator.StyleGan2(config, {}), config, tmp_path / "run")
