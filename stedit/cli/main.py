@@ -18,6 +18,18 @@ from stedit.cli.console import Console, exit_code, forget_unwritten
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
 
+# what pydantic finds wrong with a value -> our words; the limits in braces are pydantic's
+_WRONG = {
+    "int_parsing": "no whole number",
+    "int_from_float": "no whole number",
+    "float_parsing": "no number",
+    "bool_parsing": "neither true nor false",
+    "greater_than": "not above {gt}",
+    "greater_than_equal": "less than {ge}",
+    "less_than": "not below {lt}",
+    "less_than_equal": "more than {le}",
+}
+
 
 @contextmanager
 def _ending_in_a_sentence(context: Any) -> Iterator[None]:
@@ -36,12 +48,22 @@ def _ending_in_a_sentence(context: Any) -> Iterator[None]:
 
 def _usage_error(error: typer.TyperException) -> UsageError:
     """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
-    text = error.format_message().strip().rstrip(".").replace(": Value error, ", ": ", 1)
+    text = _in_our_words(error).strip().rstrip(".").replace(": Value error, ", ": ", 1)
     context = getattr(error, "ctx", None)
     advice = f": see {context.command_path} --help" if context and text else ""
     if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
         text, advice = text[: near.start()], f": did you mean {near[1] or near[2]}?"
     return UsageError(text[:1].lower() + text[1:] + advice)
+
+
+def _in_our_words(error: typer.TyperException) -> str:
+    """The message of an error, with what pydantic says of a value said more plainly."""
+    message = error.format_message()
+    for wrong in getattr(error.__cause__, "errors", list)():
+        if wrong["type"] in _WRONG:
+            plain = f"{wrong['input']!r} is {_WRONG[wrong['type']].format(**wrong.get('ctx', {}))}"
+            return message.replace(wrong["msg"], plain)
+    return message
 
 
 def _without_types_of_flags(options: list[Any]) -> list[Any]:

@@ -192,7 +192,8 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
         ((), "neither a config nor a run is given: name a CONFIG.toml, or a folder with --run"),
         (("nowhere.toml",), "there is no config nowhere.toml: check the spelling"),
         (("faces.toml", "--batch-size", "0"), "--batch-size is 0: it must be at least 1"),
-        (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': input should be a valid integer"),
+        (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': 'x' is no whole number"),
+        (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is no number"),
         (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
         (("faces.toml", "--mode", "other"), "invalid value for '--mode'"),
         (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: leave --resume out to begin"),
@@ -204,7 +205,7 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
 def test_wrong_requests(cli: Cli, arguments: tuple[str, ...], message: str) -> None:
     result = cli("train", "generator", *arguments)
     assert result.exit_code in (1, 2)
-    assert message in result.stderr.lower() or message in result.stderr
+    assert message in result.stderr
     assert not Path("faces.run/checkpoints").exists()
 
 
