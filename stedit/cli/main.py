@@ -21,12 +21,8 @@ from stedit.errors import UsageError
 # what pydantic finds wrong with a value -> our words; the limits in braces are pydantic's
 _WRONG = {
     "int_parsing": "no whole number",
-    "int_from_float": "no whole number",
     "float_parsing": "no number",
-    "bool_parsing": "neither true nor false",
-    "greater_than": "not above {gt}",
     "greater_than_equal": "less than {ge}",
-    "less_than": "not below {lt}",
     "less_than_equal": "more than {le}",
 }
 
