@@ -103,6 +103,7 @@ def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -
         (["invert"], "missing argument 'FILES': see stedit invert --help"),
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b': '0' is less than 1: "),
+        (["mix", "x", "y", "--steps", "1000"], "invalid value for '--steps': '1000' is more than 300: "),
         (["invert", "x", "--batch-size", "[1]"], "invalid value for '--batch-size' / '-b': '[1]' is no whole number: "),
         (["edit", "x"], "nothing is named to be edited: name an attribute with --attr, or a linear --direction"),
         (["edit", "x", "--attr"], "option '--attr' requires an argument"),
