@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterator, Mapping
 from contextlib import nullcontext
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, cast
 
@@ -225,6 +226,11 @@ def _processes(config: TrainingConfig) -> PartialState:
         from accelerate import PartialState
     except ImportError as error:
         raise TrainingError("training needs accelerate: pip install 'stedit[train]'") from error
+    if torch.distributed.is_available():
+        # Its functions keep, as a default, the group of processes that is there when they are imported, at the latest
+        # with the first optimiser. A group that is kept outlives `leave`, and its threads, which need the interpreter
+        # to let go of a tensor, can abort a program that has done all its work.
+        import_module("torch.distributed.nn.functional")
     # accelerate looks for a GPU, and finding none it would let each process train by itself
     return PartialState(cpu=choose_device(config.device).type == "cpu")
 

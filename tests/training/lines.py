@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,4 +80,7 @@ if __name__ == "__main__":
     _, ended = train(lambda: Lines(given), given, Path(folder))
     if ended.is_main:
         sys.stdout.write(f"{torch.distributed.get_world_size()} processes\n")
+    group = weakref.ref(torch.distributed.group.WORLD)
     leave()
+    if group() is not None:
+        sys.exit("somebody keeps the group of processes, whose threads may abort the program at its end")
