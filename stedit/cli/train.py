@@ -229,6 +229,7 @@ editor = training(
     stedit train editor --print-config > editor.toml
     stedit train editor editor.toml --model classifier.run/model --codes latents
     stedit train editor --run smile --model my-model --codes latents --attribute smile
+    stedit train editor --run seen --mode pictures --model my-model --codes latents --judge eye
     """,
 )
 

@@ -28,8 +28,8 @@ class Best(Generic[Network]):
         numbers |= {"best": math.inf, "waited": 0.0}
 
     def offer(self, network: Network, loss: float, run: Run) -> None:
-        """Take the weights of `network`, whose held-out loss is `loss`, if they are the best so far."""
-        if self._patience and loss >= self._numbers["best"]:
+        """Take the weights of `network`, if they are the best so far by the held-out `loss`; infinity: not measured."""
+        if self._patience and self._numbers["best"] <= loss < math.inf:
             self._numbers["waited"] += 1
             if self._numbers["waited"] >= self._patience:
                 run.stop(f"no better on held-out examples for {self._patience} evaluations")

@@ -1,4 +1,4 @@
-"""`stedit train editor`: the edit transformer, on codes alone (Hu et al. 2022, section 3.3)."""
+"""`stedit train editor`: the edit transformer, on codes alone (Hu et al. 2022, section 3.3); by pictures: `watched`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,8 @@ from stedit.training.codes import CodeSet, held_out
 from stedit.training.early_stopping import BEST, Best
 from stedit.training.editor_config import EditorTraining
 from stedit.training.results import provenance, with_parts
-from stedit.training.run import Run
+from stedit.training.run import Run, Task
+from stedit.training.watched import Watched
 
 BETAS = (0.9, 0.99)
 CLASSIFIED = 1024  # codes at a time
@@ -137,7 +138,7 @@ class TrueEdits:
         return cls(source, torch.tensor(cycled, dtype=torch.int64).reshape(-1, width), edited, attribute, present)
 
 
-def build(config: EditorTraining) -> Editing:
+def build(config: EditorTraining) -> Task:
     """The task of a config: reads, inverts and samples the codes.
 
     Raises:
@@ -151,6 +152,8 @@ def build(config: EditorTraining) -> Editing:
             f"the model {engine.bundle.name!r} has no classifier, by which edits are learned: give it one with "
             "stedit train classifier"
         )
+    if config.mode == "pictures":
+        return Watched(config, engine)
     only = resolve_attribute(config.attribute, engine.attributes)[0] if config.attribute else ""
     codes = CodeSet.read(config.codes, engine)
     edits = TrueEdits.read(config.edits, codes.names, engine.attributes, only)

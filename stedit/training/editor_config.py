@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 from stedit.training.code_config import CodeTraining
 from stedit.training.config import key
@@ -12,8 +13,15 @@ from stedit.training.config import key
 class EditorTraining(CodeTraining):
     """The edit transformer: source and reference code -> edited code (Hu et al. 2022, section 3.3)."""
 
+    mode: Literal["codes", "pictures"] = key(
+        "codes",
+        text="codes: learn edits from codes. pictures: train the model's own editor on by what judges see of its edits "
+        "by label.",
+    )
     steps: int = key(5000, text="How many steps to train at most.", low=1, changeable=True)
-    batch_size: int = key(64, text="Pairs in a step, of all processes together; and as many true edits.", low=1)
+    batch_size: int = key(
+        64, text="Pairs in a step, of all processes together; and as many true edits. Pictures: edits in a step.", low=1
+    )
     learning_rate: float = key(3e-4, text="Adam's step size.", above=0)
     patience: int = key(
         10, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
@@ -50,9 +58,28 @@ class EditorTraining(CodeTraining):
         0.3, text="Weight of the asked attribute's distance from the true edit's, as the classifier embeds it.", low=0
     )
 
+    judge: tuple[str, ...] = key(
+        (),
+        text="Pictures: models whose judges look at edits, each time one of them by chance; none: the model's own.",
+        local=True,
+    )
+    asked_weight: float = key(4.0, text="Pictures: weight of what is asked for and a judge does not see.", low=0)
+    others_weight: float = key(
+        1.0, text="Pictures: weight of what has nothing to do with that and a judge sees change.", low=0
+    )
+    kept_weight: float = key(
+        6.0, text="Pictures: weight of the squared distance from the codes of the edits made before.", low=0
+    )
+
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
         super().check()
+        if self.mode == "pictures":
+            for name in ("attribute", "edits", "labels", "keep_editor"):
+                if getattr(self, name):
+                    raise ValueError(f"{name} is for the mode codes, and mode is pictures: leave one of them out")
+        elif self.judge:
+            raise ValueError('judge is for the mode pictures: give mode = "pictures", or leave judge out')
         if self.keep_editor and self.attribute:
             raise ValueError("keep_editor trains the editor of all attributes on: leave attribute out")
         if self.labels and not self.edits:

@@ -88,6 +88,7 @@ TOY = {
         held_out = 8
         device = "cpu"
     """,
+    "watch": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nheld_out = 0.3\npatience = 0\ndevice = "cpu"\n',
 }
 
 
@@ -164,7 +165,7 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
     assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
     assert {logit for item in bundle.attributes for logit in (item.learned_sure, item.reference_sure)} <= {0.0, 2.0}
     assert bundle.parts["encoder"].config["corrections"] == 1
-    told = bundle.training["editor"]["true_edits"]
+    told = bundle.training["editor"]["before"]["true_edits"]
     assert told > 0
     rows = places.true_edits.read_text().count("\n")
     assert 0 < learned[0] <= rows - told  # what is carried over is measured on edits that the editor has not seen
@@ -182,10 +183,17 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         wanted = torch.lerp(soft[key].float(), sharp[key].float(), build.TEXTURE)
         torch.testing.assert_close(value.float(), wanted, rtol=2e-3, atol=1e-4)
     stranger = load_file(places.outsider)
-    assert all(torch.equal(value, stranger[key]) for key, value in judging[0].items())
+    assert len(judging) == 2
+    assert all(torch.equal(value, stranger[key]) for one in judging for key, value in one.items())
+    ready = Bundle.load(places.work / "ready").attributes  # what is watched are edits as far as they are to go
+    assert Bundle.load(places.work / "watched").attributes == ready
+    assert {item.sure for item in ready} <= {1.0, 2.0}
     for name in ("generator", "sharpen", "retouch", "texture"):
         config = GeneratorTraining.read(places.work / f"{name}.run" / "config.toml", {})
         assert config.judge == tuple(map(str, places.eyes))
+    config = EditorTraining.read(places.work / "watch.run" / "config.toml", {})
+    assert config.judge == tuple(map(str, places.eyes))
+    assert bundle.training["editor"]["codes"] == 50  # of the 72
     assert bundle.training["judge"]["pictures"] == 58
     assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
@@ -215,4 +223,6 @@ def test_the_configs_are_sound(build, recipe, tmp_path):
     assert 0 < retouch.edited_share < 1
     texture = places.config("texture", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
     assert texture.adversarial_weight > retouch.adversarial_weight == 0
+    watch = places.config("watch", EditorTraining, **codes)
+    assert watch.mode == "pictures"
     assert json.loads((recipe.parents[1] / "synthface-128" / "config.json").read_text())["name"] == build.NAME

@@ -253,15 +253,15 @@ def assemble(places: Places, output: Path) -> None:
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
     engine = Engine.from_pretrained(edited.path, device="cpu")
-    known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
-    engine = replace(engine, networks={**engine.networks, "editor": known})
+    fewer = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
+    engine = replace(engine, networks={**engine.networks, "editor": fewer})
     edits = TrueEdits.read(str(places.true_edits), codes.names, engine.attributes)
     _, untold = edits.split(~held_out(len(codes), config.held_out))  # of which the editor knows nothing
     engine = carry(engine, codes.codes, untold)
     carrying = with_parts(
         edited,
         places.work / "carrying",
-        {"editor": (known.config, known.state_dict())},
+        {"editor": (fewer.config, fewer.state_dict())},
         {},
         attributes=engine.bundle.attributes,
         overwrite=True,
@@ -285,8 +285,17 @@ def assemble(places: Places, output: Path) -> None:
         overwrite=True,
     )
     reading = learn_to_read(places, drawn, codes)
-    engine = Engine.from_pretrained(reading.path, device="cpu")
-    specs = calibrate(engine, load_judge(str(places.outsider)), codes.codes)
+    outsider = load_judge(str(places.outsider))
+    far = calibrate(Engine.from_pretrained(reading.path, device="cpu"), outsider, codes.codes)
+    ready = with_parts(reading, places.work / "ready", {}, {}, attributes=tuple(far), overwrite=True)
+    same = places.work / "drawn.safetensors"
+    codes.save(same, ready)
+    watching = places.config(
+        "watch", EditorTraining, model=str(ready.path), codes=(str(same),), judge=tuple(map(str, places.eyes))
+    )
+    watched = run(editor.build, watching, places.work / "watch.run", places.work / "watched")
+    engine = Engine.from_pretrained(watched.path, device="cpu")
+    specs = calibrate(engine, outsider, codes.codes)  # anew, since edits by label show more now
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
     judging = Bundle.load(places.judge)
@@ -303,7 +312,7 @@ def assemble(places: Places, output: Path) -> None:
         training={
             "data": f"{len(codes)} rendered portraits, true edits of each other among them",
             "recipe": f"weights/recipes/{NAME}",
-            **reading.training,
+            **watched.training,
             **judging.training,
         },
         attributes=specs,
