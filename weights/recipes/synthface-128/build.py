@@ -253,15 +253,15 @@ def assemble(places: Places, output: Path) -> None:
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
     edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
     engine = Engine.from_pretrained(edited.path, device="cpu")
-    fewer = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
-    engine = replace(engine, networks={**engine.networks, "editor": fewer})
+    known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
+    engine = replace(engine, networks={**engine.networks, "editor": known})
     edits = TrueEdits.read(str(places.true_edits), codes.names, engine.attributes)
     _, untold = edits.split(~held_out(len(codes), config.held_out))  # of which the editor knows nothing
     engine = carry(engine, codes.codes, untold)
     carrying = with_parts(
         edited,
         places.work / "carrying",
-        {"editor": (fewer.config, fewer.state_dict())},
+        {"editor": (known.config, known.state_dict())},
         {},
         attributes=engine.bundle.attributes,
         overwrite=True,
