@@ -43,6 +43,7 @@ SECOND_ORDER = 1  # stream of `Run.indices`: references
 MEASURED = 96  # edits by label of held-out codes, always the same
 SURE = 0.98  # of what is asked for: more would make edits stronger without end
 AT_ONCE = 32  # pictures that are looked at to measure
+BY_REFERENCE = 10.0  # times as much are edits by reference kept, which shall stay as they are
 ATTRIBUTES = 2  # of a step: what follows the editor's answer is computed for one after the other
 
 
@@ -194,8 +195,13 @@ class Watched:
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""
         config = self.config
-        weights = {"asked": config.asked_weight, "others": config.others_weight}
-        return torch.stack([weights.get(name, config.kept_weight) * loss for name, loss in losses.items()]).sum()
+        weights = {
+            "asked": config.asked_weight,
+            "others": config.others_weight,
+            "code": config.kept_weight,
+            "reference": config.kept_weight * BY_REFERENCE,
+        }
+        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
     def _edit(self, engine: Engine, source: Tensor, attribute: Tensor, present: Tensor) -> Tensor:
         """The whole edit by label of each code (B, N, D), with what follows the editor's answer."""
