@@ -298,7 +298,7 @@ def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> 
     [
         ({"edits": "edits.jsonl"}, "edits is for the mode codes"),
         ({"attribute": "Bangs"}, "attribute is for the mode codes"),
-        ({"labels": True, "edits": "edits.jsonl"}, "edits is for the mode codes"),
+        ({"labels": True}, "labels is for the mode codes"),
         ({"keep_editor": True}, "keep_editor is for the mode codes"),
         ({"mode": "codes", "judge": ("a",)}, "judge is for the mode pictures"),
     ],
