@@ -7,15 +7,16 @@ those that one of these excludes where it changes: a bald head with bangs is bal
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Literal, cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
-from stedit.arrays import CodeArray
+from stedit.arrays import CodeArray, Codes
 from stedit.editing.attributes import excluded, related
 from stedit.engine import Engine
 from stedit.metrics.results import EditResult
@@ -105,10 +106,10 @@ def side_effects(changed: Seen, attribute: str, attributes: Sequence[str]) -> Nu
 
 
 def edit_towards(
-    engine: Engine, codes: CodeArray, attribute: str, wanted: NDArray[np.bool_], strength: float, direction: str
-) -> CodeArray:
-    """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere."""
-    edited = codes.copy()
+    engine: Engine, codes: Codes, attribute: str, wanted: NDArray[np.bool_] | Tensor, strength: float, direction: str
+) -> Codes:
+    """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere; arrays, or tensors."""
+    edited = copy.deepcopy(codes)
     for chosen, sign in ((wanted, 1), (~wanted, -1)):
         if chosen.any():
             edited[chosen] = engine.edit_by_label(

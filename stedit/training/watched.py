@@ -26,6 +26,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.inversion.objective import frame, resize
+from stedit.metrics.editing import edit_towards
 from stedit.models.attribute_network import AttributeNetwork, Judge
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
@@ -207,11 +208,8 @@ class Watched:
         """The whole edit by label of each code (B, N, D), with what follows the editor's answer."""
         edited = source.clone()
         for index in set(attribute.tolist()):
-            for given in (False, True):
-                rows = (attribute == index) & (present == given)
-                if rows.any():
-                    name, strength = self.attributes[index], 1.0 if given else -1.0
-                    edited[rows] = engine.edit_by_label(source[rows], name, strength=strength, direction="learned")
+            rows = attribute == index
+            edited[rows] = edit_towards(engine, source[rows], self.attributes[index], present[rows], 1.0, "learned")
         return edited
 
     def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
