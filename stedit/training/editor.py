@@ -345,8 +345,9 @@ class Editing:
         """The edits with what the classifier sees in the edited codes, where nothing is said of them."""
         if not len(edits):
             return edits
+        device, parts = next(self.classifier.parameters()).device, torch.split(codes[edits.edited], CLASSIFIED)
         with torch.no_grad():
-            logits = torch.cat([self.classifier(part) for part in torch.split(codes[edits.edited], CLASSIFIED)])
+            logits = torch.cat([self.classifier(part.to(device)).cpu() for part in parts])
         seen = logits.gather(1, edits.attribute[:, None])[:, 0] > 0
         return replace(edits, present=torch.where(edits.present < 0, seen.long(), edits.present))
 
