@@ -91,7 +91,11 @@ class Watched:
         self._first: dict[str, float] = {}
         self.numbers: dict[str, float] = {}
         self.best = Best(self.editor, self.numbers, config.patience)
-        self.networks: Mapping[str, nn.Module] = {"editor": self.editor, BEST: self.best.network}
+        self.networks: Mapping[str, nn.Module] = {
+            "editor": self.editor,
+            BEST: self.best.network,
+            "before": known,  # to be held to in a resumed run too, whatever has become of the model
+        }
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(self.editor.parameters(), lr=config.learning_rate, betas=BETAS)
         }

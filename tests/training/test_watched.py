@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 from dataclasses import replace
 from pathlib import Path
@@ -166,7 +167,8 @@ def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
-    config = write(tmp_path, model, judges, steps=10, sample_every=4)
+    shutil.copytree(model, tmp_path / "model")
+    config = write(tmp_path, tmp_path / "model", judges, steps=10, sample_every=4)
     train(lambda: editor.build(config), config, tmp_path / "whole")
 
     class CtrlC:
@@ -177,7 +179,9 @@ def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judg
         def note(self, text: str) -> None:
             raise AssertionError(text)
 
-    assert train(lambda: editor.build(config), config, tmp_path / "part", monitor=CtrlC())[1].step == 5
+    begun, outcome = train(lambda: editor.build(config), config, tmp_path / "part", monitor=CtrlC())
+    assert outcome.step == 5
+    begun.save(tmp_path / "model", overwrite=True)  # the run's own model goes on with what was learned so far
     train(lambda: editor.build(config), config, tmp_path / "part", resume=True)
     for file in ("networks", "optimizers"):
         whole, part = (
