@@ -6,6 +6,8 @@ import json
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 from torch.nn import functional as F
 
+import stedit
 from stedit.bundle import AttributeSpec, Bundle
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
@@ -189,6 +192,42 @@ def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judg
         )
         assert whole.keys() == part.keys()
         assert all(torch.equal(whole[key], part[key]) for key in whole)
+
+
+def test_two_processes_learn_the_same_weights(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+    weights = {"asked_weight": 0.0, "others_weight": 10.0, "kept_weight": 0.1, "learning_rate": 7e-3}
+    config = write(tmp_path, model, judges, steps=40, sample_every=20, **weights)
+    script = tmp_path / "two.py"
+    script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
+    environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
+    assert done.returncode == 0, done.stderr
+    (first, moved), (second, _) = (line.split() for line in done.stdout.splitlines())
+    assert first == second
+    assert float(moved) > 1e-3
+    last = figures(tmp_path / "run")[-1]
+    assert last["step"] == 40
+    assert last["held_out/others_change"] < last["held_out/others_change_before"]
+
+
+TWO_PROCESSES = """
+import hashlib
+import sys
+import torch
+from pathlib import Path
+from stedit.training.editor import build
+from stedit.training.editor_config import EditorTraining
+from stedit.training.loop import leave, train
+
+task, _ = train(lambda: build({config}), {config}, Path({run!r}))
+weights, before = (
+    torch.nn.utils.parameters_to_vector(task.networks[name].parameters()).detach() for name in ("editor", "before")
+)
+line = hashlib.sha256(weights.numpy().tobytes()).hexdigest() + f" {{(weights - before).abs().max()}}\\n"
+sys.stdout.write(line)  # at once, so that no line of the other process gets into it
+leave()
+"""
 
 
 def test_the_models_own_judge_looks_where_none_is_named(tmp_path: Path, model: Path) -> None:
