@@ -82,7 +82,7 @@ class Engine(Edits):
 
         Raises:
             MissingPartError: the model has no encoder, no iterative one, or no network for a loss asked for.
-            UsageError: there is no such method, or the targets are of the wrong size.
+            UsageError: there is no such method, or a tensor is of the wrong size.
         """
         if method not in METHODS:
             raise UsageError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
@@ -239,6 +239,8 @@ class Engine(Edits):
         return embeddings.cpu().numpy() if isinstance(images, np.ndarray) else embeddings.to(images.device)
 
     def _encode(self, images: Tensor) -> Tensor:
+        if tuple(images.shape[1:]) != (3, *self.input_size):
+            raise UsageError(f"the encoder takes pictures of {(3, *self.input_size)}, not {tuple(images.shape[1:])}")
         with torch.no_grad(), self._autocast():
             codes = encode(self._network("encoder"), self._network("generator"), images.to(self.device))
         return codes.float()

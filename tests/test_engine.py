@@ -186,6 +186,8 @@ def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
         engine.edit_by_label(codes, ["smile", "no-smile"])
     with pytest.raises(UsageError, match=r"\(8, 16\)"):
         engine.synthesise(codes[:, :4])
+    with pytest.raises(UsageError, match=r"the encoder takes pictures of \(3, 32, 32\), not \(3, 16, 32\)"):
+        engine.invert(torch.zeros(2, 3, 16, 32))
     with pytest.raises(DeviceError, match="choose --device cpu"):
         Engine.from_pretrained(tiny_bundle, device="abacus")
     with pytest.raises(DeviceError, match="float16"):
