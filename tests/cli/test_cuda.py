@@ -50,7 +50,7 @@ def difference(first: str, second: str) -> float:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_pictures_and_codes_are_those_of_the_cpu(cli: Cli, precision: str) -> None:
-    near = {"float32": 0.1, "bfloat16": 2.0, "float16": 0.5}[precision]
+    near = {"float32": 0.5, "bfloat16": 2.0, "float16": 0.5}[precision]  # cuDNN rounds float32 to 10 bits, as float16
     face, reference = FACES / "serious.jpg", FACES / "glasses.jpg"
     for name, options in (("cpu", ()), ("gpu", ("--device", "cuda", "--precision", precision))):
         model = ("--model", MODEL, *options)
