@@ -5,8 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
-import sys
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,7 +14,6 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import stedit
 from stedit import Engine
 from stedit.bundle import Bundle
 from stedit.errors import AttributeNameError, InputError, UsageError
@@ -137,16 +135,12 @@ def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path
         assert task._labels[task.pictures.sound(index), 0] == red
 
 
-def test_two_processes_keep_the_best_weights_as_they_were(tmp_path: Path) -> None:
+def test_two_processes_keep_the_best_weights_as_they_were(tmp_path: Path, together: Callable[..., str]) -> None:
     """Statistics of batches are shared by all processes, but the best weights are the main one's alone."""
     config = replace(write(tmp_path, 60), steps=12, batch_size=8, sample_every=2, patience=9, learning_rate=0.2)
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", str(script)]
-    environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, check=False, env=environment, timeout=120)
-    assert done.returncode == 0, done.stderr
-    processes, told, again = map(float, done.stdout.split())
+    processes, told, again = map(float, together(script).split())
     assert processes == 2
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
     assert (

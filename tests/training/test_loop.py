@@ -5,9 +5,8 @@ from __future__ import annotations
 import json
 import os
 import signal
-import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
@@ -18,7 +17,6 @@ import torch
 from PIL import Image
 from safetensors.torch import load_file
 
-import stedit
 from stedit.errors import DeviceError, OutputError, TrainingError, UsageError
 from stedit.networks import choose_device
 from stedit.training import checkpoint
@@ -145,21 +143,14 @@ def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str) -> None:
+def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str, together: Callable[..., str]) -> None:
     """Without noise of their own, two processes that share a batch take the same steps as one, but for rounding."""
     if device == "auto" and choose_device(device).type != "cpu":
         pytest.skip("what is found where there is no GPU")
     config = replace(BASE, noise=0.0, log_every=1)
     run(config, tmp_path / "one")
     (tmp_path / "config.toml").write_text(replace(config, device=device).to_toml())
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", lines.__file__]
-    environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
-    places = [str(tmp_path / "two"), str(tmp_path / "config.toml")]
-    done = subprocess.run(
-        [*command, *places], check=False, env=environment, timeout=120, capture_output=True, text=True
-    )
-    assert done.returncode == 0, done.stderr
-    assert done.stdout == "2 processes\n"
+    assert together(lines.__file__, tmp_path / "two", tmp_path / "config.toml") == "2 processes\n"
     one, two = tensors(tmp_path / "one"), tensors(tmp_path / "two")
     for name in one:
         torch.testing.assert_close(two[name], one[name], rtol=0, atol=1e-5)
