@@ -44,7 +44,6 @@ SECOND_ORDER = 1  # stream of `Run.indices`: references
 MEASURED = 96  # edits by label of held-out codes, always the same
 SURE = 0.98  # of what is asked for: more would make edits stronger without end
 AT_ONCE = 32  # pictures that are looked at to measure
-BY_REFERENCE = 10.0  # times as much are edits by reference kept, which shall stay as they are
 ATTRIBUTES = 2  # of a step: what follows the editor's answer is computed for one after the other
 
 
@@ -204,7 +203,7 @@ class Watched:
             "asked": config.asked_weight,
             "others": config.others_weight,
             "code": config.kept_weight,
-            "reference": config.kept_weight * BY_REFERENCE,
+            "reference": config.kept_weight,
         }
         return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 

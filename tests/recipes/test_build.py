@@ -111,8 +111,7 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
 
     monkeypatch.setattr(calibration, "SURE_CANDIDATES", (1.0, 2.0))
     monkeypatch.setattr(calibration, "LEARNED_CANDIDATES", (0.0, 2.0))
-    monkeypatch.setattr(calibration, "SURE_CODES", 2)
-    monkeypatch.setattr(calibration, "LEARNED_CODES", 2)
+    monkeypatch.setattr(calibration, "CODES", 2)
     configs = tmp_path / "configs"
     configs.mkdir()
     for name, text in TOY.items():

@@ -21,7 +21,7 @@ from stedit.training.editor import TrueEdits
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes
-SURE_CODES, LEARNED_CODES = 32, 192  # edited to find out
+CODES = 192  # edited to find out; with 32, what one stubborn code asks for decided
 CARRIED_CANDIDATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CARRIED_EDITS = 400  # of an attribute, at most, made to find out
 TOLD = 1 / 3  # how much of what is said of a code is its label; the rest is what eyes see in the picture drawn of it
@@ -61,32 +61,24 @@ def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[Attr
 
     The judge that measures the model has no part in this.
     """
-    some, more = (codes[:: max(1, len(codes) // count)] for count in (SURE_CODES, LEARNED_CODES))
-    references = more.roll(1, dims=0)
-
-    def by_label(editing: Engine, name: str, w: Tensor, wanted: Tensor, direction: str) -> Tensor:
-        return torch.from_numpy(edit_towards(editing, w.numpy(), name, wanted.numpy(), 1.0, direction))
-
-    before, after = (_see(engine, eye, w) for w in (some, more))
-    reference = after.roll(1, dims=0)
+    some = codes[:: max(1, len(codes) // CODES)]
+    references = some.roll(1, dims=0)
+    before = _see(engine, eye, some)
+    reference = before.roll(1, dims=0)
     specs = []
     for index, spec in enumerate(engine.bundle.attributes):
         name = spec.name
-        least = partial(_least, engine, eye, index)
-        candidates = [replace(spec, sure=value) for value in SURE_CANDIDATES]
+        least = partial(_least, engine, eye, index, before)
         wanted = ~before[:, index]
-        spec = least(
-            candidates, before, wanted, partial(by_label, name=name, w=some, wanted=wanted, direction="preserving")
-        )
+        by_label = partial(edit_towards, codes=some, attribute=name, wanted=wanted, strength=1.0)
+        candidates = [replace(spec, sure=value) for value in SURE_CANDIDATES]
+        spec = least(candidates, wanted, partial(by_label, direction="preserving"))
         if engine.has_learned(name):
             candidates = [replace(spec, learned_sure=value) for value in LEARNED_CANDIDATES]
-            wanted = ~after[:, index]
-            spec = least(
-                candidates, after, wanted, partial(by_label, name=name, w=more, wanted=wanted, direction="learned")
-            )
+            spec = least(candidates, wanted, partial(by_label, direction="learned"))
         candidates = [replace(spec, reference_sure=value) for value in LEARNED_CANDIDATES]
-        edit = partial(Engine.edit_by_reference, codes=more, references=references, attributes=name)
-        specs.append(least(candidates, after, reference[:, index], edit))
+        edit = partial(Engine.edit_by_reference, codes=some, references=references, attributes=name)
+        specs.append(least(candidates, reference[:, index], edit))
     return specs
 
 
@@ -94,8 +86,8 @@ def _least(
     engine: Engine,
     eye: AttributeNetwork,
     index: int,
-    candidates: Sequence[AttributeSpec],
     before: Tensor,
+    candidates: Sequence[AttributeSpec],
     wanted: Tensor,
     edit: Callable[[Engine], Tensor],
 ) -> AttributeSpec:
