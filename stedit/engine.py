@@ -239,8 +239,7 @@ class Engine(Edits):
         return embeddings.cpu().numpy() if isinstance(images, np.ndarray) else embeddings.to(images.device)
 
     def _encode(self, images: Tensor) -> Tensor:
-        if tuple(images.shape[1:]) != (3, *self.input_size):
-            raise UsageError(f"the encoder takes pictures of {(3, *self.input_size)}, not {tuple(images.shape[1:])}")
+        _require_size(images, self.input_size, "encoder")
         with torch.no_grad(), self._autocast():
             codes = encode(self._network("encoder"), self._network("generator"), images.to(self.device))
         return codes.float()
@@ -252,8 +251,7 @@ class Engine(Edits):
         if isinstance(images, np.ndarray):
             batch = images if images.ndim == 4 else images[None]
             images = to_tensor(np.stack([fit_picture(image, size) for image in batch]))
-        if tuple(images.shape[1:]) != (3, *size):
-            raise UsageError(f"the judge takes pictures of {(3, *size)}, not {tuple(images.shape[1:])}")
+        _require_size(images, size, "judge")
         return images.to(self.device)
 
     def _search(
@@ -326,6 +324,11 @@ class Engine(Edits):
             return render_tuned(cast(Generator, self._network("generator")), factors, w, noise=noise)
         except ValueError as error:
             raise LatentError(f"a tuning is damaged ({error}): make it again with stedit invert --tune") from error
+
+
+def _require_size(images: Tensor, size: tuple[int, int], network: str) -> None:
+    if tuple(images.shape[1:]) != (3, *size):
+        raise UsageError(f"the {network} takes pictures of {(3, *size)}, not {tuple(images.shape[1:])}")
 
 
 def _noise_sizes(generator: Generator) -> list[torch.Size]:

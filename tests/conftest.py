@@ -1,12 +1,13 @@
-"""Fixtures that tests of several modules share: a small model, a picture, and a seed."""
+"""Fixtures that tests of several modules share: a small model, a picture, a seed, and two processes."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import stat
+import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,7 @@ from hub_server import HubServer
 from hypothesis import settings
 from PIL import Image, ImageDraw
 
+import stedit
 from stedit.bundle import AttributeSpec, Bundle
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
@@ -111,6 +113,27 @@ def face_image() -> Pixels:
     draw.ellipse((92, 64, 112, 84), fill=(40, 160, 40))
     draw.arc((52, 104, 108, 152), 10, 120, fill=(180, 20, 40), width=8)
     return np.array(picture.reduce(4))
+
+
+@pytest.fixture
+def together() -> Callable[..., str]:
+    """Run a Python script, or `--module` NAME, with arguments, as two processes; gives what both print."""
+
+    def run(script: str | Path, *arguments: str | Path) -> str:
+        launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2"]
+        environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1]), "OMP_NUM_THREADS": "1"}
+        done = subprocess.run(
+            [*launch, str(script), *map(str, arguments)],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=environment,
+            timeout=200,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return run
 
 
 @pytest.fixture

@@ -345,7 +345,8 @@ class Editing:
         """The edits with what the classifier sees in the edited codes, where nothing is said of them."""
         if not len(edits):
             return edits
-        device, parts = next(self.classifier.parameters()).device, torch.split(codes[edits.edited], CLASSIFIED)
+        parts = torch.split(codes[edits.edited], CLASSIFIED)
+        device = next(self.classifier.parameters()).device
         with torch.no_grad():
             logits = torch.cat([self.classifier(part.to(device)).cpu() for part in parts])
         seen = logits.gather(1, edits.attribute[:, None])[:, 0] > 0

@@ -93,7 +93,7 @@ class Watched:
         self.networks: Mapping[str, nn.Module] = {
             "editor": self.editor,
             BEST: self.best.network,
-            "before": known,  # to be held to in a resumed run too, whatever has become of the model
+            "before": known,  # held to in a resumed run too, though its result has replaced the model's editor
         }
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(self.editor.parameters(), lr=config.learning_rate, betas=BETAS)

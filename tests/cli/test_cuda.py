@@ -50,9 +50,8 @@ def difference(first: str, second: str) -> float:
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
 def test_pictures_and_codes_are_those_of_the_cpu(cli: Cli, precision: str) -> None:
-    near = {"float32": 0.5, "bfloat16": 2.0, "float16": 0.5}[precision]  # cuDNN rounds float32 to 10 bits, as float16
     face, reference = FACES / "serious.jpg", FACES / "glasses.jpg"
-    for name, options in (("cpu", ()), ("gpu", ("--device", "cuda", "--precision", precision))):
+    for name, options in (("cpu", ("--device", "cpu")), ("gpu", ("--device", "cuda", "--precision", precision))):
         model = ("--model", MODEL, *options)
         for arguments in (
             ("invert", face, "-o", f"{name}.latent.safetensors"),
@@ -63,9 +62,9 @@ def test_pictures_and_codes_are_those_of_the_cpu(cli: Cli, precision: str) -> No
             result = cli(*arguments, *model)
             assert result.exit_code == 0, result.stderr
     codes = [LatentCode.load(Path(f"{name}.latent.safetensors")).w for name in ("cpu", "gpu")]
-    assert np.abs(codes[0] - codes[1]).mean() < 0.05 * near * np.abs(codes[0]).mean()
+    assert np.abs(codes[0] - codes[1]).mean() < 0.025 * np.abs(codes[0]).mean()
     for what in ("reconstructed", "label", "reference"):
-        assert difference(f"cpu.{what}.png", f"gpu.{what}.png") < near
+        assert difference(f"cpu.{what}.png", f"gpu.{what}.png") < 0.5  # bfloat16 on the CPU: 0.3
 
 
 @pytest.mark.parametrize("method", ["optimise", "hybrid"])
