@@ -245,7 +245,7 @@ def sefa(generator: Generator, styles: Sequence[int] | None = None) -> tuple[Ten
                 affine = layer.conv.affine
                 weights.append(affine.weight.detach() * affine.weight_gain)
             index += layer is not block.to_rgb
-    stacked = torch.cat(weights).double().cpu()  # (outputs, D); the CPU, so that every device finds the same ones
+    stacked = torch.cat(weights).cpu().double()  # (outputs, D); the CPU, so that every device finds the same ones
     values, vectors = torch.linalg.eigh(stacked.T @ stacked)  # ascending, in columns
     values, directions = values.flip(0), vectors.T.flip(0)
     largest = directions.gather(1, directions.abs().argmax(dim=1, keepdim=True))

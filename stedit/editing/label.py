@@ -257,7 +257,8 @@ def _nearest(response: Tensor, change: Tensor) -> Tensor:
 
     As near as it goes: two attributes may share their direction and be wanted apart.
     """
-    amounts: Tensor = torch.linalg.pinv(response, rtol=1e-6) @ change[:, :, None]
+    inverse = torch.linalg.pinv(response.cpu(), rtol=1e-6)  # the CPU, since not every device has its long numbers
+    amounts: Tensor = inverse.to(response.device) @ change[:, :, None]
     return amounts
 
 

@@ -54,8 +54,8 @@ def lpips(network: Lpips, pictures: Pixels, others: Pixels) -> Numbers:
     device = network.shift.device
     with torch.no_grad():
         given, other = (_to_tensor(part).to(device) * 2 - 1 for part in (pictures, others))
-        values = network.distances(given.float(), other.float())
-    return values.double().cpu().numpy()
+        values = network.distances(given, other)
+    return values.cpu().double().numpy()
 
 
 def scales_of(height: int, width: int) -> int:

@@ -193,7 +193,7 @@ def test_record_tells_what_the_classifier_makes_of_it(cli: Cli, face: Path, engi
 
 
 def test_verbose_tells_the_same_in_words(cli: Cli, face: Path) -> None:
-    result = cli("edit", "-a", "smile", "-v", face)
+    result = cli("edit", "-a", "smile", "-v", "--device", "cpu", face)
     assert result.stdout == "face.smile.png\n"
     assert "tiny-32 on cpu, float32\n" in result.stderr
     assert "face.png: Smiling 0." in result.stderr
