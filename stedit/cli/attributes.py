@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, Console
-from stedit.cli.options import ModelOptions, Recursive, TalkOptions, spread
+from stedit.cli.options import ModelOptions, Recursive, TalkOptions
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.cli.batch import Batch, Product, Work
+    from stedit.batch.pipeline import Batch, Product, Work
     from stedit.engine import Engine
+    from stedit.storage.bundle import Bundle
 
 
 @spread
@@ -37,9 +38,11 @@ def attributes(
     stedit attributes face.png
     stedit attributes --json -r photos > attributes.jsonl
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, run
-    from stedit.cli.plan import Job, Plan, gather
+    from stedit.batch.pipeline import Product
+    from stedit.batch.plan import Job, Plan, gather
+    from stedit.cli.batch import run
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
     console = Console(talk)

@@ -9,10 +9,10 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from stedit.batch.record import Record
 from stedit.cli.options import TalkOptions
 from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, cause
 
@@ -71,37 +71,19 @@ def forget_unwritten() -> None:
         os.close(nowhere)
 
 
-@dataclass
-class Record:
-    """What became of one input."""
-
-    input: str
-    output: str | None = None
-    status: Literal["done", "skipped", "planned", "failed"] = "done"
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)  # what only some commands tell: attributes, strength
-    text: str = ""  # what a person reads on stdout
-    cause: Exception | None = None  # of a failure
-
-    @classmethod
-    def failed(cls, name: str, cause: Exception) -> Self:
-        """Record that nothing came of the input `name`."""
-        return cls(name, status="failed", cause=cause)
-
-    def to_json(self) -> str:
-        """One line of JSON; `error` and `output` are null where there is none."""
-        return json.dumps(
-            {
-                "input": self.input,
-                "output": self.output,
-                "status": self.status,
-                "error": None if self.cause is None else sentence(self.cause),
-                "seconds": round(self.seconds, 4),
-                "notes": self.notes,
-                **self.details,
-            }
-        )
+def record_as_json(record: Record) -> str:
+    """One line of JSON; `error` and `output` are null where there is none."""
+    return json.dumps(
+        {
+            "input": record.input,
+            "output": record.output,
+            "status": record.status,
+            "error": None if record.cause is None else sentence(record.cause),
+            "seconds": round(record.seconds, 4),
+            "notes": record.notes,
+            **record.details,
+        }
+    )
 
 
 class _Notes(logging.Handler):
@@ -136,7 +118,7 @@ class Console:
             self.note(f"{record.input}: {note}")
         if record.cause is not None:
             self.error(record.cause, record.input)
-        text = record.to_json() if self.json else record.text
+        text = record_as_json(record) if self.json else record.text
         if text:
             self.result(text)
 

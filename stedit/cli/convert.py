@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, Console
-from stedit.cli.options import TalkOptions, complete_model, spread
+from stedit.cli.options import TalkOptions, complete_model
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.checkpoints.assembly import Ingredient
+    from stedit.checkpoints.merge import Ingredient
+    from stedit.storage.bundle import Bundle
 
 DIRECTIONS_SUFFIX = ".safetensors"
 
@@ -89,8 +90,8 @@ def convert(
     stedit weights convert age.pt smile.pt -o directions.safetensors
     """
     from stedit.checkpoints import directions
-    from stedit.checkpoints.assembly import from_checkpoint
-    from stedit.checkpoints.files import load_file
+    from stedit.checkpoints.merge import from_checkpoint
+    from stedit.checkpoints.reader import load_file
 
     console = Console(talk)
     if attribute and not NAME.fullmatch(attribute):
@@ -128,8 +129,9 @@ def assemble(result: ResultOptions, talk: TalkOptions, models: Models) -> int:
     stedit weights assemble my-generator my-encoder my-classifier -o my-model
     stedit weights assemble synthface-128 my-editor -o edited --overwrite   [dim]# mine in the place of its editor[/]
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.checkpoints.assembly import from_bundle
+    from stedit.checkpoints.merge import from_bundle
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
     target = _target(result)
     ingredients = [from_bundle(Bundle.load(find_bundle(model))) for model in models]
@@ -138,7 +140,7 @@ def assemble(result: ResultOptions, talk: TalkOptions, models: Models) -> int:
 
 def _target(result: ResultOptions) -> Bundle | None:
     """The model that is there already. Raises before anything is computed if nothing can be written there."""
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
     if result.name is not None and not NAME.fullmatch(result.name):
         raise UsageError(f"--name {result.name!r} is not allowed: give letters, digits, ., _ and - only, at most 100")
@@ -154,8 +156,8 @@ def _target(result: ResultOptions) -> Bundle | None:
 
 def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: ResultOptions, console: Console) -> int:
     """Join and save; what is at the target stays as it is if anything fails."""
-    from stedit.bundle import CARD_NAME, Bundle
-    from stedit.checkpoints.assembly import combine, from_bundle, model_card, printable, table
+    from stedit.checkpoints.merge import combine, from_bundle, model_card, printable, table
+    from stedit.storage.bundle import CARD_NAME, Bundle
 
     if result.output.suffix == DIRECTIONS_SUFFIX:
         raise UsageError(f"a model is a folder, and {result.output} names a file: leave out the suffix")
@@ -208,8 +210,8 @@ def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: Res
 
 
 def _write_directions(found: dict[str, Any], result: ResultOptions, console: Console) -> int:
-    from stedit.atomic import write_file
     from stedit.checkpoints.directions import encode
+    from stedit.storage.atomic import write_file
 
     path = result.output
     if path.suffix != DIRECTIONS_SUFFIX:

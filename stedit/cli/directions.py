@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
+from stedit.batch.record import Record
+from stedit.cli.command import spread
+from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
 from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.cli.batch import Codes
-    from stedit.cli.plan import Gathered, Source
+    from stedit.batch.pipeline import Codes
+    from stedit.batch.plan import Gathered, Source
     from stedit.engine import Engine
-    from stedit.labels import LabelTable
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
 SEFA_SHOWN = 12
 
@@ -117,10 +119,11 @@ def learn(
     stedit directions learn --attr winking --labels winking.csv -r photos
     stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.plan import gather
+    from stedit.batch.plan import gather
     from stedit.editing.directions import SUFFIX, Directions, save_directions
-    from stedit.labels import LabelTable
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
     console = Console(talk)
     bundle = Bundle.load(find_bundle(model.model))
@@ -214,7 +217,7 @@ def _codes(
     """The codes of the inputs that have a label, these labels, and whether any input failed."""
     import numpy as np
 
-    from stedit.cli.batch import encode, load
+    from stedit.batch.pipeline import encode, load
 
     failed = bool(gathered.unreadable)
     for name, error in gathered.unreadable:

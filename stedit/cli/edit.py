@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.layers import layers_name, parse_layers
 from stedit.cli.options import (
@@ -20,15 +21,14 @@ from stedit.cli.options import (
     ReferenceOptions,
     RenderOptions,
     TalkOptions,
-    spread,
 )
 from stedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
+    from stedit.batch.plan import Plan
     from stedit.cli.editor import ByLabel, ByReference
-    from stedit.cli.plan import Plan
     from stedit.engine import Engine
+    from stedit.storage.bundle import Bundle
 
 _REF_HELP = "Picture or latent file of the person to take the attributes from. Repeat it to take from several."
 
@@ -118,11 +118,12 @@ def _edit(
     render: RenderOptions,
     console: Console,
 ) -> int:
-    from stedit.bundle import Bundle, find_bundle
+    from stedit.batch.plan import PICTURE_FORMATS, Target, edit_name, make_plan
     from stedit.cli.batch import write_all
     from stedit.cli.editor import Editor
-    from stedit.cli.plan import PICTURE_FORMATS, Target, edit_name, make_plan
     from stedit.editing.attributes import friendly_name, resolve_attribute
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
     known = [attribute.name for attribute in bundle.attributes]
@@ -141,7 +142,14 @@ def _edit(
             raise UsageError("--ref-weights and --attention are for edits by reference: name one with --ref")
         start_by, ways = _by_label(label or LabelOptions(), names, bundle)
     name = edit_name(names, strengths, ways)
-    plan = make_plan(inputs, f"{name}.sheet" if options.sheet else name, target, files, known)
+    plan = make_plan(
+        inputs,
+        f"{name}.sheet" if options.sheet else name,
+        target,
+        known,
+        recursive=files.recursive,
+        overwrite=files.overwrite,
+    )
     if reference and reference.attention:
         _require_place(reference.attention, plan, refs, overwrite=files.overwrite)
 
@@ -194,9 +202,9 @@ def _by_reference(
     refs: Sequence[Path], reference: ReferenceOptions | None, options: EditOptions, bundle: Bundle
 ) -> tuple[Callable[[Engine], ByLabel | ByReference], list[str]]:
     """How to edit after other people, and what file names tell of it. Raises UsageError, AttributeNameError."""
-    from stedit.cli.batch import encode, load
+    from stedit.batch.pipeline import encode, load
+    from stedit.batch.plan import Source, stem_of
     from stedit.cli.editor import ByReference
-    from stedit.cli.plan import Source, stem_of
     from stedit.editing.attributes import resolve_reference_attribute
 
     known = [attribute.name for attribute in bundle.attributes]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from stedit.cli.batch import Batch, Codes, Product, draw, side_by_side, to_latent
+from stedit.batch.pipeline import Batch, Codes, Product, draw, side_by_side, to_latent
 from stedit.cli.options import RenderOptions
 from stedit.imaging.files import Pixels, write_image
-from stedit.imaging.matrices import matrix
+from stedit.imaging.heatmap import matrix
 from stedit.imaging.sheets import sheet
-from stedit.latents import LatentCode
+from stedit.storage.latents import LatentCode
+from stedit.storage.tunings import Tuning
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
@@ -109,19 +110,22 @@ class Editor:
         if not self.sheet:
             return
         yield "source", batch.shown
-        yield "reconstruction", draw(self.engine, batch.codes, self.render, batch.tunings)
+        yield "reconstruction", self._draw(batch.codes, batch.tunings)
         if isinstance(self.by, ByReference):
             references = self.by.references
             for place, picture in enumerate(references.shown):
                 if picture is None:  # it is a latent file
                     tunings = references.tunings[place : place + 1]
-                    picture = draw(self.engine, references.codes[place : place + 1], self.render, tunings)[0]
+                    picture = self._draw(references.codes[place : place + 1], tunings)[0]
                 yield "reference", [picture] * len(batch.sources)
 
     def _columns(self, batch: Batch, edits: Sequence[Codes]) -> Iterator[tuple[str, Sequence[Pixels]]]:
         for strength, codes in zip(self.strengths, edits, strict=True):
             title = f"{strength:g}" if len(self.strengths) > 1 else self.title
-            yield title, draw(self.engine, codes, self.render, batch.tunings)
+            yield title, self._draw(codes, batch.tunings)
+
+    def _draw(self, codes: Codes, tunings: Sequence[Tuning | None]) -> Sequence[Pixels]:
+        return draw(self.engine, codes, tunings, noise=self.render.noise, seed=self.render.seed)
 
     def _details(self, codes: Codes, edits: Sequence[Codes]) -> list[dict[str, Any]]:
         """For each image, how probable the edited attributes were to the classifier, and are at each strength."""

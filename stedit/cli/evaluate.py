@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stedit import __version__
+from stedit._version import __version__
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
 from stedit.errors import ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
     from stedit.engine import Engine
     from stedit.metrics.pictures import Archives, Entry, Pair
     from stedit.metrics.results import Results, Settings
+    from stedit.storage.bundle import Bundle
 
 _ALL = "all"
 
@@ -81,10 +82,11 @@ def evaluate(
     stedit evaluate test.zip --labels test.jsonl.gz -a all --reference-edits
     stedit evaluate --pairs pairs.jsonl.gz --pairs pairs.zip --json
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.labels import LabelTable
+    from stedit.hub.find import find_bundle
     from stedit.metrics.pictures import Archives, read_pairs
     from stedit.metrics.results import Settings
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
     console = Console(talk)
     if not inputs and not pairs:
@@ -132,8 +134,8 @@ def evaluate(
     facts = _facts(engine, settings, model, results, inputs or [], labels, pairs or [])
     _tell(results, facts, output, console)
     if output:
-        from stedit.atomic import write_file
         from stedit.metrics.report import render
+        from stedit.storage.atomic import write_file
 
         page = render(f"{bundle.name}, measured", facts, results, note=note)
         write_file(output, page.encode("utf-8", "surrogateescape"))
@@ -161,11 +163,11 @@ def _measure(
     **known: Any,
 ) -> tuple[Engine, Results]:
     with console.progress(len(entries) + len(pairs), "Measuring") as progress:
+        from stedit.checkpoints.perceptual import load_lpips
         from stedit.engine import Engine
         from stedit.metrics import distortion
         from stedit.metrics.evaluation import evaluate
         from stedit.metrics.frechet import Inception
-        from stedit.training.perceptual import load_lpips
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
         console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
@@ -199,7 +201,7 @@ def _measure(
 
 def _entries(inputs: Sequence[str], archives: Archives, console: Console, *, recursive: bool) -> list[Entry]:
     """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
-    from stedit.cli.plan import gather
+    from stedit.batch.plan import gather
     from stedit.metrics.pictures import Entry
 
     entries: list[Entry] = []

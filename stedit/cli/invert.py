@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.options import (
     FileOptions,
@@ -15,11 +16,10 @@ from stedit.cli.options import (
     SearchOptions,
     Sheet,
     TalkOptions,
-    spread,
 )
 
 if TYPE_CHECKING:
-    from stedit.cli.batch import Batch, Product, Work
+    from stedit.batch.pipeline import Batch, Product, Work
     from stedit.engine import Engine
 
 
@@ -37,16 +37,26 @@ def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: Mod
     stedit invert -r photos -o codes               [dim]# a tree of folders[/]
     stedit invert - -o face.latent.safetensors < face.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, to_latent, write_all
-    from stedit.cli.inverter import Search, in_words
-    from stedit.cli.plan import Target, make_plan
+    from stedit.batch.inverter import in_words
+    from stedit.batch.pipeline import Product, to_latent
+    from stedit.batch.plan import Target, make_plan
+    from stedit.cli.batch import write_all
+    from stedit.cli.search import parse_search
     from stedit.errors import UsageError
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
-    asked = Search.parse(search)
+    asked = parse_search(search)
     bundle = Bundle.load(find_bundle(model.model))
     target = Target.parse(files.output, None, ("latent",))
-    plan = make_plan(inputs, "", target, files, [attribute.name for attribute in bundle.attributes])
+    plan = make_plan(
+        inputs,
+        "",
+        target,
+        [attribute.name for attribute in bundle.attributes],
+        recursive=files.recursive,
+        overwrite=files.overwrite,
+    )
 
     if search.tune and any(job.output is None for job in plan.jobs):
         raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
@@ -89,20 +99,30 @@ def reconstruct(
     stedit reconstruct --method hybrid face.png
     stedit reconstruct - < face.png > again.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, draw, side_by_side, write_all
-    from stedit.cli.inverter import Search, in_words
-    from stedit.cli.plan import PICTURE_FORMATS, Target, make_plan
+    from stedit.batch.inverter import in_words
+    from stedit.batch.pipeline import Product, draw, side_by_side
+    from stedit.batch.plan import PICTURE_FORMATS, Target, make_plan
+    from stedit.cli.batch import write_all
+    from stedit.cli.search import parse_search
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
-    asked = Search.parse(search)
+    asked = parse_search(search)
     bundle = Bundle.load(find_bundle(model.model))
     target = Target.parse(files.output, format_, PICTURE_FORMATS)
     what = "reconstruct.sheet" if sheet else "reconstruct"
-    plan = make_plan(inputs, what, target, files, [attribute.name for attribute in bundle.attributes])
+    plan = make_plan(
+        inputs,
+        what,
+        target,
+        [attribute.name for attribute in bundle.attributes],
+        recursive=files.recursive,
+        overwrite=files.overwrite,
+    )
 
     def start(engine: Engine) -> Work:
         def work(batch: Batch) -> Sequence[Product]:
-            drawn = draw(engine, batch.codes, render, batch.tunings)
+            drawn = draw(engine, batch.codes, batch.tunings, noise=render.noise, seed=render.seed)
             if sheet:
                 pairs = zip(batch.shown, drawn, strict=True)
                 drawn = [side_by_side([("source", source), ("reconstruction", again)]) for source, again in pairs]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from stedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
 _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 

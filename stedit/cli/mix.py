@@ -8,14 +8,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.edit import parse_strengths
 from stedit.cli.layers import layers_name, parse_layers
-from stedit.cli.options import FileOptions, ModelOptions, RenderOptions, TalkOptions, spread
+from stedit.cli.options import FileOptions, ModelOptions, RenderOptions, TalkOptions
 from stedit.errors import UsageError
 
 if TYPE_CHECKING:
-    from stedit.cli.batch import Batch, Product, Work
+    from stedit.batch.pipeline import Batch, Product, Work
     from stedit.engine import Engine
 
 
@@ -77,10 +78,12 @@ def mix(
     stedit mix a.png b.png --steps 7                [dim]# a strip[/]
     stedit mix a.png b.png --steps 24 -o morph.webp [dim]# an animation[/]
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, draw, encode, load, side_by_side, to_latent, write_all
-    from stedit.cli.plan import PICTURE_FORMATS, Source, Target, edit_name, make_plan, stem_of
+    from stedit.batch.pipeline import Product, draw, encode, load, side_by_side, to_latent
+    from stedit.batch.plan import PICTURE_FORMATS, Source, Target, edit_name, make_plan, stem_of
+    from stedit.cli.batch import write_all
+    from stedit.hub.find import find_bundle
     from stedit.imaging.animation import FORMATS, Animation
+    from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
     usual = 1.0 if layers else 0.5
@@ -93,7 +96,14 @@ def mix(
         raise UsageError("an animation needs several pictures: give --steps")
     ways = [f"mix-{stem_of(other)}", *([f"layers-{layers_name(layers)}"] if layers else [])]
     name = edit_name((), strengths, ways, usual)
-    plan = make_plan([face], name, target, files, [attribute.name for attribute in bundle.attributes])
+    plan = make_plan(
+        [face],
+        name,
+        target,
+        [attribute.name for attribute in bundle.attributes],
+        recursive=files.recursive,
+        overwrite=files.overwrite,
+    )
 
     def start(engine: Engine) -> Work:
         others = encode(engine, [load(engine, Source(other), keep_picture=False)]).codes
@@ -103,7 +113,7 @@ def mix(
             if target.format == "latent":
                 pairs = zip(mixed[0], batch.sources, strict=True)
                 return [Product(to_latent(engine, code, source, name)) for code, source in pairs]
-            columns = [draw(engine, codes, render) for codes in mixed]
+            columns = [draw(engine, codes, noise=render.noise, seed=render.seed) for codes in mixed]
             rows = list(zip(*columns, strict=True))  # one for each input
             if len(strengths) > 1 and target.format in FORMATS:
                 return [Product(Animation(row)) for row in rows]

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
-from stedit.cli.options import Overwrite, TalkOptions, spread
+from stedit.batch.record import Record
+from stedit.cli.command import spread
+from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
+from stedit.cli.options import Overwrite, TalkOptions
 from stedit.errors import ImageError, InputError, UsageError, cause
 
 if TYPE_CHECKING:
@@ -39,8 +41,8 @@ def sheet(
     stedit sheet photos smiling -o sheet.png
     stedit sheet photos smiling with-bangs -o sheet.jpg --overwrite
     """
+    from stedit.batch.plan import PICTURE_FORMATS, Target
     from stedit.cli.batch import require_free_stdout, write
-    from stedit.cli.plan import PICTURE_FORMATS, Target
     from stedit.imaging import sheets
 
     console = Console(talk)
@@ -74,7 +76,7 @@ def _pictures(folder: Path) -> dict[str, Path]:
 
     A picture goes before what was made of it: face.png before face.smile.png. Raises InputError if two are equal.
     """
-    from stedit.imaging.files import IMAGE_SUFFIXES
+    from stedit.storage.suffixes import IMAGE_SUFFIXES
 
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))

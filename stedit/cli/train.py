@@ -12,15 +12,16 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, INTERRUPTED, Console
-from stedit.cli.options import TalkOptions, spread
+from stedit.cli.options import TalkOptions
 from stedit.errors import OutputError, UsageError
-from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.classifier.config import ClassifierTraining
 from stedit.training.config import TrainingConfig, flag, item_type
-from stedit.training.editor_config import EditorTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.training.editor.config import EditorTraining
+from stedit.training.encoder.config import InversionTraining
+from stedit.training.generator.config import GeneratorTraining
+from stedit.training.judge.config import JudgeTraining
 
 if TYPE_CHECKING:
     from stedit.training.run import Monitor
@@ -30,6 +31,8 @@ _RUN = "Where config, metrics, samples and checkpoints are kept."
 _RESUME = "Go on from the last checkpoint of the run; without CONFIG, with the config of the run."
 _OUTPUT = "The model folder to write at the end."
 _PRINT = "Print the effective config, every key with its meaning, and stop."
+
+_FOLDERS = {"inversion": "encoder"}  # of stedit.training, where it is not called as the command
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
 
@@ -52,7 +55,7 @@ class RunOptions:
 
 
 def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
-    """The command that trains what `stedit.training.<kind>` builds: its function `build(config)` gives the task."""
+    """The command that trains what `stedit.training.<folder>.train` builds: its `build(config)` gives the task."""
     flags = _flags(config_class)
 
     def command(run: RunOptions, keys: Any, talk: TalkOptions, config: Config = None) -> int:
@@ -88,7 +91,7 @@ def _train(
 
     from stedit.training import loop
 
-    module = import_module(f"stedit.training.{kind}")
+    module = import_module(f"stedit.training.{_FOLDERS.get(kind, kind)}.train")
     try:
         with _monitor(console, config.steps) as monitor:
             task, outcome = loop.train(

@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedit.arrays import CodeArray, Codes, like
-from stedit.bundle import part_kind
 from stedit.editing.attributes import (
     ABSENCES,
     RULED_OUT,
@@ -42,7 +40,9 @@ from stedit.editing.reference import (
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.networks import Model
+from stedit.runtime.arrays import CodeArray, Codes, like
+from stedit.runtime.model import Model
+from stedit.storage.bundle import part_kind
 
 LEARNING_CODES = 2000  # made up to learn a direction from
 

@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from stedit.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
 from stedit.errors import HubError, cause
-from stedit.hub.library import cache_folder, quiet_library
-from stedit.hub.names import HubModel
+from stedit.hub.client import cache_folder, quiet_library
+from stedit.hub.model_id import HubModel
+from stedit.storage.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")

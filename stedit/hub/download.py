@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from stedit import __version__
+from stedit._version import __version__
 from stedit.errors import HubError
 from stedit.hub.cache import repository_folder
-from stedit.hub.library import cache_folder, quiet_library
-from stedit.hub.names import HubModel
+from stedit.hub.client import cache_folder, quiet_library
+from stedit.hub.model_id import HubModel
 
 MAX_SMALL_BYTES = 2**20
 _ETAG = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # git's name of a file, or the SHA-256 of a large one

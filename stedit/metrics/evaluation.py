@@ -11,13 +11,13 @@ import numpy as np
 
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError
-from stedit.labels import Label
+from stedit.metrics.attribute_transfer import KIND_OF, Kind, Probe
 from stedit.metrics.frechet import Inception
-from stedit.metrics.kinds import KIND_OF, Kind, Probe
-from stedit.metrics.looking import Looker
 from stedit.metrics.methods import FrechetSums, Measure, Method, References
 from stedit.metrics.pictures import Archives, Entry, Pair
+from stedit.metrics.predictions import Looker
 from stedit.metrics.results import Results, Settings
+from stedit.storage.labels import Label
 
 PROBE_PICTURES = 2000
 """That a probe is fitted on, at most; their features are held in memory."""

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from stedit.errors import ImageError, InputError, cause
-from stedit.imaging.files import IMAGE_SUFFIXES, Pixels, read_image, read_picture
-from stedit.records import read_records
+from stedit.imaging.files import Pixels, read_image, read_picture
+from stedit.storage.jsonl import read_records
+from stedit.storage.suffixes import IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
 MAX_CORRECTIONS = 16
+MAX_TUNING_RANK = 64  # of the change of a layer that adapts a generator to one picture
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model, an attribute or a direction: safe in a file name
 ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 

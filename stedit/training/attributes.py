@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.editing.attributes import resolve_attribute
 from stedit.errors import InputError, UsageError
 from stedit.models.config import NAME
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.training.calibration import calibration_error, fit_scaling
 
 MAX_ATTRIBUTES = 1024  # as many as a classifier may have

@@ -24,8 +24,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stedit.atomic import write_folder
 from stedit.errors import OutputError, TrainingError, UsageError, cause
+from stedit.storage.atomic import write_folder
 
 FOLDER = "checkpoints"
 FORMAT = 1

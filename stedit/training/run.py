@@ -21,13 +21,13 @@ from torch import Tensor, nn
 
 from stedit.errors import TrainingError, UsageError
 from stedit.imaging.files import Pixels
-from stedit.networks import choose_device, require_precision
+from stedit.runtime.devices import choose_device, require_precision
 from stedit.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
 
 class Task(Protocol):

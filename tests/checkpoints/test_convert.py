@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stedit.bundle import PartConfig
-from stedit.checkpoints import FORMATS, convert, convert_and_tell
 from stedit.checkpoints import psp as psp_format
+from stedit.checkpoints.formats import FORMATS, convert, convert_and_tell
 from stedit.checkpoints.nvidia import generator_names as nvidia_names
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
@@ -23,7 +22,8 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
-from stedit.networks import build_network
+from stedit.runtime.model import build_network
+from stedit.storage.bundle import PartConfig
 
 GENERATOR = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8))
 BACKBONE = {"stem_width": 4, "widths": (4, 8, 12, 16), "blocks": (1, 2, 1, 1), "reduction": 2}

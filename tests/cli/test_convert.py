@@ -19,13 +19,12 @@ from safetensors import safe_open
 from torch import Tensor
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
-from stedit.checkpoints import FORMATS, lcnet, psp
+from stedit.checkpoints import lcnet, psp
+from stedit.checkpoints.formats import FORMATS
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
 from stedit.engine import Engine
 from stedit.imaging.files import fit_picture, read_image
-from stedit.latents import LatentCode
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -33,6 +32,8 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
+from stedit.storage.bundle import PART_CONFIGS, AttributeSpec, Bundle
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 

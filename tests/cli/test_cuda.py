@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import read_image, write_image
-from stedit.latents import LatentCode
+from stedit.storage.bundle import Bundle
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 

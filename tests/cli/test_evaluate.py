@@ -16,9 +16,9 @@ import pytest
 import torch
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.imaging.files import Pixels, encode_image, write_image
 from stedit.models.lpips import Lpips
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

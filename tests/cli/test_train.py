@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
-from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.code_config import CodeTraining
+from stedit.storage.bundle import Bundle
+from stedit.training.classifier.config import ClassifierTraining
 from stedit.training.config import TrainingConfig
-from stedit.training.editor_config import EditorTraining
+from stedit.training.editor.config import EditorTraining
+from stedit.training.encoder.config import InversionTraining
 from stedit.training.encoder_config import EncoderTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.training.generator.config import GeneratorTraining
+from stedit.training.judge.config import JudgeTraining
+from stedit.training.latent_config import CodeTraining
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
+from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 

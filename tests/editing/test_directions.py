@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from stedit.arrays import CodeArray
 from stedit.editing.directions import (
     MIN_LABELLED,
     Directions,
@@ -30,6 +29,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
+from stedit.runtime.arrays import CodeArray
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
 

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stedit.arrays import CodeArray
 from stedit.editing.attributes import related, resolve_attribute
+from stedit.editing.covariance import one_deviation
 from stedit.editing.label import (
     _combined_step,
     _preserving_step,
     curvature_directions,
     edit_by_label,
     logits_and_gradients,
-    one_deviation,
 )
 from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.arrays import CodeArray
 
 
 def small_classifier(rank: int = 0) -> LatentClassifier:

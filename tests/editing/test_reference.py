@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from stedit.arrays import CodeArray
-from stedit.bundle import Bundle
 from stedit.editing.attributes import resolve_reference_attribute
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
 from stedit.models.config import EditorConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
+from stedit.runtime.arrays import CodeArray
+from stedit.storage.bundle import Bundle
 
 KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
 

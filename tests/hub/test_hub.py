@@ -18,10 +18,11 @@ from hub_server import READER, WRITER, HubServer, sha256
 
 import stedit
 from stedit import hub as hub_module
-from stedit.bundle import Bundle, find_bundle
 from stedit.cli.options import complete_model
 from stedit.errors import BundleError, HubError, UsageError
-from stedit.hub import HubModel, cached_models, find, find_cached, is_non_commercial, pull, push, remove
+from stedit.hub import HubModel, cached_models, find_cached, find_or_pull, is_non_commercial, pull, push, remove
+from stedit.hub.find import find_bundle
+from stedit.storage.bundle import Bundle
 
 NAME = "jane/tiny-32"
 MODEL = HubModel(NAME)
@@ -139,12 +140,12 @@ def test_pull_fetches_only_what_is_new(hub: HubServer, published: str, tiny_bund
     old = pull(MODEL)
     new = hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, description="Newer."))
     hub.requests.clear()
-    assert find(MODEL) == old.path  # what was pulled stays until the next pull
+    assert find_or_pull(MODEL) == old.path  # what was pulled stays until the next pull
     bundle = pull(MODEL)
     assert (bundle.path.name, bundle.description) == (new, "Newer.")
     assert not any(request.at_cdn and request.method == "GET" for request in hub.requests)
-    assert find(MODEL) == bundle.path
-    assert find(HubModel(NAME, published)) == old.path
+    assert find_or_pull(MODEL) == bundle.path
+    assert find_or_pull(HubModel(NAME, published)) == old.path
     hub.requests.clear()
     pull(MODEL)
     assert hub.fetched() == ["config.json"]
@@ -157,7 +158,7 @@ def test_branches_and_tags(hub: HubServer, published: str, tiny_bundle: Path) ->
     assert pull(HubModel(NAME, published)).path.name == published
     assert find_cached(MODEL) is None  # a commit is not what main is
     assert {one.name for one in cached_models()} == {f"{NAME}@v1.0", f"{NAME}@{published[:12]}"}
-    assert (pull(MODEL).path.name, find(HubModel(NAME, "v1.0")).name) == (published, tagged)
+    assert (pull(MODEL).path.name, find_or_pull(HubModel(NAME, "v1.0")).name) == (published, tagged)
 
 
 @pytest.mark.usefixtures("published")
@@ -166,7 +167,7 @@ def test_an_older_branch_is_not_mixed_up_with_a_newer_one(hub: HubServer, tiny_b
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, description="Newer."), encoder__safetensors=b"wrong")
     with pytest.raises(HubError, match=r"encoder.safetensors is not the file that config.json lists"):
         pull(MODEL)
-    assert find(MODEL) == old
+    assert find_or_pull(MODEL) == old
 
 
 @pytest.mark.usefixtures("published")
@@ -241,7 +242,7 @@ def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
     pull(MODEL).verify()
     assert sorted(hub.fetched()) == ["config.json", "encoder.safetensors"]  # the editor is still among the blobs
     (path / "encoder.safetensors").resolve().unlink()
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 
@@ -398,7 +399,7 @@ def test_the_licence_is_told_once(hub: HubServer, tiny_bundle: Path, said: Calla
     told = f"{NAME} is under the licence cc-by-nc-4.0: non-commercial use only"
     assert told in said()
     pull(MODEL)
-    find(MODEL)
+    find_or_pull(MODEL)
     assert said() == []
     hub.add(NAME, tiny_bundle)
     pull(MODEL)
@@ -515,8 +516,8 @@ def test_a_model_that_another_program_fetched_in_part_is_completed(
     hf_hub_download(NAME, "config.json")
     assert [one.name for one in cached_models()] == [NAME]
     hub.add(NAME, Path(find_bundle(NAME)), extra__txt=b"newer")
-    assert find(MODEL).name == published
-    Bundle.load(find(MODEL)).verify()
+    assert find_or_pull(MODEL).name == published
+    Bundle.load(find_or_pull(MODEL)).verify()
     assert LICENCE in said()
 
 
@@ -525,7 +526,7 @@ def test_a_damaged_config_is_fetched_again() -> None:
     path = pull(MODEL).path
     (path / "config.json").resolve().write_text("{}")
     assert find_cached(MODEL) is not None
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 
@@ -537,7 +538,7 @@ def test_a_file_may_lie_where_the_cache_keeps_what_repositories_share() -> None:
     shared.parent.mkdir(parents=True)
     blob.rename(shared)
     blob.symlink_to(shared)
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 

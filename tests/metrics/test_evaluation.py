@@ -15,7 +15,6 @@ from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture, read_image, write_image
-from stedit.labels import Label
 from stedit.metrics.evaluation import evaluate
 from stedit.metrics.identity import Identity, similarity
 from stedit.metrics.pictures import Archives, Entry, Pair
@@ -23,6 +22,7 @@ from stedit.metrics.results import Results, Settings
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, JudgeConfig
+from stedit.storage.labels import Label
 
 COUNT = 7
 EDITED = ("Smiling", "Blond_Hair", "No_Beard")

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.checkpoints import convert
+from stedit.checkpoints.formats import convert
 from stedit.checkpoints.state_dicts import Part
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import (
@@ -38,7 +38,7 @@ from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
-from stedit.training.editor import reference_edit_loss
+from stedit.training.editor.latent import reference_edit_loss
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 GOLDENS = sorted((PARITY / "golden").glob("*.npz"))

@@ -10,13 +10,13 @@ import torch
 from safetensors.torch import load_file
 
 from stedit import Engine
-from stedit.bundle import Bundle
-from stedit.labels import LabelTable
-from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.editor_config import EditorTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.storage.bundle import Bundle
+from stedit.storage.labels import LabelTable
+from stedit.training.classifier.config import ClassifierTraining
+from stedit.training.editor.config import EditorTraining
+from stedit.training.encoder.config import InversionTraining
+from stedit.training.generator.config import GeneratorTraining
+from stedit.training.judge.config import JudgeTraining
 
 TOY = {
     "eye": "steps = 2\nbatch_size = 4\nlearning_rate = 1e-3\n",

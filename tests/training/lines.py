@@ -11,8 +11,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import Pixels
+from stedit.storage.bundle import Bundle
 from stedit.training.config import TrainingConfig, key
 from stedit.training.loop import leave, train
 from stedit.training.run import Run, update_average

@@ -13,8 +13,8 @@ from hypothesis import strategies as some
 
 from stedit.errors import UsageError
 from stedit.training.config import TrainingConfig, flag, key
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
+from stedit.training.encoder.config import InversionTraining
+from stedit.training.generator.config import GeneratorTraining
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stedit.errors import DeviceError, OutputError, TrainingError, UsageError
-from stedit.networks import choose_device
+from stedit.runtime.devices import choose_device
 from stedit.training import checkpoint
 from stedit.training.loop import Outcome, train
 

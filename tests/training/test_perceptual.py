@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stedit.bundle import Bundle
+from stedit.checkpoints.perceptual import load_lpips
 from stedit.errors import BundleError, InputError, MissingPartError, UsageError
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
@@ -19,9 +19,10 @@ from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.lpips import Lpips
 from stedit.models.resnet import ResNet50
+from stedit.storage.bundle import Bundle
 from stedit.training.encoder_config import EncoderTraining
 from stedit.training.losses import FeatureLoss
-from stedit.training.perceptual import choose_perceptual, load_identity, load_judge, load_lpips
+from stedit.training.perceptual import choose_perceptual, load_identity, load_judge
 
 IMAGES = torch.rand(2, 3, 64, 64) * 2 - 1
 

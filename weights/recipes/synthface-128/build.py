@@ -36,26 +36,31 @@ from torch import Tensor
 from true_edits import true_edits
 
 from stedit import Engine
-from stedit.atomic import write_file, write_folder
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.errors import BundleError, SteditError
-from stedit.labels import LabelTable
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
-from stedit.records import read_records
-from stedit.training import checkpoint, classifier, editor, generator, inversion, judge, loop
-from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.codes import CodeSet, held_out
+from stedit.storage.atomic import write_file, write_folder
+from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.jsonl import read_records
+from stedit.storage.labels import LabelTable
+from stedit.training import checkpoint, loop
+from stedit.training.classifier.config import ClassifierTraining
+from stedit.training.classifier.train import build as build_classifier
 from stedit.training.config import TrainingConfig
-from stedit.training.editor import TrueEdits
-from stedit.training.editor_config import EditorTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
-from stedit.training.mapping import fit_mapping
+from stedit.training.data.edits import TrueEdits
+from stedit.training.data.images import PictureSet
+from stedit.training.data.latents import CodeSet, held_out
+from stedit.training.editor.config import EditorTraining
+from stedit.training.editor.train import build as build_editor
+from stedit.training.encoder.config import InversionTraining
+from stedit.training.encoder.train import build as build_inversion
+from stedit.training.generator.config import GeneratorTraining
+from stedit.training.generator.mapping import fit_mapping
+from stedit.training.generator.train import build as build_generator
+from stedit.training.judge.config import JudgeTraining
+from stedit.training.judge.train import build as build_judge
 from stedit.training.perceptual import load_judge
-from stedit.training.pictures import PictureSet
-from stedit.training.results import with_parts
+from stedit.training.provenance import with_parts
 
 HERE = Path(__file__).resolve().parent
 NAME = "synthface-128"
@@ -190,7 +195,7 @@ def train(places: Places) -> None:
     """Train the judge, the eyes, encoder and generator together, then the encoder alone."""
     write_tables(places)
     labelled = {"data": tuple(map(str, places.pictures)), "labels": str(places.labels)}
-    run(judge.build, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
+    run(build_judge, places.config("judge", JudgeTraining, **labelled), places.work / "judge.run", places.judge)
     keys = tomllib.loads((places.configs / "eye.toml").read_text())
     missing = {seed: eye for seed, eye in enumerate([*places.eyes, places.outsider]) if not eye.exists()}
     if missing:
@@ -203,18 +208,18 @@ def train(places: Places) -> None:
         **labelled,
         judge=tuple(map(str, places.eyes)),
     )
-    run(generator.build, config, places.work / "generator.run", places.work / "generator")
+    run(build_generator, config, places.work / "generator.run", places.work / "generator")
     config = replace(
         places.config("sharpen", GeneratorTraining, start=str(places.work / "generator"), data=config.data),
         labels=config.labels,
         judge=config.judge,
     )
-    sharp = run(generator.build, config, places.work / "sharpen.run", places.work / "sharpened")
+    sharp = run(build_generator, config, places.work / "sharpen.run", places.work / "sharpened")
     blended = blend(Bundle.load(places.work / "generator"), sharp, places.work / "blended")
     correcting = places.config(
         "inversion", InversionTraining, model=str(blended.path), data=config.data, judge=config.judge
     )
-    run(inversion.build, correcting, places.work / "inversion.run", places.work / "autoencoder")
+    run(build_inversion, correcting, places.work / "inversion.run", places.work / "autoencoder")
 
 
 def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
@@ -249,9 +254,9 @@ def assemble(places: Places, output: Path) -> None:
     config: TrainingConfig = places.config(
         "classifier", ClassifierTraining, model=str(base.path), labels=str(places.labels), **common
     )
-    classified = run(classifier.build, config, places.work / "classifier.run", places.work / "classifier")
+    classified = run(build_classifier, config, places.work / "classifier.run", places.work / "classifier")
     config = places.config("editor", EditorTraining, model=str(classified.path), edits=str(places.true_edits), **common)
-    edited = run(editor.build, config, places.work / "editor.run", places.work / "editor")
+    edited = run(build_editor, config, places.work / "editor.run", places.work / "editor")
     engine = Engine.from_pretrained(edited.path, device="cpu")
     known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
     engine = replace(engine, networks={**engine.networks, "editor": known})
@@ -272,11 +277,11 @@ def assemble(places: Places, output: Path) -> None:
         "judge": tuple(map(str, places.eyes)),
     }
     retouching = places.config("retouch", GeneratorTraining, start=str(carrying.path), **drawing, **common)
-    retouched = run(generator.build, retouching, places.work / "retouch.run", places.work / "retouched")
+    retouched = run(build_generator, retouching, places.work / "retouch.run", places.work / "retouched")
     same = places.work / "retouched.safetensors"
     codes.save(same, retouched)  # they mean the same to another generator, which learned to draw them
     texturing = places.config("texture", GeneratorTraining, start=str(retouched.path), codes=(str(same),), **drawing)
-    textured = run(generator.build, texturing, places.work / "texture.run", places.work / "textured")
+    textured = run(build_generator, texturing, places.work / "texture.run", places.work / "textured")
     drawn = with_parts(
         textured,
         places.work / "drawn",
@@ -293,7 +298,7 @@ def assemble(places: Places, output: Path) -> None:
     watching = places.config(
         "watch", EditorTraining, model=str(ready.path), codes=(str(same),), judge=tuple(map(str, places.eyes))
     )
-    watched = run(editor.build, watching, places.work / "watch.run", places.work / "watched")
+    watched = run(build_editor, watching, places.work / "watch.run", places.work / "watched")
     engine = Engine.from_pretrained(watched.path, device="cpu")
     specs = calibrate(engine, outsider, codes.codes)  # anew, since edits by label show more now
     for spec in specs:
@@ -348,7 +353,7 @@ def learn_to_read(places: Places, drawn: Bundle, codes: CodeSet) -> Bundle:
         labels=str(told),
         codes=(str(places.work / "portraits.safetensors"),),
     )
-    return run(classifier.build, config, places.work / "reading.run", places.work / "reading")
+    return run(build_classifier, config, places.work / "reading.run", places.work / "reading")
 
 
 def evaluate(places: Places, output: Path) -> None:

@@ -13,11 +13,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit import Engine
-from stedit.bundle import AttributeSpec
 from stedit.metrics.editing import edit_towards, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
-from stedit.training.editor import TrueEdits
+from stedit.storage.bundle import AttributeSpec
+from stedit.training.data.edits import TrueEdits
 
 SURE_CANDIDATES = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # logits
 LEARNED_CANDIDATES = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # of edits that the editor makes

@@ -23,7 +23,7 @@ from renderer.head import FaceKitError
 from renderer.parameters import BUZZ, INDEX, SHORT, Parameters
 from renderer.pictures import Order, render_orders, write_pictures
 
-from stedit.records import read_records
+from stedit.storage.jsonl import read_records
 
 # group: (share, parameters that are taken together)
 GROUPS: dict[str, tuple[int, tuple[str, ...]]] = {

@@ -20,8 +20,8 @@ from torch.nn import functional as F
 from stedit.errors import InputError
 from stedit.imaging.files import read_picture
 from stedit.models.attribute_network import AttributeNetwork
-from stedit.records import read_records
-from stedit.training.judge import varied
+from stedit.storage.jsonl import read_records
+from stedit.training.judge.train import varied
 
 
 @dataclass(frozen=True)

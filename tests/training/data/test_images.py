@@ -1,0 +1,113 @@
+"""Any folder or zip of pictures is a training set; bad files cost themselves only."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from stedit.errors import InputError
+from stedit.imaging.files import write_image
+from stedit.training.config import TrainingConfig
+from stedit.training.data.images import Batches, PictureSet
+from stedit.training.run import Run
+
+
+def grey(value: int, height: int = 8, width: int = 8) -> np.ndarray:
+    return np.full((height, width, 3), value, np.uint8)
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for number in range(6):
+        write_image(tmp_path / f"{number}.png", grey(10 * number, 8 + number, 12))
+    (tmp_path / "deep").mkdir()
+    write_image(tmp_path / "deep" / "9.webp", grey(200))
+    (tmp_path / "._0.png").write_bytes(b"a Mac's leftovers")
+    (tmp_path / "notes.txt").write_text("no picture")
+    return tmp_path
+
+
+def test_folders_and_archives_give_the_same(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    archive = tmp_path_factory.mktemp("zip") / "all.zip"
+    with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
+        for path in sorted(folder.rglob("*"), reverse=True):
+            if path.is_file():
+                opened.write(path, path.relative_to(folder))
+    one, other = PictureSet.open([folder], 8), PictureSet.open([archive], 8)
+    assert [member.name for member in one.members] == [member.name for member in other.members]
+    assert len(one) == 7
+    assert torch.equal(one.images(range(7)), other.images(range(7)))
+    assert one.images([6]).shape == (1, 3, 8, 8)
+    assert one.images([2])[0, 0, 0, 0].item() == pytest.approx(20 / 127.5 - 1)  # 0, 1, 2, …, deep/9
+    assert len(PictureSet.open([folder, archive], 8)) == 14
+
+
+def test_bad_pictures_are_passed_over_and_counted(folder: Path) -> None:
+    (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:40])
+    (folder / "2.png").write_bytes(b"")
+    pictures = PictureSet.open([folder], 8)
+    names = [member.name for member in pictures.members]
+    assert pictures.read(names.index("1.png"))[0, 0, 0] == 30
+    assert pictures.bad == {"1.png", "2.png"}
+    assert names[pictures.sound(names.index("1.png"))] == "3.png"
+
+
+def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"holds no pictures"):
+        PictureSet.open([tmp_path], 8)
+    with pytest.raises(InputError, match=r"there are no pictures at .*nowhere"):
+        PictureSet.open([tmp_path / "nowhere"], 8)
+    (tmp_path / "a.zip").write_bytes(b"PK nothing")
+    with pytest.raises(InputError, match=r"a\.zip .*: give a folder or a zip file"):
+        PictureSet.open([tmp_path / "a.zip"], 8)
+    (tmp_path / "a.jpg").write_bytes(b"nothing")
+    with pytest.raises(InputError, match=r"none of the 1 pictures can be read: a\.jpg"):
+        PictureSet.open([tmp_path], 8).read(0)
+
+
+def test_a_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
+    archive = tmp_path / "all.zip"
+    for number in range(2):
+        write_image(tmp_path / f"{number}.png", grey(10 + number))
+    with zipfile.ZipFile(archive, "w") as opened:
+        for number in range(2):
+            opened.write(tmp_path / f"{number}.png", f"{number}.png")
+        first = opened.infolist()[0]
+    data = bytearray(archive.read_bytes())
+    data[first.header_offset + 60] ^= 255
+    archive.write_bytes(data)
+    pictures = PictureSet.open([archive], 8)
+    assert pictures.read(0)[0, 0, 0] == 11
+    assert pictures.bad == {"0.png"}
+
+
+def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
+    pictures = PictureSet.open([folder], 8)
+    rest, held_out = pictures.split(2)
+    names = [member.name for member in held_out.members]
+    assert len(names) == 2
+    assert sorted(names + [member.name for member in rest.members]) == sorted(m.name for m in pictures.members)
+    assert [len(part) for part in pictures.split(0)] == [7, 0]
+    with pytest.raises(InputError, match="7 of 7 pictures cannot be held out"):
+        pictures.split(7)
+
+
+def test_batches_come_in_the_order_of_the_run(folder: Path, tmp_path: Path) -> None:
+    pictures = PictureSet.open([folder], 8)
+    run = Run(TrainingConfig(batch_size=3, device="cpu"), tmp_path)
+    batches = Batches(pictures)
+    for step in (0, 1, 2, 7, 3):  # a jump must not give the batch that was prepared
+        run.step = step
+        expected = pictures.images(run.indices(len(pictures)).tolist())
+        assert torch.equal(batches.take(run), expected)
+
+
+def test_sixteen_bit_and_transparent_pictures_are_read(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(tmp_path / "a.png")
+    Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "b.png")
+    assert (PictureSet.open([tmp_path], 8).images([0, 1]) == 1).all()
