@@ -1,4 +1,4 @@
-"""`stedit train editor`: the edit transformer, on codes alone (Hu et al. 2022, section 3.3); by pictures: `watched`."""
+"""Training of the edit transformer on codes alone (Hu et al. 2022, section 3.3)."""
 
 from __future__ import annotations
 

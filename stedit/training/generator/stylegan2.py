@@ -1,4 +1,4 @@
-"""`stedit train generator`: StyleGAN2 (Karras et al. 2020) on any pictures; other modes: `autoencoder`, `drawing`."""
+"""StyleGAN2 (Karras et al. 2020) on any pictures: generator and discriminator against each other."""
 
 from __future__ import annotations
 

@@ -233,13 +233,13 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
     monkeypatch.setattr(finetune, "multiscale_l1", loss)
     config, watcher = replace(config, steps=12, held_out=4, sample_every=12), Watcher()
 
-    def build() -> Drawing:
+    def build_and_listen() -> Drawing:
         task = build(config)
         assert isinstance(task, Drawing)
         task.generator.register_forward_pre_hook(lambda _, inputs: drawn.extend(inputs[0]))
         return task
 
-    task, _ = train(build, config, tmp_path / "run", monitor=watcher)
+    task, _ = train(build_and_listen, config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "there is no perceptual loss"
     assert any("of 24 pictures cannot be read, such as p04.png" in note for note in watcher.notes)
     engine, codes = task.engine, task.codes
