@@ -34,6 +34,7 @@ from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.training import checkpoint
+from stedit.training.augmentation import jitter
 from stedit.training.generator import flipped, tell_bad
 from stedit.training.generator_config import GeneratorTraining
 from stedit.training.inversion_config import InversionTraining
@@ -85,8 +86,9 @@ class Inversion:
         self.pictures: PictureSet | None = None
         self.held_out: PictureSet | None = None
         if config.data:
-            everything = PictureSet.open(config.data, self._size)
+            everything = PictureSet.open(config.data, self._size, keep=config.keep_pictures)
             self.pictures, self.held_out = everything.split(config.held_out)
+            self.pictures = self.pictures.repeated(config.repeat)
             self._batches = Batches(self.pictures)
         self.encoder = _kept(engine, config) if config.keep_encoder else _new(self.generator, config)
         self.tokens: Tokens | None = None
@@ -116,7 +118,7 @@ class Inversion:
         images, known = self._samples(run, drawn) if drawn else (None, None)
         if self.pictures is not None:
             taken = self._batches.take(run)[: run.share - drawn]
-            taken = flipped(taken) if self.config.flip else taken
+            taken = jitter(flipped(taken) if self.config.flip else taken, self.config.jitter)
             images = taken if images is None else torch.cat([images, taken])
         assert images is not None
         with run.autocast():

@@ -26,6 +26,7 @@ CARRIED_CANDIDATES = (0.0, 0.25, 0.5, 0.75, 1.0)
 CARRIED_EDITS = 400  # of an attribute, at most, made to find out
 TOLD = 1 / 3  # how much of what is said of a code is its label; the rest is what eyes see in the picture drawn of it
 READ_AT_ONCE = 64  # codes
+SEEN_AT = 128  # px: attributes show at that size, which takes half the time
 SHOWN = 0.97  # share of pictures in which an edit shall show
 
 
@@ -48,12 +49,13 @@ def carry(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
 
 
 def soften(engine: Engine, eyes: Sequence[AttributeNetwork], codes: Tensor, labels: Tensor) -> Tensor:
-    """Probabilities (M, K) between the labels of codes and what eyes see in the pictures that are drawn of them.
+    """Probabilities (M, K) between the labels of codes, where known, and what eyes see in the pictures that are drawn of them.
 
     A classifier of codes that is to tell how an edit will look must know how they are drawn, not only what they are of.
     """
     seen = [_read(engine, eyes, some).sigmoid().mean(dim=0) for some in codes.split(READ_AT_ONCE)]
-    return torch.cat(seen).lerp(labels, TOLD)
+    predicted = torch.cat(seen)
+    return torch.where(labels.isnan(), predicted, predicted.lerp(labels, TOLD))
 
 
 def calibrate(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> list[AttributeSpec]:
@@ -125,6 +127,8 @@ def _see(engine: Engine, eye: AttributeNetwork, codes: Tensor) -> Tensor:
 def _read(engine: Engine, eyes: Sequence[AttributeNetwork], codes: Tensor) -> Tensor:
     """Each eye's logits (E, B, K) of the attributes in the pictures of codes."""
     generator = cast(Generator, engine.networks["generator"])
-    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-        drawn = generator(codes, noise="const").clamp(-1, 1)
-        return torch.stack([eye(drawn)[:, : len(engine.attributes)] for eye in eyes]).float()
+    for network in (generator, *eyes):
+        network.to(engine.device)
+    with torch.no_grad(), torch.autocast(engine.device.type, torch.bfloat16):
+        rendered = generator(codes.to(engine.device), noise="const", resolution=SEEN_AT).clamp(-1, 1)
+        return torch.stack([eye(rendered)[:, : len(engine.attributes)] for eye in eyes]).float().cpu()

@@ -18,9 +18,9 @@ from io import BytesIO
 from pathlib import Path
 
 import numpy as np
-from counterfactuals import ATTRIBUTES_OF, GROUPS, shows
 from eye import load_labelled
 from numpy.typing import NDArray
+from render_edits import ATTRIBUTES_OF, GROUPS, shows
 from renderer.head import FaceKitError
 from renderer.parameters import INDEX, Parameters
 from renderer.pictures import Order, render_orders

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from counterfactuals import ATTRIBUTES_OF, GROUPS, is_about_hair
+from render_edits import ATTRIBUTES_OF, GROUPS, is_about_hair
 from renderer.parameters import Parameters
 
 ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
@@ -44,7 +44,8 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
         return [*own, *(portraits[k]["id"] for k in random.choice(alike[group, case], MORE_REFERENCES))]
 
     rows = []
-    for number, row in enumerate(edits):
+    for row in edits:
+        number = int(row["id"])
         group, source, reference = row["group"], row["source"], row["reference"]
         asked = ATTRIBUTES_OF[group]
         attribute = asked[number % len(asked)]
