@@ -64,6 +64,9 @@ class TrainingConfig:
     precision: Literal["float32", "bfloat16", "float16"] = key(
         "float32", text="Numbers that the networks compute in: float32, bfloat16 or float16."
     )
+    deterministic: bool = key(
+        True, text="Choose the same algorithms in every run; false is faster on a GPU.", changeable=True, local=True
+    )
     log_every: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
     sample_every: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
     checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True, local=True)

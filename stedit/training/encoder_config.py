@@ -16,6 +16,15 @@ class EncoderTraining(TrainingConfig):
     data: tuple[str, ...] = key((), text="Folders and zip files of pictures.", local=True)
     held_out: int = key(0, text="Pictures kept from training, to measure reconstructions on.", low=0)
     flip: bool = key(True, text="Show pictures mirrored half of the time.")
+    repeat: tuple[int, ...] = key(
+        (), text="How often the pictures of each source of data come in one pass; none: once.", low=1
+    )
+    jitter: float = key(
+        0.0, text="How much pictures are turned, scaled, shifted and recoloured at random; 1: a little.", low=0, high=4
+    )
+    keep_pictures: bool = key(
+        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", changeable=True, local=True
+    )
     average_images: int = key(10_000, text="Images in which the moving average of weights halves.", low=1)
 
     encoder_size: int = key(256, text="Side of the square that the encoder sees, in pixels.", low=16)

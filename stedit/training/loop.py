@@ -81,7 +81,7 @@ def train(
     run.broadcast(task.networks)
     log = Log(run, resumed_at=loop.state.step if resume else None)
     run.wait()
-    with _determinism(), _interruption() as interrupted:
+    with _determinism(config.deterministic), _interruption() as interrupted:
         outcome = loop.go(log, interrupted)
     log.close()
     return task, outcome
@@ -203,10 +203,10 @@ def _divergence(name: str, value: float, step: int, folder: Path) -> str:
 
 
 @contextmanager
-def _determinism() -> Iterator[None]:
-    """Choose the same algorithms in every run."""
+def _determinism(wanted: bool) -> Iterator[None]:
+    """Choose the same algorithms in every run, or the fastest ones."""
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = wanted, not wanted
     try:
         yield
     finally:

@@ -188,8 +188,7 @@ def update_average(average: nn.Module, network: nn.Module, decay: float) -> None
     `decay` in 0..1 is how much of the average stays.
     """
     with torch.no_grad():
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
+        torch._foreach_lerp_(list(average.parameters()), list(network.parameters()), 1 - decay)
         for statistic, now in zip(average.buffers(), network.buffers(), strict=True):
             statistic.copy_(now)
 

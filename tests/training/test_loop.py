@@ -267,3 +267,19 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(TrainingError, match=r"pip install 'stedit\[train\]'"):
         run(BASE, tmp_path)
+
+
+def test_deterministic_chooses_the_algorithms_of_cudnn(tmp_path: Path) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Watching(lines.Lines):  # type: ignore[misc]
+        def step(self, run: Any) -> Any:
+            seen.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return super().step(run)
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    for deterministic in (True, False):
+        config = lines.LinesConfig(steps=1, deterministic=deterministic, device="cpu")
+        train(lambda config=config: Watching(config), config, tmp_path / str(deterministic))  # type: ignore[misc]
+    assert seen == [(True, False), (False, True)]
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before

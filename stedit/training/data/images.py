@@ -1,4 +1,4 @@
-"""Pictures for training from any folders and zip files, decoded only when a step needs them, a step ahead."""
+"""Pictures for training from any folders and zip files, decoded when a step needs them, a step ahead, or kept."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import os
 import zipfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, cast
 
@@ -29,30 +29,34 @@ class Member:
     name: str
     """As errors and labels call it: its path in the folder or zip file."""
     read: Reader
+    source: int = 0
+    """Number of the folder or zip file that it comes from."""
 
 
 class PictureSet:
     """Pictures of one size: centre-cropped to a square and resized, in the order of their names."""
 
-    def __init__(self, members: Sequence[Member], size: int) -> None:
+    def __init__(self, members: Sequence[Member], size: int, *, keep: bool = False) -> None:
+        """`keep` decoded pictures in memory, size x size x 3 bytes each."""
         self.members = tuple(members)
         self.size = size
         self.bad: set[str] = set()
         """Names of files that could not be read so far."""
+        self._kept: dict[Member, Pixels] | None = {} if keep else None
 
     @classmethod
-    def open(cls, sources: Sequence[str | Path], size: int) -> PictureSet:
+    def open(cls, sources: Sequence[str | Path], size: int, *, keep: bool = False) -> PictureSet:
         """Find the pictures of folders, at any depth, and of zip files; none is decoded yet.
 
         Raises InputError if a source cannot be opened or holds no picture.
         """
         members: list[Member] = []
-        for source in map(Path, sources):
+        for number, source in enumerate(map(Path, sources)):
             found = _folder(source) if source.is_dir() else _archive(source)
             if not found:
                 raise InputError(f"{source} holds no pictures: give a folder or a zip file that does")
-            members += found
-        return cls(members, size)
+            members += [replace(member, source=number) for member in found]
+        return cls(members, size, keep=keep)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -65,16 +69,33 @@ class PictureSet:
         parts: tuple[list[Member], list[Member]] = ([], [])
         for index, member in enumerate(self.members):
             parts[index in chosen].append(member)
-        return PictureSet(parts[0], self.size), PictureSet(parts[1], self.size)
+        keep = self._kept is not None
+        return PictureSet(parts[0], self.size, keep=keep), PictureSet(parts[1], self.size, keep=keep)
+
+    def repeated(self, times: Sequence[int]) -> PictureSet:
+        """The same, with the pictures of each source as many `times` as is said, of sources left out once.
+
+        So a small source can count as much as a large one.
+        """
+        members = [
+            member for member in self.members for _ in range(times[member.source] if member.source < len(times) else 1)
+        ]
+        return PictureSet(members, self.size, keep=self._kept is not None)
 
     def read(self, index: int) -> Pixels:
         """uint8 (size, size, 3) of a picture, or of the next one that can be read. Raises InputError if none can."""
         while True:
             member = self.members[self.sound(index)]
+            if self._kept is not None and member in self._kept:
+                return self._kept[member]
             try:
-                return fit_picture(member.read(), (self.size, self.size))
+                pixels = fit_picture(member.read(), (self.size, self.size))
             except ImageError:
                 self.bad.add(member.name)
+                continue
+            if self._kept is not None:
+                self._kept[member] = pixels
+            return pixels
 
     def sound(self, index: int) -> int:
         """The index of the picture that `read` gives for `index`, as far as is known. Raises InputError if none is."""
@@ -91,7 +112,7 @@ class PictureSet:
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """float32 (B, 3, size, size) in [-1, 1]."""
-        return _to_images([self.read(index) for index in indices])
+        return _to_images(torch.from_numpy(np.stack([self.read(index) for index in indices])))
 
 
 class Batches:
@@ -109,9 +130,9 @@ class Batches:
             futures = self._ahead[1]
         else:
             futures = self._start(run, 0)
-        images = _to_images([future.result() for future in futures])
+        pixels = torch.from_numpy(np.stack([future.result() for future in futures]))
         self._ahead = (run.step + 1, self._start(run, 1))
-        return images.to(run.device)
+        return _to_images(pixels.to(run.device))
 
     def _start(self, run: Run, ahead: int) -> list[Future[Pixels]]:
         indices = run.indices(len(self._pictures), ahead=ahead, stream=self._stream)
@@ -159,5 +180,6 @@ def _is_picture(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
-def _to_images(pixels: Sequence[Pixels]) -> Tensor:
-    return torch.from_numpy(np.stack(pixels)).permute(0, 3, 1, 2).float() / 127.5 - 1
+def _to_images(pixels: Tensor) -> Tensor:
+    """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [-1, 1], on the same device."""
+    return pixels.permute(0, 3, 1, 2).float() / 127.5 - 1

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import cast
@@ -125,9 +127,10 @@ def _latents(paths: Sequence[Path], engine: Engine) -> CodeSet:
 def _pictures(source: Path, engine: Engine) -> CodeSet:
     pictures = PictureSet.open([source], max(engine.input_size))
     codes = []
-    for start in range(0, len(pictures), BATCH):
-        batch = np.stack([pictures.read(index) for index in range(start, min(start + BATCH, len(pictures)))])
-        codes.append(torch.from_numpy(engine.invert(batch)))
+    with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
+        for start in range(0, len(pictures), BATCH):
+            batch = list(threads.map(pictures.read, range(start, min(start + BATCH, len(pictures)))))
+            codes.append(torch.from_numpy(engine.invert(np.stack(batch))))
     if pictures.bad:  # a neighbour stands in for each, which has another name
         raise InputError(f"{source}/{min(pictures.bad)} cannot be read: remove it, or get a whole copy of it")
     return CodeSet(tuple(PurePath(member.name).stem for member in pictures.members), torch.cat(codes))

@@ -34,9 +34,9 @@ from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import Bundle
 from stedit.training import checkpoint
+from stedit.training.data.augmentation import jitter, random_flip
 from stedit.training.data.images import Batches, PictureSet
 from stedit.training.encoder.config import InversionTraining
-from stedit.training.generator.augmentation import flipped
 from stedit.training.generator.config import GeneratorTraining
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
 from stedit.training.log import CONFIG_NAME
@@ -85,8 +85,9 @@ class Inversion:
         self.pictures: PictureSet | None = None
         self.held_out: PictureSet | None = None
         if config.data:
-            everything = PictureSet.open(config.data, self._size)
+            everything = PictureSet.open(config.data, self._size, keep=config.keep_pictures)
             self.pictures, self.held_out = everything.split(config.held_out)
+            self.pictures = self.pictures.repeated(config.repeat)
             self._batches = Batches(self.pictures)
         self.encoder = _kept(engine, config) if config.keep_encoder else _new(self.generator, config)
         self.tokens: Tokens | None = None
@@ -116,7 +117,7 @@ class Inversion:
         images, known = self._samples(run, drawn) if drawn else (None, None)
         if self.pictures is not None:
             taken = self._batches.take(run)[: run.share - drawn]
-            taken = flipped(taken) if self.config.flip else taken
+            taken = jitter(random_flip(taken) if self.config.flip else taken, self.config.jitter)
             images = taken if images is None else torch.cat([images, taken])
         assert images is not None
         with run.autocast():

@@ -15,6 +15,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stedit.training.data.augmentation import rotation, scaling, shift
+
 MAX_SHIFT = 0.125  # of the picture's size
 SCALE_DEVIATION = 0.2  # of log2
 SHIFT_DEVIATION = 0.125  # of the picture's size
@@ -34,12 +36,6 @@ def augment(images: Tensor, p: float) -> Tensor:
     if p <= 0:
         return images
     return _recolour(_move(images, p), p)
-
-
-def flipped(images: Tensor) -> Tensor:
-    """Each picture (B, 3, H, W) mirrored with probability 1/2."""
-    chosen = torch.rand(len(images), device=images.device) < 0.5
-    return torch.where(chosen[:, None, None, None], images.flip(-1), images)
 
 
 def adjusted(p: float, sign: float, *, target: float, images: int, speed: int) -> float:
@@ -69,17 +65,17 @@ def _move(images: Tensor, p: float) -> Tensor:
     def uniform(low: float, high: float) -> Tensor:
         return low + (high - low) * torch.rand(count, device=images.device)
 
-    rotation = 1 - math.sqrt(1 - p)  # twice, before and after the anisotropic scale, so that one happens with p
+    turning = 1 - math.sqrt(1 - p)  # twice, before and after the anisotropic scale, so that one happens with p
     shift_x, shift_y = ((uniform(-1, 1) * MAX_SHIFT * size).round() * 2 / size for size in (width, height))
     steps = [
-        _scaling(1 - 2 * chance() * uniform(0, 2).floor(), torch.ones(count, device=images.device)),
-        _rotation(chance() * uniform(0, 4).floor() * (math.pi / 2)),
-        _shift(shift_x * (moved := chance()), shift_y * moved),
-        _scaling(isotropic := torch.exp2(chance() * normal(SCALE_DEVIATION)), isotropic),
-        _rotation(chance(rotation) * uniform(-math.pi, math.pi)),
-        _scaling(stretch := torch.exp2(chance() * normal(SCALE_DEVIATION)), 1 / stretch),
-        _rotation(chance(rotation) * uniform(-math.pi, math.pi)),
-        _shift(normal(2 * SHIFT_DEVIATION) * (drifted := chance()), normal(2 * SHIFT_DEVIATION) * drifted),
+        scaling(1 - 2 * chance() * uniform(0, 2).floor(), torch.ones(count, device=images.device)),
+        rotation(chance() * uniform(0, 4).floor() * (math.pi / 2)),
+        shift(shift_x * (moved := chance()), shift_y * moved),
+        scaling(isotropic := torch.exp2(chance() * normal(SCALE_DEVIATION)), isotropic),
+        rotation(chance(turning) * uniform(-math.pi, math.pi)),
+        scaling(stretch := torch.exp2(chance() * normal(SCALE_DEVIATION)), 1 / stretch),
+        rotation(chance(turning) * uniform(-math.pi, math.pi)),
+        shift(normal(2 * SHIFT_DEVIATION) * (drifted := chance()), normal(2 * SHIFT_DEVIATION) * drifted),
     ]
     matrix = reduce(torch.matmul, steps)  # (B, 3, 3)
     grid = F.affine_grid(matrix[:, :2], list(images.shape), align_corners=False)
@@ -113,17 +109,3 @@ def _recolour(images: Tensor, p: float) -> Tensor:
     saturation = torch.exp2(chance() * normal() * SATURATION_DEVIATION)
     matrix = (luma + saturation * (identity - luma)) @ matrix
     return torch.einsum("bij,bjhw->bihw", matrix, brighter).to(images.dtype)
-
-
-def _scaling(x: Tensor, y: Tensor) -> Tensor:
-    return torch.diag_embed(torch.stack([x, y, torch.ones_like(x)], dim=1))  # (B, 3, 3)
-
-
-def _rotation(angle: Tensor) -> Tensor:
-    cos, sin, zero, one = torch.cos(angle), torch.sin(angle), torch.zeros_like(angle), torch.ones_like(angle)
-    return torch.stack([cos, -sin, zero, sin, cos, zero, zero, zero, one], dim=1).view(-1, 3, 3)
-
-
-def _shift(x: Tensor, y: Tensor) -> Tensor:
-    zero, one = torch.zeros_like(x), torch.ones_like(x)
-    return torch.stack([one, zero, x, zero, one, y, zero, zero, one], dim=1).view(-1, 3, 3)

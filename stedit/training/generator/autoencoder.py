@@ -27,6 +27,7 @@ from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
+from stedit.training.data.augmentation import jitter
 from stedit.training.data.images import Batches, PictureSet
 from stedit.training.generator.adversarial import generator_loss
 from stedit.training.generator.config import GeneratorTraining
@@ -100,8 +101,9 @@ class Joint:
     def __init__(self, config: GeneratorTraining, started: Mapping[str, Any]) -> None:
         """`started` are networks to train on, if there are any."""
         self.config = config
-        everything = PictureSet.open(config.data, config.resolution)
+        everything = PictureSet.open(config.data, config.resolution, keep=config.keep_pictures)
         self.pictures, self.held_out = everything.split(config.held_out)
+        self.pictures = self.pictures.repeated(config.repeat)
         self.targets = Targets.read(config.labels, [member.name for member in self.pictures.members])
         self._batches = Batches(self.pictures)
         sizes = config.generator_config()
@@ -135,7 +137,7 @@ class Joint:
         images = self._batches.take(run)
         index = torch.tensor([self.pictures.sound(one) for one in run.indices(len(self.pictures)).tolist()])
         flip = torch.rand(len(images)).to(run.device) < (0.5 if self.config.flip else 0.0)
-        images = torch.where(flip[:, None, None, None], images.flip(-1), images)
+        images = jitter(torch.where(flip[:, None, None, None], images.flip(-1), images), self.config.jitter)
         judged = run.step >= max(self.config.adversarial_from, self.config.half_size_steps)
         critic = self.critic if judged else None
         with frozen(self.critic.network) if self.critic else nullcontext(), run.autocast():

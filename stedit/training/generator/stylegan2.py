@@ -15,13 +15,13 @@ from stedit.imaging.sheets import sheet
 from stedit.models.generator import Generator
 from stedit.runtime.arrays import to_array
 from stedit.storage.bundle import Bundle
+from stedit.training.data.augmentation import random_flip
 from stedit.training.data.images import Batches, PictureSet
 from stedit.training.generator.adversarial import (
     PathLength,
     generator_loss,
     path_lengths,
 )
-from stedit.training.generator.augmentation import flipped
 from stedit.training.generator.config import GeneratorTraining
 from stedit.training.generator.discriminator import Critic, frozen, lazy_adam
 from stedit.training.provenance import model_card, provenance, started_from
@@ -62,7 +62,7 @@ class StyleGan2:
         """One step of each network."""
         real = self._batches.take(run)
         if self.config.flip:
-            real = flipped(real)
+            real = random_flip(real)
         with frozen(self.critic.network), run.autocast():
             loss = generator_loss(self.critic(self.generator(self._codes(run, run.share), noise="random").float()))
         run.update(self.optimizers["generator"], loss)

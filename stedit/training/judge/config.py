@@ -33,6 +33,15 @@ class JudgeTraining(TrainingConfig):
     balance: bool = key(False, text="Let pictures with and without an attribute count the same, however rare it is.")
     calibrate: bool = key(True, text="Scale the logits on held-out pictures, so that their probabilities are true.")
     flip: bool = key(True, text="Show pictures mirrored half of the time.")
+    repeat: tuple[int, ...] = key(
+        (), text="How often the pictures of each source of data come in one pass; none: once.", low=1
+    )
+    jitter: float = key(
+        0.0, text="How much pictures are turned, scaled, shifted and recoloured at random; 1: a little.", low=0, high=4
+    )
+    keep_pictures: bool = key(
+        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", changeable=True, local=True
+    )
 
     model: str = key("", text="A model that gets this judge; none: the result is a judge alone.", local=True)
     name: str = key("judge", text="The name of a judge alone.")

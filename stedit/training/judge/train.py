@@ -22,6 +22,7 @@ from stedit.models.attribute_network import Judge
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.storage.labels import LabelTable
 from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
+from stedit.training.data.augmentation import jitter
 from stedit.training.data.images import Batches, PictureSet
 from stedit.training.early_stopping import BEST, Best
 from stedit.training.judge.config import JudgeTraining
@@ -43,14 +44,15 @@ def build(config: JudgeTraining) -> Judging:
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
     table = LabelTable.read(Path(config.labels))
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
-    everything = PictureSet.open(config.data, config.resolution)
+    everything = PictureSet.open(config.data, config.resolution, keep=config.keep_pictures)
     names = [PurePath(member.name).stem for member in everything.members]
     labels = torch.from_numpy(table.of(names, attributes, "pictures"))
     known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
     if not labelled:
         raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
-    return Judging(config, bundle, PictureSet(labelled, config.resolution), labels[known], attributes)
+    pictures = PictureSet(labelled, config.resolution, keep=config.keep_pictures)
+    return Judging(config, bundle, pictures, labels[known], attributes)
 
 
 class Judging:
@@ -78,6 +80,7 @@ class Judging:
                 "held_out, add pictures, or leave those two out"
             )
         self.pictures, self.held_out = pictures.split(count)
+        self.pictures = self.pictures.repeated(config.repeat)
         rows = dict(zip(pictures.members, labels, strict=True))
         self._labels, self._held_out_labels = (
             torch.stack([rows[member] for member in part.members]) if len(part) else labels[:0]
@@ -99,8 +102,9 @@ class Judging:
         """One batch of varied pictures."""
         images = self._batches.take(run)
         index = [self.pictures.sound(one) for one in run.indices(len(self.pictures)).tolist()]
+        images = varied(jitter(images, self.config.jitter), flip=self.config.flip)
         with run.autocast():
-            logits = self.judge.train()(varied(images, flip=self.config.flip)).float()
+            logits = self.judge.train()(images).float()
         loss = cross_entropy(logits, self._labels[index].to(run.device), self._weights.to(run.device))
         run.update(self.optimizers["adam"], loss)
         return {"loss": loss}
@@ -181,7 +185,7 @@ def varied(images: Tensor, *, flip: bool) -> Tensor:
         small = F.interpolate(images, scale_factor=1 / (1.2 + 0.8 * torch.rand(()).item()), mode="area")
         images = F.interpolate(small, size=size, mode="bilinear")
     gain, offset = 1 + 0.1 * torch.randn(count, 1, 1, 1), 0.05 * torch.randn(count, 1, 1, 1)
-    noise = 0.06 * torch.rand(()).item() * torch.randn(images.shape)
+    noise = 0.06 * torch.rand(()).item() * torch.randn(images.shape, device=device)
     most = max(1, MAX_SHIFT * size // 128)
     shift = torch.randint(-most, most + 1, (2,)).tolist()
-    return torch.roll(images * gain.to(device) + offset.to(device) + noise.to(device), shift, dims=(2, 3))
+    return torch.roll(images * gain.to(device) + offset.to(device) + noise, shift, dims=(2, 3))

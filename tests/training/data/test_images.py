@@ -111,3 +111,39 @@ def test_sixteen_bit_and_transparent_pictures_are_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(tmp_path / "a.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "b.png")
     assert (PictureSet.open([tmp_path], 8).images([0, 1]) == 1).all()
+
+
+def test_repeat_multiplies_the_images_of_a_source(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+    other = tmp_path_factory.mktemp("other")
+    write_image(other / "a.png", grey(250))
+    images = PictureSet.open([folder, other], 8)
+    repeated = images.repeated((1, 3))
+    assert len(repeated) == 7 + 3
+    assert [member.name for member in repeated.members[-3:]] == ["a.png"] * 3
+    assert (repeated.images([7, 8, 9]) == repeated.images([7])).all()
+    assert [member.source for member in repeated.members] == [0] * 7 + [1] * 3
+    assert len(images.repeated((2,))) == 14 + 1  # a source without a number counts once
+    assert len(images.repeated(())) == 8
+    run = Run(TrainingConfig(batch_size=10, device="cpu"), tmp_path_factory.mktemp("run"))
+    shown = Batches(repeated).take(run)[:, 0, 0, 0]
+    assert (shown == 250 / 127.5 - 1).sum() == 3  # in one pass over the set
+
+
+def test_kept_images_are_decoded_once(folder: Path) -> None:
+    kept, fresh = PictureSet.open([folder], 8, keep=True).repeated((2,)), PictureSet.open([folder], 8)
+    before = kept.images(range(14))
+    for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
+        path.unlink()
+    assert torch.equal(kept.images(range(14)), before)
+    with pytest.raises(InputError, match="none of the 7 pictures can be read"):
+        fresh.read(0)
+
+
+def test_images_held_out_of_a_kept_set_are_kept_too(folder: Path) -> None:
+    rest, held_out = PictureSet.open([folder], 8, keep=True).split(2)
+    before = held_out.images([0, 1])
+    for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
+        path.unlink()
+    assert torch.equal(held_out.images([0, 1]), before)
+    with pytest.raises(InputError, match="none of the 5 pictures can be read"):
+        rest.read(0)

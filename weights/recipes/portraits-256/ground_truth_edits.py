@@ -1,4 +1,4 @@
-"""The table of true edits that the editor learns from, by names of pictures."""
+"""The table of ground-truth edits that the editor learns from, by names of pictures."""
 
 from __future__ import annotations
 
@@ -6,22 +6,24 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from counterfactuals import ATTRIBUTES_OF, GROUPS, is_about_hair
+from render_edits import ATTRIBUTES_OF, GROUPS, is_about_hair
 from renderer.parameters import Parameters
 
-ALWAYS_A_KIND = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
-ON_THE_HEAD = ALWAYS_A_KIND | {"Bangs", "Wearing_Hat"}  # groups that hide or change each other
+ALWAYS_DETAILED = {"Hair_Color", "Bald", "Wavy_Hair"}  # edits that take a kind from every reference
+ON_THE_HEAD = ALWAYS_DETAILED | {"Bangs", "Wearing_Hat"}  # groups that hide or change each other
 SAME_EVERY = 2  # one in so many sources is left as it is beside
 MORE_REFERENCES = 7  # at most, beside the first
 
 
-def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """Rows of the table of true edits: source, reference or several, edited, attribute, whether it is present.
+def ground_truth_edits(
+    portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[str, Any]]
+) -> list[dict[str, Any]]:
+    """Rows of the table of ground-truth edits: source, reference or several, edited, attribute, whether it is present.
 
-    Whose beard is taken off looks the same whoever has none: so such an edit gets more references, which draws the
-    eye from the reference's other traits. For the same reason one that gives a beard is undone as well. And so that
-    nobody gets a beard from a reference without one, some are asked for what they are already, which changes nothing.
-    A beard of this or that kind can as well be taken from true edits of the reference in other traits.
+    Whose beard is taken off looks the same whoever has none: so such an edit gets more references, which draws
+    attention from the reference's other traits. For the same reason one that gives a beard is undone as well. And so
+    that nobody gets a beard from a reference without one, some edits ask for what is there already, which changes
+    nothing. A beard's type can as well be taken from ground-truth edits of the reference in other traits.
     """
     random = np.random.default_rng(0)
     people = [Parameters(np.array(row["params"])) for row in portraits]
@@ -37,14 +39,15 @@ def true_edits(portraits: Sequence[Mapping[str, Any]], edits: Sequence[Mapping[s
         """`own` pictures, if there are any, and others from which an edit takes the same as from portrait `number`."""
         taken = GROUPS[group][1]
         case = people[number].choice(taken[0])
-        if group in ALWAYS_A_KIND or (case and len(taken) > 1):
+        if group in ALWAYS_DETAILED or (case and len(taken) > 1):
             touched = (ON_THE_HEAD if group in ON_THE_HEAD else set()) | {group}
             alike_too = [made["id"] for made in edits_of.get(number, ()) if made["group"] not in touched]
             return own + alike_too[:MORE_REFERENCES] if own else []
         return [*own, *(portraits[k]["id"] for k in random.choice(alike[group, case], MORE_REFERENCES))]
 
     rows = []
-    for number, row in enumerate(edits):
+    for row in edits:
+        number = int(row["id"])
         group, source, reference = row["group"], row["source"], row["reference"]
         asked = ATTRIBUTES_OF[group]
         attribute = asked[number % len(asked)]

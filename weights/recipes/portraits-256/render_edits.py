@@ -1,6 +1,6 @@
-"""Render true edits: a picture's parameters with one attribute's taken from another picture.
+"""Render ground-truth edits: a picture's parameters with one attribute's taken from another picture.
 
-    python counterfactuals.py --facekit facekit.npz --data DATA --output EDITS --count 53468
+    python render_edits.py --facekit facekit.npz --data DATA --output EDITS --count 6000
 
 A colour of hair does not show on a bald head, nor bangs in short hair. So some edits give such heads the reference's
 hair as well, and others change hair or hat altogether. The last ones are for what comes in many kinds: their references
@@ -148,8 +148,8 @@ def is_about_hair(number: int) -> bool:
 
 
 def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
-    """The first `count` edits of the portraits whose parameters (M, P) are given."""
-    for number in range(count):
+    """`count` of the COUNT edits, evenly spread, of the portraits whose parameters (M, P) are given."""
+    for number in (round((index + 0.5) * COUNT / count - 0.5) for index in range(count)):
         about_hair = is_about_hair(number)
         about_kinds = number in ABOUT_KINDS or number in MORE_ABOUT_KINDS
         choice = choose_about_hair if about_hair else choose_kind if about_kinds else choose
@@ -161,10 +161,11 @@ def edit_orders(parameters: NDArray[np.float64], count: int) -> Iterator[Order]:
         yield Order(f"{number:06d}", z, {"group": group, "source": source, "reference": reference})
 
 
-def render_edits(facekit: Path, data: Path, output: Path, *, count: int, workers: int) -> int:
+def render_edits(facekit: Path, data: Path, output: Path, *, count: int, size: int, workers: int) -> int:
     """Render them all; returns how many. Raises FaceKitError, InputError."""
     parameters = np.array([row["params"] for row in read_records(data / "train.jsonl.gz")])
-    return write_pictures(render_orders(edit_orders(parameters, count), facekit, workers=workers), output, "edits")
+    made = render_orders(edit_orders(parameters, count), facekit, size=size, workers=workers)
+    return write_pictures(made, output, "edits")
 
 
 def main() -> None:
@@ -174,11 +175,17 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--count", type=int, default=COUNT)
+    parser.add_argument("--size", type=int, default=256)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     arguments = parser.parse_args()
     try:
         written = render_edits(
-            arguments.facekit, arguments.data, arguments.output, count=arguments.count, workers=arguments.workers
+            arguments.facekit,
+            arguments.data,
+            arguments.output,
+            count=arguments.count,
+            size=arguments.size,
+            workers=arguments.workers,
         )
     except FaceKitError as error:
         raise SystemExit(f"error: {error}") from error

@@ -21,7 +21,7 @@ from renderer.scalp import CENTRE, height_above_hairline
 
 HOW_TO_GET_IT = (
     "there is no {path}: get ICT-FaceKit (https://github.com/ICT-VGL/ICT-FaceKit, commit "
-    "da5f95a607f5e6b37755b38d3385d7f2853732e5), then run python weights/recipes/synthface-128/pack.py "
+    "da5f95a607f5e6b37755b38d3385d7f2853732e5), then run python weights/recipes/portraits-256/pack.py "
     "ICT-FaceKit/FaceXModel {path}"
 )
 LASHES = (15, 16)  # parts of the kit that are not drawn
