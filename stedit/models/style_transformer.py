@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from stedit.models.backbone import Backbone
 from stedit.models.config import EncoderConfig
-from stedit.models.layers import TransformerLayer
+from stedit.models.layers import TransformerLayer, gaussian
 
 SUMMARY_WIDTH = 64  # channels kept of the coarse features in a summary of the image
 
@@ -32,15 +32,15 @@ class StyleTransformer(nn.Module):
         self.backbone = Backbone(config, channels=(6 if config.iterative else 3) * config.fold**2)
         self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
         self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
-        self.queries = nn.Parameter(torch.randn(config.style_count + config.extra_queries, width))
+        self.queries = gaussian(config.style_count + config.extra_queries, width)
         self.coarse, self.medium, self.fine = (
             TransformerLayer(width, config.heads, config.feedforward) for _ in range(3)
         )
         self.register_buffer("mean", torch.zeros(config.style_count, width))
         if config.position_embedding:
             height, wide = config.input_height // config.fold, config.input_width // config.fold
-            self.rows = nn.ParameterList(nn.Parameter(torch.randn(width, height // s, 1) * 0.1) for s in (16, 8, 4))
-            self.columns = nn.ParameterList(nn.Parameter(torch.randn(width, 1, wide // s) * 0.1) for s in (16, 8, 4))
+            self.rows = nn.ParameterList(gaussian(width, height // s, 1, std=0.1) for s in (16, 8, 4))
+            self.columns = nn.ParameterList(gaussian(width, 1, wide // s, std=0.1) for s in (16, 8, 4))
         if config.summary_rank:
             positions = (config.input_height // config.fold // 16) * (config.input_width // config.fold // 16)
             self.summary = nn.Sequential(
