@@ -1,0 +1,53 @@
+"""Rewrite the tables of config keys in training.md from the configs: run it after a key is added or renamed.
+
+python docs/update_key_tables.py
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import fields
+from pathlib import Path
+
+from stedit.training.classifier.config import ClassifierTraining
+from stedit.training.config import TrainingConfig
+from stedit.training.editor.config import EditorTraining
+from stedit.training.encoder.config import InversionTraining
+from stedit.training.encoder_config import EncoderTraining
+from stedit.training.generator.config import GeneratorTraining
+from stedit.training.judge.config import JudgeTraining
+from stedit.training.latent_config import CodeTraining
+
+# in the order of their tables
+CONFIGS: tuple[type[TrainingConfig], ...] = (
+    TrainingConfig,
+    EncoderTraining,
+    GeneratorTraining,
+    InversionTraining,
+    CodeTraining,
+    ClassifierTraining,
+    EditorTraining,
+    JudgeTraining,
+)
+PAGE = Path(__file__).with_name("training.md")
+TABLE = re.compile(r"(\| key \| default \| meaning \|\n\|---\|---\|---\|\n)(?:\|.*\n)+")
+
+
+def rows_of(config: type[TrainingConfig]) -> list[str]:
+    """A row for each key that the config declares, or gives a default of its own."""
+    return [
+        f"| `{field.name}` | `{json.dumps(field.default)}` | {field.metadata['text']} |\n"
+        for field in fields(config)
+        if field.name in config.__annotations__
+    ]
+
+
+def updated(page: str) -> str:
+    """The page with all its tables rewritten."""
+    configs = iter(CONFIGS)
+    return TABLE.sub(lambda match: match[1] + "".join(rows_of(next(configs))), page)
+
+
+if __name__ == "__main__":
+    PAGE.write_text(updated(PAGE.read_text(encoding="utf-8")), encoding="utf-8")
