@@ -17,6 +17,7 @@ from stedit.arrays import CodeArray
 from stedit.bundle import PART_CONFIGS, Bundle, PartConfig, find_bundle, part_kind
 from stedit.errors import BundleError, DeviceError, MissingPartError, UsageError
 from stedit.inversion.objective import frame_size
+from stedit.models.aligner import Aligner
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import EncoderConfig, GeneratorConfig
@@ -34,6 +35,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "classifier": LatentClassifier,
     "editor": EditTransformer,
     "judge": Judge,
+    "aligner": Aligner,
     "identity": IdentityNetwork,
 }
 
