@@ -148,8 +148,9 @@ def _lay(
     back = torch.stack([cos / along, sin / along, -sin / scale, cos / scale], dim=1).view(count, 2, 2)
 
     ticks = (torch.arange(SUPERSAMPLING * side, device=device) + 0.5) / SUPERSAMPLING
-    grid = torch.stack(torch.meshgrid(ticks, ticks, indexing="xy"), dim=-1)  # (2S, 2S, 2)
-    source = torch.einsum("bij,bhwj->bhwi", back, grid - place[:, None, None]) + anchor[:, None, None]
+    start = anchor - torch.einsum("bij,bj->bi", back, place)
+    right, down = back[:, :, 0, None] * ticks, back[:, :, 1, None] * ticks + start[:, :, None]  # (B, 2, 2S)
+    source = torch.stack([down[:, axis, :, None] + right[:, axis, None, :] for axis in (0, 1)], dim=-1)
     extent = faces.sizes[index][:, None, None]
     inner = torch.minimum(source.clamp(min=0.5), extent - 0.5)  # of a square that is partly empty, only the picture
     colours = F.grid_sample(
