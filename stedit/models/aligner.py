@@ -19,6 +19,7 @@ from stedit.models.config import AlignerConfig
 STRIDE = 8  # pixels of a cell of the heat map
 UNIT = 32  # sides of pictures are multiples of it: the deepest features are at 1/32
 POINTS = 5  # right eye, left eye, nose, right and left corner of the mouth: the person's right, on the picture's left
+MIRRORED = (1, 0, 2, 4, 3)  # their order in a mirror
 SHAPE = POINTS + 2  # and the top left and bottom right corners of the box
 
 

@@ -1,11 +1,11 @@
 """The square that FFHQ cuts around a face, and the way between it and the photograph.
 
-The geometry is that of Karras et al. 2019 (appendix C), published with the data set FFHQ: a square turned with the face,
-from the centres of the eyes and the corners of the mouth, 2.0 eye distances or 1.8 times the way from eyes to mouth from
-its centre to a side, whichever is more.
+The geometry is that of Karras et al. 2019 (appendix C), published with the data set FFHQ: a square turned with the
+face, found from the centres of the eyes and the corners of the mouth. From its centre to a side it is 2.0 eye
+distances, or 1.8 times the way from the eyes to the mouth, whichever is more.
 
-Coordinates are in pixels of a picture, x to the right and y down, from the outer corner of the top left pixel: a pixel's
-centre has halves. OpenCV counts from that centre, which is why halves are added and taken away here.
+Coordinates are in pixels of a picture, x to the right and y down, from the outer corner of the top left pixel: a
+pixel's centre has halves. OpenCV counts from that centre, which is why halves are added and taken away here.
 """
 
 from __future__ import annotations
@@ -27,7 +27,9 @@ IBUG_NOSE, IBUG_MOUTH = 30, (48, 54)
 
 # Where a quad reaches beyond the photograph, the photograph is mirrored, and grows blurred and then uniform:
 BORDER = 0.3  # of the side: at least so far out it is uniform
+FADED = 0.01  # of the side: a quad that reaches less far out is mirrored alone
 BLUR = 0.02  # of the side: the standard deviation of the blur
+STRIP = 256  # rows that are worked on at a time
 
 Points = npt.NDArray[np.float64]
 Matrix = npt.NDArray[np.float64]
@@ -47,7 +49,8 @@ class Quad:
         """The quad of a face from its five points, or from 68 landmarks in iBUG's order.
 
         Args:
-            points: (5, 2) right eye, left eye, nose, right and left corner of the mouth (the person's right), or (68, 2).
+            points: (5, 2) right eye, left eye, nose, right and left corner of the mouth (the person's own right), or
+                (68, 2).
 
         Raises ValueError if the points are not those of a face.
         """
@@ -69,7 +72,7 @@ class Quad:
         corners = np.array(values, np.float64).reshape(4, 2)
         if not np.isfinite(corners).all() or np.abs(corners).max() > MAX_SIDE:
             raise ValueError("a quad's numbers are out of bounds")
-        quad = cls(*(tuple(corner) for corner in corners.tolist()))
+        quad = cls(*((x, y) for x, y in corners.tolist()))
         other = cls._around(corners.mean(axis=0), (corners[3] - corners[0] + corners[2] - corners[1]) / 4)
         if not quad.side > 1 or np.abs(other.corners - corners).max() > 0.01 * quad.side:
             raise ValueError("a quad is a square of more than one pixel")
@@ -90,7 +93,7 @@ class Quad:
 
     @property
     def values(self) -> tuple[float, ...]:
-        """x and y of the corners: top left, bottom left, bottom right, top right."""
+        """Of the corners, x and y: top left, bottom left, bottom right, top right."""
         return (*self.top_left, *self.bottom_left, *self.bottom_right, *self.top_right)
 
     @property
@@ -132,20 +135,12 @@ class Quad:
         Returns:
             uint8 (size, size, 3). Beyond the photograph's border it is mirrored, blurred, and fades to its median.
         """
-        region, origin = _region(image, self)
         shrink = max(1, int(self.side / size / 2))
-        matrix = np.eye(2, 3)
-        if shrink > 1:
-            shape = (max(1, round(region.shape[1] / shrink)), max(1, round(region.shape[0] / shrink)))
-            matrix[0, 0], matrix[1, 1] = shape[0] / region.shape[1], shape[1] / region.shape[0]
-            region = cv2.resize(region, shape, interpolation=cv2.INTER_AREA)
+        region, to_region = _region(image, self, shrink)
         fine = math.ceil(self.side / size / shrink - 1e-3) if self.side > size else 1  # then averaged down
-        to_region = self.to_photo(size * fine)
-        to_region[:, 2] -= origin
-        to_region = matrix[:, :2] @ to_region
-        smooth = cv2.INTER_LINEAR if fine > 1 else cv2.INTER_CUBIC
-        crop = warp(region, to_region, size * fine, smooth)
-        return crop if fine == 1 else cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+        to_photo = self.to_photo(size * fine)
+        crop = warp(region, _after(to_region, to_photo), size * fine, cv2.INTER_LINEAR if fine > 1 else cv2.INTER_CUBIC)
+        return crop if fine == 1 else np.asarray(cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
 
 
 def five_points(points: npt.ArrayLike) -> Points:
@@ -175,7 +170,13 @@ def warp(image: Pixels, to_image: Matrix, size: int, interpolation: int) -> Pixe
     centred = to_image.copy()
     centred[:, 2] += 0.5 * to_image[:, :2].sum(axis=1) - 0.5
     flags = interpolation | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(image, centred, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101))
+    warped = cv2.warpAffine(image, centred, (size, size), flags=flags, borderMode=cv2.BORDER_REFLECT_101)
+    return np.asarray(warped, np.uint8)
+
+
+def _after(second: Matrix, first: Matrix) -> Matrix:
+    """The affine map (2, 3) of one map after another."""
+    return np.concatenate([second[:, :2] @ first[:, :2], transform(second, first[:, 2])[:, None]], axis=1)
 
 
 def _turned(vector: Points) -> Points:
@@ -183,50 +184,64 @@ def _turned(vector: Points) -> Points:
     return np.array([-vector[1], vector[0]])
 
 
-def _region(image: Pixels, quad: Quad) -> tuple[Pixels, Points]:
-    """The part of a photograph around a quad, padded where the quad reaches beyond it, and where its corner lies."""
+def _region(image: Pixels, quad: Quad, shrink: int) -> tuple[Pixels, Matrix]:
+    """The part of a photograph around a quad, shrunk, and padded where the quad reaches beyond the photograph.
+
+    With the affine map (2, 3) from the photograph to that part.
+    """
     height, width = image.shape[:2]
-    margin = max(3, round(0.1 * quad.side))
+    margin = max(3 * shrink, round(0.1 * quad.side))
     low = np.floor(quad.corners.min(axis=0)).astype(int) - margin
     high = np.ceil(quad.corners.max(axis=0)).astype(int) + margin
     left, top = np.clip(low, 0, (width - 1, height - 1))
     right, bottom = np.clip(high, (left + 1, top + 1), (width, height))
     part = np.ascontiguousarray(image[top:bottom, left:right])
+    scale = np.ones(2)
+    if shrink > 1:
+        shape = (max(1, round((right - left) / shrink)), max(1, round((bottom - top) / shrink)))
+        scale = shape / np.array([right - left, bottom - top])
+        part = np.asarray(cv2.resize(part, shape, interpolation=cv2.INTER_AREA), np.uint8)
+    to_part = np.concatenate([np.diag(scale), -scale[:, None] * [[left], [top]]], axis=1)
     beyond = np.maximum([left - low[0], top - low[1], high[0] - right, high[1] - bottom], 0)
-    if beyond.max() <= margin:  # at most the margin is missing, and `warp` mirrors that
-        return part, np.array([left, top], np.float64)
-    return _padded(part, beyond, quad.side), np.array([left - beyond[0], top - beyond[1]], np.float64)
+    faded = beyond > margin + FADED * quad.side  # sides at which the quad itself, not its margin alone, reaches beyond
+    if not faded.any():
+        return part, to_part  # `warp` mirrors what little is missing
+    beyond = np.ceil(beyond * np.tile(scale, 2)).astype(int)
+    to_part[:, 2] += beyond[:2]
+    return _padded(part, beyond, faded, quad.side / shrink), to_part
 
 
-def _padded(part: Pixels, beyond: npt.NDArray[np.int_], side: float) -> Pixels:
-    """Mirror a picture at its sides (left, top, right, bottom), blur towards them, and fade to the median colour."""
+def _padded(part: Pixels, beyond: npt.NDArray[np.int_], faded: npt.NDArray[np.bool_], side: float) -> Pixels:
+    """Mirror a picture at its sides (left, top, right, bottom), blur and fade to the median colour where it says so."""
     left, top, right, bottom = beyond.tolist()
     median = np.median(part.reshape(-1, 3)[:: max(1, part.size // 3_000_000)], axis=0)
-    padded = np.pad(part, ((top, bottom), (left, right), (0, 0)), mode="reflect" if min(part.shape[:2]) > 1 else "edge")
+    padded = np.asarray(cv2.copyMakeBorder(part, top, bottom, left, right, cv2.BORDER_REFLECT_101), np.uint8)
     height, width = padded.shape[:2]
-    across = _outside(width, left, right, BORDER * side)
-    along = _outside(height, top, bottom, BORDER * side)
+    across = _outside(width, left, right, faded[0], faded[2], BORDER * side)
+    along = _outside(height, top, bottom, faded[1], faded[3], BORDER * side)
     sigma = BLUR * side
     coarse = max(1, int(sigma / 2))
     small = cv2.resize(padded, (-(-width // coarse), -(-height // coarse)), interpolation=cv2.INTER_AREA)
-    soft = cv2.GaussianBlur(small, (0, 0), sigma / coarse)
-    soft = cv2.resize(soft, (width, height), interpolation=cv2.INTER_LINEAR)
-    for start in range(0, height, 256):  # in strips, since floats take four times the memory
-        rows = slice(start, start + 256)
-        out = np.maximum(across[None], along[rows, None])[..., None]
-        strip = padded[rows].astype(np.float32)
-        strip += (soft[rows] - strip) * np.clip(3 * out + 1, 0, 1)
-        strip += (median - strip) * np.clip(out, 0, 1)
-        padded[rows] = np.clip(np.rint(strip), 0, 255)
+    soft = cv2.resize(cv2.GaussianBlur(small, (0, 0), sigma / coarse), (width, height), interpolation=cv2.INTER_LINEAR)
+    uniform = np.broadcast_to(np.rint(median).astype(np.uint8), (STRIP, width, 3)).copy()
+    for start in range(0, height, STRIP):  # weights are floats, which take memory
+        rows = slice(start, start + STRIP)
+        out = np.maximum(across[None], along[rows, None])
+        soften, fade = np.clip(3 * out + 1, 0, 1), np.clip(out, 0, 1)
+        strip = cv2.blendLinear(padded[rows], soft[rows], 1 - soften, soften)
+        padded[rows] = cv2.blendLinear(strip, uniform[: len(strip)], 1 - fade, fade)
     return padded
 
 
-def _outside(length: int, before: int, after: int, least: float) -> npt.NDArray[np.float32]:
-    """How far out each pixel of a padded line lies: below 0 in the picture, 0 at its border, 1 where it is uniform."""
-    place = np.arange(length, dtype=np.float32)
+def _outside(length: int, before: int, after: int, first: bool, last: bool, least: float) -> npt.NDArray[np.float32]:
+    """How far out each pixel of a padded line lies: below 0 in the picture, 0 at its border, 1 where it is uniform.
+
+    `first` and `last` say which of its ends fade.
+    """
+    place = np.arange(length, dtype=np.float32) + 0.5
     out = np.full(length, -1, np.float32)
-    if before:
+    if first:
         out = np.maximum(out, (before - place) / max(before, least))
-    if after:
-        out = np.maximum(out, (place - (length - 1 - after)) / max(after, least))
+    if last:
+        out = np.maximum(out, (place - (length - after)) / max(after, least))
     return out

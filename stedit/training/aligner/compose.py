@@ -15,11 +15,11 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stedit.models.aligner import MIRRORED
 from stedit.training.aligner.data import ABSENT, LEARNT, SIZE_OF_SCALE, UNSURE, Faces, face_scale
 
 SUPERSAMPLING = 2
 TOO_LARGE = 1.6  # times the largest size: from here on there is no face, so that nothing fires on an eye
-MIRRORED = (1, 0, 2, 4, 3)  # the five points in a mirror
 _SHARES = {"scenes": 0.8, "crops": 0.45, "renders": 0.3}  # of canvases that have such a layer
 
 

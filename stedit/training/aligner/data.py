@@ -26,15 +26,13 @@ from torch import Tensor
 
 from stedit.errors import ImageError, InputError, cause
 from stedit.models.aligner import POINTS
+from stedit.photo.alignment import five_points
 from stedit.training.pictures import Member, PictureSet
 
 SCENE_SIDE, CROP_SIDE, RENDER_SIDE = 288, 256, 128  # pixels of the stored squares
 MAX_FACES = 8  # of a scene; one with more is left out
 SURE_SCORE = 0.75  # a face of which its detector was less sure is neither learnt nor counted as a fault
 MAX_RECORD_BYTES = 2**29
-
-IBUG_EYES = (slice(36, 42), slice(42, 48))  # outlines of the right and left eye
-IBUG_NOSE, IBUG_MOUTH = 30, (48, 54)
 
 # A face's box from its points: centre and half sides, in a frame along the line from eyes to mouth. Medians over the
 # boxes that YuNet gives to upright faces.
@@ -93,13 +91,6 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
     if not found:
         raise InputError(f"no picture of {data[0]} has a record in {labels[0]}: give the labels of these pictures")
     return found
-
-
-def five_points(landmarks: npt.NDArray[Any]) -> npt.NDArray[np.float32]:
-    """The five points (5, 2) of 68 landmarks in iBUG's order; an eye is the mean of its outline, as FFHQ takes it."""
-    right, left = (landmarks[part].mean(axis=0) for part in IBUG_EYES)
-    mouth = [landmarks[index] for index in IBUG_MOUTH]
-    return np.stack([right, left, landmarks[IBUG_NOSE], *mouth]).astype(np.float32)
 
 
 def face_scale(points: Tensor) -> Tensor:
