@@ -108,7 +108,7 @@ class _Trainings(_Group):
             from stedit.cli import train
 
             trainings = typer.Typer()
-            for part in ("generator", "inversion", "classifier", "editor", "judge"):
+            for part in ("generator", "inversion", "classifier", "editor", "judge", "aligner"):
                 trainings.command(part, cls=_Command)(getattr(train, part))
             self.commands.update(typer.main.get_group(trainings).commands)
 

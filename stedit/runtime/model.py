@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from stedit.errors import BundleError, MissingPartError, UsageError
 from stedit.hub.find import find_bundle
+from stedit.models.aligner import Aligner
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import EncoderConfig, GeneratorConfig
@@ -34,6 +35,7 @@ _NETWORKS: dict[str, type[nn.Module]] = {
     "classifier": LatentClassifier,
     "editor": EditTransformer,
     "judge": Judge,
+    "aligner": Aligner,
     "identity": IdentityNetwork,
 }
 

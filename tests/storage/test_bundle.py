@@ -393,7 +393,7 @@ def test_a_newer_format(copy: Path) -> None:
         ({"parts": {"generator": "file"}}, "the part generator is no object"),
         (
             {"parts": {"virus": {}}},
-            "'virus' is none of the parts generator, encoder, classifier, editor, judge, identity",
+            "'virus' is none of the parts generator, encoder, classifier, editor, judge, aligner, identity",
         ),
         ({"attributes": {}}, "'attributes' in config.json is not a list"),
         ({"attributes": ["Smiling"]}, "'attributes' holds something other than objects"),
