@@ -1,0 +1,1 @@
+"""Photographs: the face found in one, and an edit carried over to it."""
