@@ -99,16 +99,17 @@ def _change_strip(
 def _grain(change: Change, to_photo: NDArray[np.float64], rows: Field, columns: Field) -> Field:
     """The grain at pixels of the photograph, (h, w), in the size in which the crop shows it."""
     inverse = np.linalg.inv(to_photo[:, :2]).astype(np.float32) * change.side
-    x, y = columns + np.float32(0.5 - to_photo[0, 2]), rows + np.float32(0.5 - to_photo[1, 2])
+    x, y = (
+        columns - np.float32(to_photo[0, 2]),
+        rows - np.float32(to_photo[1, 2]),
+    )  # between its pixels, it would be soft
     tile = np.float32(change.grain.shape[0])
     across = (inverse[0, 0] * x + inverse[0, 1] * y) % tile
     down = (inverse[1, 0] * x + inverse[1, 1] * y) % tile
-    return cv2.remap(change.grain, across, down, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)  # type: ignore[return-value]
+    return cv2.remap(change.grain, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)  # type: ignore[return-value]
 
 
-def _bounds(
-    mask: Field, to_photo: NDArray[np.float64], width: int, height: int
-) -> tuple[int, int, int, int] | None:
+def _bounds(mask: Field, to_photo: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int] | None:
     """Left, top, right and bottom in the photograph of where the mask is above 0; None if that is nowhere in it."""
     rows, columns = np.nonzero(mask)
     if not len(rows):

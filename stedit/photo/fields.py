@@ -21,8 +21,9 @@ def as_field(picture: NDArray[np.uint8] | Field, size: int) -> Field:
     values = picture.astype(np.float32)
     if picture.dtype == np.uint8:
         values /= 255
-    resized_ = cv2.resize(values, (size, size), interpolation=_by_area(values, size, cv2.INTER_CUBIC))
-    return np.clip(resized_, 0, 1).astype(np.float32)
+    made = cv2.resize(values, (size, size), interpolation=_by_area(values, size, cv2.INTER_CUBIC))
+    result: Field = np.clip(made, 0, 1).astype(np.float32, copy=False)
+    return result
 
 
 def blur(field: Field, sigma: float) -> Field:
@@ -39,7 +40,8 @@ def grow(field: Field, diameter: int) -> Field:
 def smoothstep(low: float, high: float, x: Field) -> Field:
     """0 below `low`, 1 above `high`, smooth between."""
     t = np.clip((x - low) / (high - low), 0, 1)
-    return (t * t * (3 - 2 * t)).astype(np.float32)
+    result: Field = (t * t * (3 - 2 * t)).astype(np.float32, copy=False)
+    return result
 
 
 def warped(picture: Field, motion: Field) -> Field:
@@ -57,7 +59,8 @@ def warped(picture: Field, motion: Field) -> Field:
 def ellipse(n: int, x: float, y: float, width: float, height: float) -> Field:
     """Distance (n, n) from the centre (x, y) in radii, all in sides of the square."""
     rows, columns = (np.mgrid[0:n, 0:n].astype(np.float32) + 0.5) / n
-    return np.hypot((columns - x) / width, (rows - y) / height).astype(np.float32)
+    result: Field = np.hypot((columns - x) / width, (rows - y) / height).astype(np.float32, copy=False)
+    return result
 
 
 def locally_linear(guide: Field, target: Field, trust: Field, *, radius: int, eps: float, fine: Field) -> Field:

@@ -29,6 +29,9 @@ COARSE = 128  # size in which colours are fitted
 SMALL, SMALLER = 64, 48  # sizes in which all pixels are compared with all others
 
 LUMA = np.array([0.299, 0.587, 0.114], np.float32)  # ITU-R BT.601
+MOST_TINT = 1.3  # a larger factor is one of light alone: times ten, the tint of black hair would be a colour
+NOISE = 0.012  # between renderings, where nothing is edited
+DIFFERENT = 0.15  # between rendering and photograph, from which on they do not show the same
 DARKEST = 0.02  # luma below which a ratio means nothing
 
 
@@ -52,7 +55,7 @@ class Change:
     """Of the crop, in its pixels, which the grain is of."""
 
 
-def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field, *, debug: dict | None = None) -> Change:
+def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field) -> Change:
     """What the edit of a rendering changes in the photograph.
 
     Args:
@@ -65,31 +68,30 @@ def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field,
     """
     photo, seen = as_field(crop, FINE), as_field(crop, MIDDLE)
     old, new = as_field(before, MIDDLE), as_field(after, MIDDLE)
-    sharpness = MIDDLE / min(before.shape[0], MIDDLE)  # pixels that one of the rendering covers
-    alike = np.abs(blur(old, 3) - blur(seen, 3)).max(axis=2)
     someone = person_in(photo)
-    doubt = float(alike[resized(someone, MIDDLE) > 0.5].mean()) if someone.max() > 0.5 else 0.0
-
+    apart = np.abs(blur(old, 3) - blur(seen, 3)).max(axis=2)
+    doubt = float((apart * resized(someone, MIDDLE)).sum() / max(float(resized(someone, MIDDLE).sum()), 1.0))
     motion = motion_between(old, new, doubt)
-    moved, fine_motion = warped(old, motion), resized(motion, FINE)
+    fine_motion, moved = resized(motion, FINE), warped(old, motion)
+    trust = np.exp(-((blur(warped(apart, motion), 2) / DIFFERENT) ** 2)).astype(np.float32)
     opacity = new_matter(moved, new)
-    trust = np.exp(-((blur(warped(np.repeat(alike[..., None], 3, 2), motion), 2)[..., 0] / 0.15) ** 2)).astype(np.float32)
-    carried_photo = warped(photo, fine_motion)
-    raw = appearance_between(moved, new, warped(seen, motion), 0.6 * sharpness)
+
+    carried = warped(photo, fine_motion)
+    sigma = 0.6 * MIDDLE / min(before.shape[0], MIDDLE)  # of a pixel of the rendering
+    raw = appearance_between(moved, new, warped(seen, motion), sigma)
     fits = trust * (1 - opacity) * resized(someone, MIDDLE)
-    appearance = locally_linear(
-        resized(carried_photo, COARSE), resized(raw, COARSE), resized(fits, COARSE), radius=6, eps=1e-3, fine=carried_photo
-    )
-    carried = with_appearance(carried_photo, appearance)
-    matter = in_colours_of(new, old, seen, carried, opacity)
+    guide, target, weight = (resized(field, COARSE) for field in (carried, raw, fits))
+    appearance = locally_linear(guide, target, weight, radius=6, eps=1e-3, fine=carried)
+    carried = with_appearance(carried, appearance)
+
     cover = resized(opacity, FINE)
+    matter = in_colours_of_photo(new, old, seen, carried, opacity)
     result = carried + cover[..., None] * (matter - carried)
     mask = mask_of(photo, result, fine_motion, cover, someone, trust, doubt)
-    if not mask.any() or np.array_equal(old, new):
+    if np.array_equal(old, new):
         mask = np.zeros_like(mask)
-    if debug is not None:
-        debug.update(u=motion, m=moved, alpha=opacity, raw=raw, G=appearance, carried=carried, matter=matter, mask=mask, someone=someone, trust=trust, doubt=doubt)
-    return Change(fine_motion, appearance, matter, cover, mask, grain_of(crop, matter, cover, before.shape[0], mask, someone), crop.shape[0])
+    grain = grain_of(crop, matter, cover * mask, someone, before.shape[0])
+    return Change(fine_motion, appearance, matter, cover, mask, grain, crop.shape[0])
 
 
 def person_in(photo: Field) -> Field:
@@ -102,48 +104,55 @@ def person_in(photo: Field) -> Field:
     seeds[ellipse(COARSE, 0.5, 0.52, 0.40, 0.52) < 1] = cv2.GC_PR_FGD
     seeds[ellipse(COARSE, 0.5, 0.6, 0.2, 0.28) < 1] = cv2.GC_FGD
     cv2.setRNGSeed(0)
-    colours = np.zeros((1, 65)), np.zeros((1, 65))
-    cv2.grabCut(np.rint(small * 255).astype(np.uint8), seeds, None, *colours, 3, cv2.GC_INIT_WITH_MASK)
+    behind, before = np.zeros((1, 65)), np.zeros((1, 65))
+    picture = np.rint(small * 255).astype(np.uint8)
+    cv2.grabCut(picture, seeds, (0, 0, 0, 0), behind, before, 3, cv2.GC_INIT_WITH_MASK)
     found = np.isin(seeds, (cv2.GC_FGD, cv2.GC_PR_FGD)).astype(np.float32)
-    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5)))
-    everything = np.ones_like(closed)
-    soft = locally_linear(small, closed[..., None], everything, radius=3, eps=1e-3, fine=photo)
-    return np.clip(soft[..., 0], 0, 1)
+    closed = -grow(-grow(found, 5), 5)
+    soft = locally_linear(small, closed[..., None], np.ones_like(closed), radius=3, eps=1e-3, fine=photo)
+    return _unit(soft[..., 0])
 
 
-FLOW = dict(finest=1, blur=2.0, spread=4, floor=0.012, slope=1.0, lo=0.2, hi=0.6, win=6, least=0.002, share=0.1)
+def _unit(values: Field) -> Field:
+    result: Field = np.clip(values, 0, 1).astype(np.float32, copy=False)
+    return result
 
 
 def motion_between(old: Field, new: Field, doubt: float) -> Field:
     """Where what is in `new` (n, n, 3) has come from in `old`: (n, n, 2), in sides of the square.
 
-    DIS flow (Kroeger et al. 2016), kept where it explains much of what has changed, and spread from there.
+    DIS flow (Kroeger et al. 2016), kept where it explains much of what has changed, and spread from there. `doubt`, how
+    far renderings are from the photograph, is taken for how far they would be apart anyhow.
     """
     n = old.shape[0]
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    flow.setFinestScale(FLOW["finest"])
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     flow.setPatchSize(12)
     flow.setGradientDescentIterations(40)
     flow.setVariationalRefinementIterations(10)
     grey = [np.rint(picture @ LUMA * 255).astype(np.uint8) for picture in (new, old)]
-    motion = blur(flow.calc(*grey, None) / np.float32(n), FLOW["blur"])
-    noise = FLOW["floor"] + FLOW["slope"] * doubt
-    at_rest = blur(((new - old) ** 2).sum(axis=2), FLOW["win"])
-    left = blur(((new - warped(old, motion)) ** 2).sum(axis=2), FLOW["win"])
-    explains = smoothstep(FLOW["lo"], FLOW["hi"], (at_rest - left) / (at_rest + noise**2))
-    around = blur(explains, FLOW["spread"])
-    motion = blur(motion * explains[..., None], FLOW["spread"]) / (around + 0.05)[..., None]
+    found = flow.calc(grey[0], grey[1], np.zeros((n, n, 2), np.float32))
+    motion = blur(np.asarray(found, np.float32) / np.float32(n), 2)
+
+    noise = (NOISE + doubt / 2) ** 2
+    at_rest = blur(((new - old) ** 2).sum(axis=2), 6)
+    left = blur(((new - warped(old, motion)) ** 2).sum(axis=2), 6)
+    explains = smoothstep(0.2, 0.6, (at_rest - left) / (at_rest + noise))
+    around = blur(explains, 4)
+    motion = blur(motion * explains[..., None], 4) / (around + 0.05)[..., None]
     motion = motion * smoothstep(0.02, 0.35, around)[..., None]
-    length = blur(np.hypot(motion[..., 0], motion[..., 1]), 4)
-    face = 1 - smoothstep(0.9, 1.2, ellipse(n, 0.5, 0.62, 0.3, 0.34))
+
+    length, face = blur(np.hypot(motion[..., 0], motion[..., 1]), 4), _face(n)
     inside = face > 0.5
-    if np.linalg.norm(motion[inside].mean(axis=0)) < 0.7 * length[inside].mean():  # else the whole head turns
+    turns = np.linalg.norm(motion[inside].mean(axis=0)) > 0.7 * length[inside].mean()
+    if not turns or (length[inside] > 0.003).mean() < 0.7:  # hair that moves alone was only made up anew
         motion, length = motion * face[..., None], length * face
-    least = max(FLOW["least"], FLOW["share"] * float(np.quantile(length, 0.995)))
+    least = max(0.002, 0.1 * float(np.quantile(length, 0.995)))
     return (motion * smoothstep(least, 2 * least, length)[..., None]).astype(np.float32)
 
 
-MATTER = dict(big0=0.06, big1=0.16, n0=0.35, n1=0.65, nr=0.25, g0=0.5, g1=0.75, gr=0.15)
+def _face(n: int) -> Field:
+    """Where the face is in an aligned crop, (n, n), without its hair."""
+    return 1 - smoothstep(0.9, 1.2, ellipse(n, 0.5, 0.62, 0.3, 0.34))
 
 
 def new_matter(old: Field, new: Field) -> Field:
@@ -153,24 +162,38 @@ def new_matter(old: Field, new: Field) -> Field:
     frames, other skin beside it does not: that is new. What is gone is the same seen from the other end.
     """
     change = blur(np.abs(new - old).max(axis=2), 1.0)
-    seen = smoothstep(MATTER["big0"], MATTER["big1"], change)
+    seen = smoothstep(0.06, 0.16, change)
     a, b = resized(old, SMALL), resized(new, SMALL)
-    appears = smoothstep(MATTER["n0"], MATTER["n1"], unusual(a, b - a, MATTER["nr"]))
-    vanishes = smoothstep(MATTER["g0"], MATTER["g1"], unusual(b, b - a, MATTER["gr"]))
+    appears = smoothstep(0.35, 0.65, unusual(a, b - a, 0.25))
+    vanishes = smoothstep(0.5, 0.75, unusual(b, b - a, 0.15))
+    there = resized(seen, SMALL)
+    same = usual(b, np.stack([appears * there, there], axis=2), 0.12)  # matter that is new in part is new
+    appears = np.maximum(appears, smoothstep(0.3, 0.55, same[..., 0] / (same[..., 1] + 0.02)))
     gone = blur(grow(resized(vanishes, old.shape[0]) * seen, 7), 1.5)
-    return np.maximum(resized(appears, old.shape[0]) * seen, gone)
+    opacity = np.maximum(resized(appears, old.shape[0]) * seen, gone)
+    broad = grow(-grow(-opacity, 9), 9)  # beside the face, strips are outlines drawn anew
+    face = _face(old.shape[0])
+    result: Field = face * opacity + (1 - face) * broad
+    return result
 
 
 def unusual(colours: Field, change: Field, reach: float) -> Field:
-    """The share (n, n) of each pixel's change that pixels of like colour, about `reach` away, do not undergo."""
+    """The share (n, n) of each pixel's change (n, n, 3) that pixels of like colour nearby do not undergo."""
+    expected = usual(colours, change, reach)
+    share = np.linalg.norm(change - expected, axis=2) / (np.linalg.norm(change, axis=2) + 0.05)
+    result: Field = share.astype(np.float32, copy=False)
+    return result
+
+
+def usual(colours: Field, values: Field, reach: float) -> Field:
+    """The mean (n, n, C) of `values` over pixels of like `colours` (n, n, 3), about `reach` sides away."""
     n = colours.shape[0]
     own, others = _features(colours, reach), _features(resized(colours, SMALLER), reach)
     distance = (own**2).sum(axis=1)[:, None] - 2 * own @ others.T + (others**2).sum(axis=1)
     weights = np.exp(-0.5 * np.maximum(distance, 0))
-    usual = weights @ resized(change, SMALLER).reshape(-1, 3) / (weights.sum(axis=1, keepdims=True) + 1e-3)
-    flat = change.reshape(-1, 3)
-    share = np.linalg.norm(flat - usual, axis=1) / (np.linalg.norm(flat, axis=1) + 0.05)
-    return share.reshape(n, n).astype(np.float32)
+    means = weights @ resized(values, SMALLER).reshape(len(others), -1) / (weights.sum(axis=1, keepdims=True) + 1e-3)
+    result: Field = means.reshape(n, n, -1).astype(np.float32, copy=False)
+    return result
 
 
 def _features(colours: Field, reach: float) -> Field:
@@ -178,7 +201,8 @@ def _features(colours: Field, reach: float) -> Field:
     n = colours.shape[0]
     rows, columns = (np.mgrid[0:n, 0:n].astype(np.float32) + 0.5) / n
     place = np.stack([columns, rows], axis=2) / reach
-    return np.concatenate([colours / 0.07, place], axis=2).reshape(-1, 5).astype(np.float32)
+    result: Field = np.concatenate([colours / 0.07, place], axis=2).reshape(-1, 5).astype(np.float32)
+    return result
 
 
 def appearance_between(old: Field, new: Field, photo: Field, sigma: float) -> Field:
@@ -193,40 +217,49 @@ def appearance_between(old: Field, new: Field, photo: Field, sigma: float) -> Fi
     white = 1 + DARKEST
     brightest = (white - (white - p) * (white - b) / (white - a) + DARKEST) / (p + DARKEST)
     factor = np.where(full > 1, np.maximum(np.minimum(full, brightest), 1), full)
-    colour = (new - b[..., None]) - full[..., None] * (old - a[..., None])
+    tint = np.minimum(full, MOST_TINT)[..., None]
+    colour = (new - b[..., None]) - tint * (old - a[..., None])
     scale = np.clip((p + 0.05) / (a + 0.05), 0.5, 1.6) * np.minimum(1, factor / full)
     return np.concatenate([np.log(factor)[..., None], colour * scale[..., None]], axis=2).astype(np.float32)
 
 
 def with_appearance(picture: Field, appearance: Field) -> Field:
     """A picture (n, m, 3) with the appearance (n, m, 4); what would pass white nears it."""
-    wanted = picture * np.exp(appearance[..., :1]) + appearance[..., 1:]
+    factor = np.exp(appearance[..., :1])
+    tint = np.minimum(factor, MOST_TINT)
+    wanted = picture * tint + (picture @ LUMA)[..., None] * (factor - tint) + appearance[..., 1:]
     knee = np.maximum(0.85, picture)
     room = np.maximum(1 - knee, 1e-3)
     bent = np.where(wanted > knee, knee + room * np.tanh((wanted - knee) / room), wanted)
-    return np.clip(bent, 0, 1).astype(np.float32)
+    return _unit(bent)
 
 
-def in_colours_of(new: Field, old: Field, photo: Field, carried: Field, opacity: Field) -> Field:
+def in_colours_of_photo(new: Field, old: Field, photo: Field, carried: Field, opacity: Field) -> Field:
     """`new` as the photograph would have it, (FINE, FINE, 3).
 
-    By how the photograph differs from the rendering where that has the same colour, then by what is still missing
-    around the new matter.
+    By the factors between the photograph and the rendering where that has the same colour, then by those that are still
+    missing around the new matter.
     """
     keys = resized(old, SMALLER).reshape(-1, 3)
-    values = resized(photo, SMALLER).reshape(-1, 3) - keys
+    values = _logarithm(resized(photo, SMALLER).reshape(-1, 3)) - _logarithm(keys)
     axis = np.linspace(0, 1, 9, dtype=np.float32)
     lattice = np.stack(np.meshgrid(axis, axis, axis, indexing="ij"), axis=-1).reshape(-1, 3)
     distance = (lattice**2).sum(axis=1)[:, None] - 2 * lattice @ keys.T + (keys**2).sum(axis=1)
     weights = np.exp(-distance / (2 * 0.09**2))
-    table = (weights @ values / (weights.sum(axis=1, keepdims=True) + 6)).reshape(9, 9, 9, 3)
+    table = (weights @ values / (weights.sum(axis=1, keepdims=True) + 2)).reshape(9, 9, 9, 3)
     coarse = resized(new, COARSE)
-    offset = _look_up(table, blur(coarse, 0.8))
-    missing = resized(carried, COARSE) - coarse - offset
+    factors = _look_up(table, blur(coarse, 0.8))
+    missing = _logarithm(resized(carried, COARSE)) - _logarithm(coarse) - factors
     open_ = 1 - smoothstep(0.02, 0.2, grow(resized(opacity, COARSE), 5))
-    weight = open_ * np.exp(-((missing / 0.25) ** 2).sum(axis=2)) + np.float32(1e-4)
-    offset = offset + blur(missing * weight[..., None], 8) / (blur(weight, 8) + 0.03)[..., None]
-    return np.clip(as_field(new, FINE) + resized(offset, FINE), 0, 1)
+    weight = open_ * np.exp(-((missing / 0.6) ** 2).sum(axis=2)) + np.float32(1e-4)
+    factors = factors + blur(missing * weight[..., None], 8) / (blur(weight, 8) + 0.03)[..., None]
+    fine = as_field(new, FINE)
+    return _unit((fine + DARKEST) * np.exp(resized(factors, FINE)) - DARKEST)
+
+
+def _logarithm(values: Field) -> Field:
+    result: Field = np.log(values + np.float32(DARKEST))
+    return result
 
 
 def _look_up(table: Field, colours: Field) -> Field:
@@ -249,40 +282,34 @@ def mask_of(
     """Where the result is more than noise apart from the photograph, grown and feathered: (FINE, FINE)."""
     change = blur(np.abs(resized(result - photo, MIDDLE)).max(axis=2), 2)
     motion, opacity, someone = (resized(field, MIDDLE) for field in (motion, opacity, someone))
-    noise = max(0.012, 0.15 * doubt, 0.08 * float(np.quantile(change, 0.995)))
+    noise = max(NOISE, 0.15 * doubt, 0.08 * float(np.quantile(change, 0.995)))
     made = smoothstep(noise, 2.5 * noise, change)
     made = np.maximum(made, smoothstep(0.001, 0.003, np.hypot(motion[..., 0], motion[..., 1])))
     made = np.maximum(made, smoothstep(0.05, 0.3, blur(opacity, 1)))
     made = blur(grow(made, 5), 3)
-    beside = blur(grow(someone, 51), 6) * smoothstep(0.12, 0.3, change) * trust
+    beside = blur(grow(someone, 51), 6) * smoothstep(0.15, 0.4, change) * opacity * trust
     return resized(np.clip(made * np.maximum(smoothstep(0.2, 0.7, someone), beside), 0, 1), FINE)
 
 
-def grain_of(crop: Pixels, matter: Field, opacity: Field, resolution: int, mask: Field, someone: Field) -> Field:
-    """A tile of what is finer in the photograph than a rendering can be, where its colours are most like the matter's.
+def grain_of(crop: Pixels, matter: Field, opacity: Field, someone: Field, resolution: int) -> Field:
+    """A tile (t, t) of what is finer in the photograph than in a rendering, in luma, where it is like the matter.
 
-    Of random phase (Galerne, Gousseau and Morel 2011), so that nothing is to be seen in it twice.
+    Of random phase (Galerne, Gousseau and Morel 2011), so that nothing is seen in it twice.
     """
-    side = crop.shape[0]
+    side, cells = crop.shape[0], 24
     tile = min(side, max(32, side // 8))
-    if opacity.max() < 0.05:
+    if not opacity.any():
         return np.zeros((tile, tile), np.float32)
-    luma = (crop.astype(np.float32) / 255) @ LUMA
-    detail = luma - blur(luma, max(0.7, 0.6 * side / resolution))
+    luma: Field = ((crop.astype(np.float32) / 255) @ LUMA).astype(np.float32)
+    detail: Field = luma - blur(luma, max(0.7, 0.6 * side / resolution))
     wanted = (matter * opacity[..., None]).sum(axis=(0, 1)) / opacity.sum()
-    cells = 24
-    colours = as_field(crop, cells)
-    taken = resized(opacity, cells)
-    away = ((colours - wanted) ** 2).sum(axis=2) / 0.1**2
-    mean, square = resized(detail, cells), resized(detail**2, cells)
-    edges = np.sqrt(blur(square, 1))
-    cost = blur(away.astype(np.float32), 1) + 4 * blur(taken, 1) + 4 * (1 - resized(someone, cells)) + 40 * edges
-    del mean
-    row, column = np.unravel_index(int(np.argmin(cost)), cost.shape)
-    top, left = (int(np.clip((i + 0.5) / cells * side - tile / 2, 0, side - tile)) for i in (row, column))
-    patch = detail[top : top + tile, left : left + tile]
-    window = np.hanning(tile + 2)[1:-1]
-    shaped = (patch - patch.mean()) * np.outer(window, window)
-    spectrum = np.abs(np.fft.fft2(shaped)) / np.sqrt((np.outer(window, window) ** 2).mean())
+    unlike: Field = (((as_field(crop, cells) - wanted) ** 2).sum(axis=2) / 0.01).astype(np.float32)
+    power: Field = detail * detail
+    edges = np.sqrt(blur(resized(power, cells), 1))
+    cost = blur(unlike, 1) + 4 * blur(resized(opacity, cells), 1) + 4 * (1 - resized(someone, cells)) + 40 * edges
+    middle = np.array(divmod(int(np.argmin(cost)), cells)) + 0.5
+    top, left = np.clip(middle / cells * side - tile / 2, 0, side - tile).astype(int)
+    window = np.outer(*[np.hanning(tile + 2)[1:-1].astype(np.float32)] * 2)
+    patch = detail[top : top + tile, left : left + tile] * window / np.sqrt((window**2).mean())
     phases = np.angle(np.fft.fft2(np.random.default_rng(0).standard_normal((tile, tile))))
-    return np.fft.ifft2(spectrum * np.exp(1j * phases)).real.astype(np.float32)
+    return np.fft.ifft2(np.abs(np.fft.fft2(patch)) * np.exp(1j * phases)).real.astype(np.float32)
