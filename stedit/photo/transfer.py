@@ -74,7 +74,7 @@ def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field)
     motion = motion_between(old, new, doubt)
     fine_motion, moved = resized(motion, FINE), warped(old, motion)
     trust = np.exp(-((blur(warped(apart, motion), 2) / DIFFERENT) ** 2)).astype(np.float32)
-    opacity = new_matter(moved, new)
+    opacity, gone = new_matter(moved, new)
 
     carried = warped(photo, fine_motion)
     sigma = 0.6 * MIDDLE / min(before.shape[0], MIDDLE)  # of a pixel of the rendering
@@ -84,8 +84,9 @@ def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field)
     appearance = locally_linear(guide, target, weight, radius=6, eps=1e-3, fine=carried)
     carried = with_appearance(carried, appearance)
 
-    cover = resized(opacity, FINE)
     matter = in_colours_of_photo(new, old, seen, carried, opacity)
+    opacity = np.maximum(opacity, left_over(gone, resized(carried, MIDDLE), resized(matter, MIDDLE)))
+    cover = resized(opacity, FINE)
     result = carried + cover[..., None] * (matter - carried)
     mask = mask_of(photo, result, fine_motion, cover, someone, trust, doubt)
     if np.array_equal(old, new):
@@ -155,8 +156,8 @@ def _face(n: int) -> Field:
     return 1 - smoothstep(0.9, 1.2, ellipse(n, 0.5, 0.62, 0.3, 0.34))
 
 
-def new_matter(old: Field, new: Field) -> Field:
-    """Opacity (n, n) of what is new in `new`, or hides what is gone from `old`.
+def new_matter(old: Field, new: Field) -> tuple[Field, Field]:
+    """Opacity (n, n) of what is new in `new`, or hides what is gone from `old`; and of the latter alone.
 
     Hair that is dyed changes wherever there is hair, lips where there are lips. But when some skin becomes hair or
     frames, other skin beside it does not: that is new. What is gone is the same seen from the other end.
@@ -164,7 +165,7 @@ def new_matter(old: Field, new: Field) -> Field:
     change = blur(np.abs(new - old).max(axis=2), 1.0)
     seen = smoothstep(0.06, 0.16, change)
     a, b = resized(old, SMALL), resized(new, SMALL)
-    appears = smoothstep(0.35, 0.65, unusual(a, b - a, 0.25))
+    appears = smoothstep(0.35, 0.65, unusual(a, b - a, 0.4))
     vanishes = smoothstep(0.5, 0.75, unusual(b, b - a, 0.15))
     there = resized(seen, SMALL)
     same = usual(b, np.stack([appears * there, there], axis=2), 0.12)  # matter that is new in part is new
@@ -173,8 +174,13 @@ def new_matter(old: Field, new: Field) -> Field:
     opacity = np.maximum(resized(appears, old.shape[0]) * seen, gone)
     broad = grow(-grow(-opacity, 9), 9)  # beside the face, strips are outlines drawn anew
     face = _face(old.shape[0])
-    result: Field = face * opacity + (1 - face) * broad
-    return result
+    return face * opacity + (1 - face) * broad, face * gone
+
+
+def left_over(gone: Field, carried: Field, matter: Field) -> Field:
+    """Opacity (n, n) of the matter over what the model has taken away nearby: a photograph's frames are not its own."""
+    apart = blur(np.abs(carried - matter).max(axis=2), 1)
+    return blur(smoothstep(0.08, 0.2, apart) * smoothstep(0.3, 0.8, grow(gone, 21)), 1)
 
 
 def unusual(colours: Field, change: Field, reach: float) -> Field:
@@ -201,7 +207,9 @@ def _features(colours: Field, reach: float) -> Field:
     n = colours.shape[0]
     rows, columns = (np.mgrid[0:n, 0:n].astype(np.float32) + 0.5) / n
     place = np.stack([columns, rows], axis=2) / reach
-    result: Field = np.concatenate([colours / 0.07, place], axis=2).reshape(-1, 5).astype(np.float32)
+    light = (colours @ LUMA)[..., None]
+    tint = (colours[..., ::2] - light) / 0.07  # matter keeps its tint in another light
+    result: Field = np.concatenate([light / 0.14, tint, place], axis=2).reshape(-1, 5).astype(np.float32)
     return result
 
 
