@@ -10,25 +10,25 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
-from stedit.training.classifier.config import ClassifierTraining
+from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig
-from stedit.training.editor.config import EditorTraining
-from stedit.training.encoder.config import InversionTraining
-from stedit.training.encoder_config import EncoderTraining
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.judge.config import JudgeTraining
-from stedit.training.latent_config import CodeTraining
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
+from stedit.training.latent_config import LatentTrainingConfig
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 # in the order of their tables
 CONFIGS: tuple[type[TrainingConfig], ...] = (
     TrainingConfig,
-    EncoderTraining,
-    GeneratorTraining,
-    InversionTraining,
-    CodeTraining,
-    ClassifierTraining,
-    EditorTraining,
-    JudgeTraining,
+    ReconstructionTrainingConfig,
+    GeneratorTrainingConfig,
+    EncoderTrainingConfig,
+    LatentTrainingConfig,
+    ClassifierTrainingConfig,
+    EditorTrainingConfig,
+    JudgeTrainingConfig,
 )
 PAGE = Path(__file__).with_name("training.md")
 TABLE = re.compile(r"(\| key \| default \| meaning \|\n\|---\|---\|---\|\n)(?:\|.*\n)+")

@@ -9,13 +9,13 @@ from stedit.training.config import TrainingConfig, key
 
 
 @dataclass(frozen=True, kw_only=True)
-class CodeTraining(TrainingConfig):
+class LatentTrainingConfig(TrainingConfig):
     """A network that sees codes alone."""
 
     schedule: Literal["constant", "cosine"] = key(
         "cosine", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
     )
-    sample_every: int = key(200, text="Steps between two evaluations on held-out codes.", low=1)
+    eval_interval: int = key(200, text="Steps between two evaluations on held-out codes.", low=1)
     patience: int = key(
         0, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
     )
@@ -28,14 +28,14 @@ class CodeTraining(TrainingConfig):
         text="Folders of latent files, .safetensors files of codes, or folders and zip files of pictures to invert.",
         local=True,
     )
-    sampled: int = key(0, text="Codes to draw from the model's mapping network, beside the others.", low=0)
-    held_out: float = key(0.1, text="Share of the codes kept from training, to measure on.", low=0, high=0.5)
+    synthetic_latents: int = key(0, text="Codes to draw from the model's mapping network, beside the others.", low=0)
+    val_fraction: float = key(0.1, text="Share of the codes kept from training, to measure on.", low=0, high=0.5)
 
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
         if not self.model:
             raise ValueError("model is empty: name the model that the codes belong to")
-        if not self.codes and not self.sampled:
-            raise ValueError("codes is empty and sampled is 0: name folders or files of codes")
-        if not self.held_out and self.patience:
-            raise ValueError("patience is given, but held_out is 0, so there is nothing to measure on")
+        if not self.codes and not self.synthetic_latents:
+            raise ValueError("codes is empty and synthetic_latents is 0: name folders or files of codes")
+        if not self.val_fraction and self.patience:
+            raise ValueError("patience is given, but val_fraction is 0, so there is nothing to measure on")

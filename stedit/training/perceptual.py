@@ -1,4 +1,4 @@
-"""Losses that look at pictures through a frozen network: LPIPS, features of a network of our own, identity.
+"""Losses in the features of a frozen network: LPIPS, features of a network of our own, identity.
 
 The networks of LPIPS, ArcFace and MoCo are files that the user supplies, since their licences are their authors'.
 """
@@ -23,8 +23,8 @@ from stedit.models.config import BackboneConfig
 from stedit.models.resnet import ResNet50
 from stedit.runtime.model import load_network
 from stedit.storage.bundle import Bundle
-from stedit.training.encoder_config import EncoderTraining
 from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 ARCFACE_SOURCE = "model_ir_se50.pth, which https://github.com/TreB1eN/InsightFace_Pytorch names"
 MOCO_SOURCE = "moco_v2_800ep_pretrain.pth.tar from https://github.com/facebookresearch/moco"
@@ -46,7 +46,7 @@ class IdentityLoss(nn.Module):
 
 
 def load_identity(path: str) -> IdentityLoss:
-    """ArcFace's IR-SE network or MoCo's ResNet-50, told by the names in the file. Raises InputError."""
+    """ArcFace's IR-SE network or MoCo's ResNet-50, recognised by the names in the file. Raises InputError."""
     found = read_weights(path)
     if "body.0.res_layer.1.weight" in found.tensors:
         try:
@@ -66,11 +66,11 @@ def load_identity(path: str) -> IdentityLoss:
 
 @dataclass(frozen=True)
 class Perceptual:
-    """A perceptual loss and what it is, for metrics and for whoever watches."""
+    """A perceptual loss and what it is, for metrics and for the user."""
 
     name: str
     """"lpips", "judge" or "discriminator"."""
-    told: str
+    description: str
     """The same in a sentence."""
     distance: Distance
     network: nn.Module
@@ -78,12 +78,12 @@ class Perceptual:
 
 
 def choose_perceptual(
-    config: EncoderTraining, *, judge: AttributeNetwork | None, discriminator: nn.Module | None
+    config: ReconstructionTrainingConfig, *, judge: AttributeNetwork | None, discriminator: nn.Module | None
 ) -> Perceptual | None:
     """The perceptual loss that a config asks for; with "auto" the first for which there are weights, or None.
 
     Args:
-        config: its keys `perceptual…`, `lpips_backbone`, `lpips_heads`, `judge` and `reading_weight`.
+        config: its keys `perceptual…`, `lpips_backbone`, `lpips_heads`, `judge` and `logit_weight`.
         judge: of the model in training, for where the key `judge` names no other.
         discriminator: of the generator in training; its features change while it learns.
 
@@ -99,7 +99,7 @@ def choose_perceptual(
 
 
 def _choose(
-    config: EncoderTraining, judge: AttributeNetwork | None, discriminator: nn.Module | None
+    config: ReconstructionTrainingConfig, judge: AttributeNetwork | None, discriminator: nn.Module | None
 ) -> Perceptual | None:
     wanted = config.perceptual
     if wanted == "none":
@@ -111,24 +111,24 @@ def _choose(
         heads = "with" if config.lpips_heads else "without"
         return Perceptual("lpips", f"the perceptual loss is LPIPS, {heads} trained heads", lpips, lpips)
     if wanted in ("auto", "judge"):
-        eyes = [load_judge(name) for name in config.judge] or ([] if judge is None else [judge])
-        if eyes:
-            seen = FeatureLoss(*eyes, reading_weight=config.reading_weight)
-            whose = "the judge's" if len(eyes) == 1 else f"{len(eyes)} judges'"
-            readings = " and readings" if config.reading_weight else ""
-            return Perceptual("judge", f"the perceptual loss is that of {whose} features{readings}", seen, seen)
+        networks = [load_attribute_network(name) for name in config.judge] or ([] if judge is None else [judge])
+        if networks:
+            loss = FeatureLoss(*networks, logit_weight=config.logit_weight)
+            whose = "the judge's" if len(networks) == 1 else f"{len(networks)} judges'"
+            logits = " and logits" if config.logit_weight else ""
+            return Perceptual("judge", f"the perceptual loss is that of {whose} features{logits}", loss, loss)
         if wanted == "judge":
             raise UsageError("perceptual is judge, but there is none: name a model that has one with judge")
     if discriminator is not None:
         network, features = discriminator, cast(FeatureNetwork, discriminator)
-        told = "the perceptual loss is that of the discriminator's features"
-        return Perceptual("discriminator", told, lambda a, b: feature_distance(features, a, b), network)
+        description = "the perceptual loss is that of the discriminator's features"
+        return Perceptual("discriminator", description, lambda a, b: feature_distance(features, a, b), network)
     if wanted == "discriminator":
         raise UsageError("perceptual is discriminator, but there is none: name the generator's run with discriminator")
     return None
 
 
-def load_judge(name: str) -> AttributeNetwork:
+def load_attribute_network(name: str) -> AttributeNetwork:
     """The judge of a model, or an attribute network from a .safetensors file. Raises InputError, BundleError."""
     if name.endswith(".safetensors"):
         tensors = dict(read_weights(name).tensors)

@@ -17,14 +17,14 @@ from stedit.training.config import TrainingConfig
 _PRECISIONS: dict[str, Precision] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def provenance(kind: str, config: TrainingConfig, **facts: Any) -> dict[str, Any]:
+def provenance(command: str, config: TrainingConfig, **facts: Any) -> dict[str, Any]:
     """What a bundle's `training` says of a part: the command, the code, the keys that decide the result, and facts."""
-    return {"command": f"stedit train {kind}", "stedit": __version__, **facts, "config": config.deciding()}
+    return {"command": f"stedit train {command}", "stedit": __version__, **facts, "config": config.provenance_keys()}
 
 
-def started_from(start: str) -> dict[str, str]:
+def started_from(init_from: str) -> dict[str, str]:
     """For a model's record of its training, the name of the model that it began with, if there is one."""
-    return {"start": Path(start).name} if start else {}
+    return {"init_from": Path(init_from).name} if init_from else {}
 
 
 def model_card(name: str, domain: str, license_name: str, facts: Mapping[str, str]) -> str:
@@ -87,5 +87,5 @@ def _precision(base: Bundle) -> Precision:
     """Which numbers the base's generator is stored in; storing it in others would change its fingerprint."""
     part = base.parts.get("generator") or next(iter(base.parts.values()))
     with safe_open(base.path / part.file, framework="numpy") as file:
-        kinds = Counter(file.get_slice(key).get_dtype() for key in file.keys())  # noqa: SIM118 - it is no dict
-    return next(_PRECISIONS[kind] for kind, _ in kinds.most_common() if kind in _PRECISIONS)
+        types = Counter(file.get_slice(key).get_dtype() for key in file.keys())  # noqa: SIM118 - it is no dict
+    return next(_PRECISIONS[name] for name, _ in types.most_common() if name in _PRECISIONS)

@@ -12,11 +12,11 @@ from stedit import Engine
 from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
 from stedit.storage.labels import LabelTable
-from stedit.training.classifier.config import ClassifierTraining
-from stedit.training.editor.config import EditorTraining
-from stedit.training.encoder.config import InversionTraining
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.judge.config import JudgeTraining
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
 
 SIZE = 64  # px of all images
 
@@ -31,7 +31,7 @@ TOY = {
     "judge": """
         steps = 2
         batch_size = 4
-        held_out = 0.2
+        val_fraction = 0.2
         widths = [4, 8]
         jitter = 1.0
     """,
@@ -39,7 +39,7 @@ TOY = {
         mode = "joint"
         steps = 2
         batch_size = 4
-        half_size_steps = 1
+        half_resolution_steps = 1
         resolution = {SIZE}
         style_dim = 16
         mapping_layers = 1
@@ -66,15 +66,15 @@ TOY = {
         batch_size = 4
         adversarial_weight = 0.1
         discriminator_channels = [8, 8, 8, 8, 4]
-        sampled_share = 0.0
+        synthetic_fraction = 0.0
         perceptual = "judge"
     """,
     "encoder": """
-        keep_encoder = true
+        finetune = true
         corrections = 1
         steps = 2
         batch_size = 4
-        held_out = 2
+        val_images = 2
         identity_weight = 0.0
         perceptual = "judge"
     """,
@@ -84,10 +84,10 @@ TOY = {
         heads = 2
         feedforward = 16
         batch_size = 16
-        held_out = 0.3
+        val_fraction = 0.3
         labels = true
     """,
-    "editor-finetune": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nheld_out = 0.3\npatience = 0\n',
+    "editor-finetune": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nval_fraction = 0.3\npatience = 0\n',
 }
 
 
@@ -153,11 +153,11 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     assert len(set(networks)) == 3
     assert rows_of(paths.labels)[0]["id"] == "photo-train_000000"
     assert len(rows_of(paths.labels)) == 20 + 40 + 12
-    judge = JudgeTraining.read(paths.work / "judge.run" / "config.toml", {})
+    judge = JudgeTrainingConfig.read(paths.work / "judge.run" / "config.toml", {})
     assert judge.repeat == (build.PHOTOGRAPHS, 1)
-    assert judge.keep_pictures
+    assert judge.cache_images
     for name in ("generator", "generator-256", "adversarial"):
-        config = GeneratorTraining.read(paths.work / f"{name}.run" / "config.toml", {})
+        config = GeneratorTrainingConfig.read(paths.work / f"{name}.run" / "config.toml", {})
         assert config.judge == tuple(map(str, paths.perceptual_networks))
     assert config.repeat == (build.PHOTOGRAPHS, 1, 1)
 
@@ -188,7 +188,7 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     assert bundle.parts["encoder"].config["corrections"] == 1
 
     # transfer weights are fitted on edits from which the editor has not learned
-    learned = bundle.training["editor"]["before"]["true_edits"]
+    learned = bundle.training["editor"]["before"]["ground_truth_edits"]
     assert learned > 0
     assert 0 < used_edits[0] <= len(rows_of(paths.ground_truth_edits)) - learned
 
@@ -246,31 +246,33 @@ def test_ground_truth_edit_differs_in_the_parameters_of_its_group_alone(build, t
 def test_configs_of_the_recipe_fit_together(build, tmp_path):
     paths = build.Paths(tmp_path, tmp_path)
     data = {"data": ("pictures.zip",)}
-    generator = paths.config("generator", GeneratorTraining, **data)
+    generator = paths.config("generator", GeneratorTrainingConfig, **data)
     assert generator.generator_config().style_count == 14
     assert generator.device == "cpu"
     assert generator.deterministic
     for name in ("generator-256", "autoencoder-adversarial"):
-        config = paths.config(name, GeneratorTraining, start="generator", **data)
+        config = paths.config(name, GeneratorTrainingConfig, init_from="generator", **data)
         assert len(config.repeat) == 3
     assert len(config.discriminator_channels) == len(generator.generator_config().channels)
-    encoder = paths.config("encoder", InversionTraining, model="model", **data)
-    assert encoder.keep_encoder
+    encoder = paths.config("encoder", EncoderTrainingConfig, model="model", **data)
+    assert encoder.finetune
     assert encoder.corrections > 0
-    paths.config("judge", JudgeTraining, labels="labels.jsonl", **data)
+    paths.config("judge", JudgeTrainingConfig, labels="labels.jsonl", **data)
     codes = {"model": "model", "codes": ("codes.safetensors",)}
-    paths.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
-    editor = paths.config("editor", EditorTraining, edits="edits.jsonl", **codes)
+    paths.config("classifier", ClassifierTrainingConfig, labels="labels.jsonl", **codes)
+    editor = paths.config("editor", EditorTrainingConfig, edits="edits.jsonl", **codes)
     assert generator.style_dim % editor.heads == 0
-    assert paths.config("editor-finetune", EditorTraining, **codes).mode == "pictures"
-    on_codes = {"start": "m", "edits": "e.jsonl", "codes": ("c",), **data}
-    finetune = paths.config("generator-finetune", GeneratorTraining, **on_codes)
-    assert 0 < finetune.edited_share < 1
-    patches = paths.config("generator-patchgan", GeneratorTraining, **on_codes)
+    assert paths.config("editor-finetune", EditorTrainingConfig, **codes).mode == "pictures"
+    on_codes = {"init_from": "m", "edits": "e.jsonl", "codes": ("c",), **data}
+    finetune = paths.config("generator-finetune", GeneratorTrainingConfig, **on_codes)
+    assert 0 < finetune.edited_fraction < 1
+    patches = paths.config("generator-patchgan", GeneratorTrainingConfig, **on_codes)
     assert patches.adversarial_weight > finetune.adversarial_weight == 0
 
 
 def test_build_on_a_gpu_may_choose_the_fastest_algorithms(build, tmp_path):
-    config = build.Paths(tmp_path, tmp_path, device="cuda").config("judge", JudgeTraining, data=("a",), labels="b")
+    config = build.Paths(tmp_path, tmp_path, device="cuda").config(
+        "judge", JudgeTrainingConfig, data=("a",), labels="b"
+    )
     assert not config.deterministic
-    assert config.keep_pictures
+    assert config.cache_images

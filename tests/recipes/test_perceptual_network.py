@@ -8,7 +8,7 @@ import torch
 
 from stedit.errors import InputError
 from stedit.imaging.files import write_image
-from stedit.training.data.images import PictureSet
+from stedit.training.data.images import ImageSet
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_network_learns_labels_and_parameters(perceptual_network, squares):
     network = perceptual_network.train_network(
         sources, labels, repeat=(1, 3), size=32, steps=150, batch_size=32, learning_rate=3e-3, strength=0.1
     )
-    images = PictureSet.open(sources, 32)
+    images = ImageSet.open(sources, 32)
     known, parameters = perceptual_network._targets(labels, images)
     assert known.shape == (160, 2)
     assert parameters.shape == (160, 3)

@@ -8,7 +8,7 @@ import pytest
 from stedit import Engine
 from stedit.errors import InputError
 from stedit.imaging.files import read_image
-from stedit.training.data.images import PictureSet
+from stedit.training.data.images import ImageSet
 
 from .conftest import ROOT
 
@@ -24,7 +24,7 @@ def transfer_check():
 def test_references_have_the_attribute_and_sources_can_show_it(transfer_check, faces):
     from renderer.parameters import Parameters
 
-    images = PictureSet.open(sorted((faces / "dataset").glob("test-*.zip")), 8)
+    images = ImageSet.open(sorted((faces / "dataset").glob("test-*.zip")), 8)
     parameters = transfer_check.load_parameters(faces / "dataset" / "test.jsonl.gz", images)
     assert parameters.shape[0] == len(images)
     people = [Parameters(one) for one in parameters]
@@ -42,7 +42,7 @@ def test_references_have_the_attribute_and_sources_can_show_it(transfer_check, f
 
 def test_parameters_of_unknown_images_are_refused(transfer_check, tmp_path):
     (tmp_path / "records.jsonl").write_text('{"id": "other", "params": [0.5]}\n')
-    images = PictureSet.open([ROOT / "tests/data/faces"], 8)
+    images = ImageSet.open([ROOT / "tests/data/faces"], 8)
     with pytest.raises(InputError, match=r"records\.jsonl has no parameters of the image"):
         transfer_check.load_parameters(tmp_path / "records.jsonl", images)
 

@@ -10,7 +10,7 @@ from stedit.training.config import TrainingConfig, key
 
 
 @dataclass(frozen=True, kw_only=True)
-class AlignerTraining(TrainingConfig):
+class AlignerTrainingConfig(TrainingConfig):
     """An aligner: photographs -> faces, each with its box and five points."""
 
     steps: int = key(4_000, text="How many steps to train.", low=1, changeable=True)

@@ -17,7 +17,7 @@ from stedit.models.aligner import POINTS, Aligner, cell_centres
 from stedit.photo.search import search
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
-from stedit.training.aligner.config import AlignerTraining
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
 from stedit.training.provenance import model_card, provenance, with_parts
 from stedit.training.run import Run, update_average
@@ -30,7 +30,7 @@ MAX_IGNORED = 24.0  # pixels around the centre of a face that is too large to be
 MINED = 0.8  # decay of how hard a scene was
 
 
-def build(config: AlignerTraining) -> Aligning:
+def build(config: AlignerTrainingConfig) -> Aligning:
     """The task of a config: reads and decodes all the pictures.
 
     Raises:
@@ -64,7 +64,7 @@ class Aligning:
 
     kind = "aligner"
 
-    def __init__(self, config: AlignerTraining, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
+    def __init__(self, config: AlignerTrainingConfig, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
         self.config, self.bundle = config, bundle
         self._sets, self._held_out = _split(sets, config.held_out)
         self.pictures = sum(map(len, self._sets.values()))

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from stedit.training.config import key
-from stedit.training.latent_config import CodeTraining
+from stedit.training.latent_config import LatentTrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class ClassifierTraining(CodeTraining):
+class ClassifierTrainingConfig(LatentTrainingConfig):
     """A latent classifier: codes -> attributes (Hu et al. 2022, section 3.3)."""
 
-    steps: int = key(3000, text="How many steps to train.", low=1, changeable=True)
+    steps: int = key(3000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(256, text="Codes in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-3, text="AdamW's step size.", above=0)
 
@@ -23,7 +23,7 @@ class ClassifierTraining(CodeTraining):
     judge: str = key(
         "", text="The model whose judge labels sampled codes, by their pictures; none: the model itself.", local=True
     )
-    judge_sure: float = key(
+    pseudo_label_threshold: float = key(
         0.8, text="Probability from which on the judge's answer is a label, 0.5 to 1.", low=0.5, high=1
     )
     balance: bool = key(True, text="Let codes with and without an attribute count the same, however rare it is.")
@@ -46,7 +46,7 @@ class ClassifierTraining(CodeTraining):
             raise ValueError("labels is empty: name the CSV or JSONL file that labels the codes")
         if self.labels and not self.codes:
             raise ValueError("labels is given without codes: name folders or files of codes")
-        if self.calibrate and not self.held_out:
-            raise ValueError("calibrate is true, but held_out is 0: hold some codes out, or set calibrate to false")
+        if self.calibrate and not self.val_fraction:
+            raise ValueError("calibrate is true, but val_fraction is 0: hold some codes out, or set calibrate to false")
         if len(set(self.attributes)) < len(self.attributes):
             raise ValueError("attributes names one twice: name each once")

@@ -21,10 +21,10 @@ from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.model import load_network
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.storage.labels import LabelTable
-from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
-from stedit.training.classifier.config import ClassifierTraining
-from stedit.training.data.latents import CodeSet, held_out
-from stedit.training.early_stopping import BEST, Best
+from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.early_stopping import BEST, EarlyStopping
 from stedit.training.provenance import provenance, with_parts
 from stedit.training.run import Run
 
@@ -32,7 +32,7 @@ OVERSAMPLING = 16  # more axes than are kept make the kept ones accurate (Halko 
 POWER_ITERATIONS = 4
 
 
-def build(config: ClassifierTraining) -> Classification:
+def build(config: ClassifierTrainingConfig) -> ClassifierTask:
     """The task of a config: reads, inverts, samples and labels the codes.
 
     Raises:
@@ -42,37 +42,41 @@ def build(config: ClassifierTraining) -> Classification:
     """
     engine = Engine.from_pretrained(config.model, device=config.device)
     table = LabelTable.read(Path(config.labels)) if config.labels else None
-    judge = _judge(config, engine) if config.sampled else None
+    judge = _judge(config, engine) if config.synthetic_latents else None
     judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
     labelled = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
     attributes = attributes_to_learn(engine.bundle, "classifier", labelled, config.attributes)
     if judge is not None and (unknown := [name for name in attributes if name not in judged]):
-        raise UsageError(f"the judge does not know {unknown[0]}: leave it out of attributes, or set sampled to 0")
-    codes, labels = CodeSet.read(config.codes, engine), torch.zeros(0, len(attributes))
+        raise UsageError(
+            f"the judge does not know {unknown[0]}: leave it out of attributes, or set synthetic_latents to 0"
+        )
+    codes, labels = LatentSet.read(config.codes, engine), torch.zeros(0, len(attributes))
     if table is not None:
         labels = torch.from_numpy(table.of(codes.names, attributes))
     if judge is not None:
-        sampled = CodeSet.sample(config.sampled, engine, seed=config.seed)
-        labels = torch.cat([labels, judge_codes(sampled, engine, judge, attributes, sure=config.judge_sure)])
+        sampled = LatentSet.sample(config.synthetic_latents, engine, seed=config.seed)
+        labels = torch.cat(
+            [labels, pseudo_label(sampled, engine, judge, attributes, sure=config.pseudo_label_threshold)]
+        )
         codes = codes.join(sampled)
     known = ~labels.isnan().all(dim=1)
-    return Classification(config, engine.bundle, codes.codes[known], labels[known], attributes)
+    return ClassifierTask(config, engine.bundle, codes.codes[known], labels[known], attributes)
 
 
-class Classification:
+class ClassifierTask:
     """The task: binary cross-entropy of each attribute that is known."""
 
-    kind = "classifier"
+    command = "classifier"
 
     def __init__(
-        self, config: ClassifierTraining, bundle: Bundle, codes: Tensor, labels: Tensor, attributes: Sequence[str]
+        self, config: ClassifierTrainingConfig, bundle: Bundle, codes: Tensor, labels: Tensor, attributes: Sequence[str]
     ) -> None:
         """Codes (M, N, D) and labels (M, K), probabilities or NaN.
 
         Raises InputError if an attribute has no two classes.
         """
         self.config, self.bundle, self.attributes = config, bundle, tuple(attributes)
-        kept = held_out(len(codes), config.held_out)
+        kept = validation_mask(len(codes), config.val_fraction)
         self.codes, self.labels = codes[~kept], labels[~kept]
         self.held_out = codes[kept], labels[kept]
         self._weights = class_weights(self.labels, balance=config.balance, attributes=self.attributes, examples="codes")
@@ -89,8 +93,8 @@ class Classification:
         )
         if self.classifier.config.covariance_rank:
             fit_covariance(self.classifier, self.codes)
-        self.numbers: dict[str, float] = {}
-        self.best = Best(self.classifier, self.numbers, config.patience)
+        self.scalars: dict[str, float] = {}
+        self.best = EarlyStopping(self.classifier, self.scalars, config.patience)
         self.networks: Mapping[str, nn.Module] = {"classifier": self.classifier, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.AdamW(
@@ -113,12 +117,12 @@ class Classification:
         """Means over the attributes; keeps the best weights."""
         codes, labels = self.held_out
         if not len(codes):
-            self.best.offer(self.classifier, math.inf, run)
+            self.best.update(self.classifier, math.inf, run)
             return {}
         with run.autocast():
             logits = self.classifier(codes.to(run.device)).float().cpu()
         figures = measure(logits, labels, self._weights)
-        self.best.offer(self.classifier, figures["held_out/loss"], run)
+        self.best.update(self.classifier, figures["val/loss"], run)
         return figures
 
     def sample(self) -> Pixels | None:
@@ -133,7 +137,7 @@ class Classification:
             return network, {}
         with torch.no_grad():
             logits = network(codes)
-        scale, shift, figures = settle(logits, labels, self.attributes, calibrate=self.config.calibrate)
+        scale, shift, figures = calibrate_and_score(logits, labels, self.attributes, calibrate=self.config.calibrate)
         network.logit_weight.mul_(scale[:, None])
         network.logit_bias.mul_(scale).add_(shift)
         return network, figures
@@ -141,7 +145,7 @@ class Classification:
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this classifier. Raises OutputError, BundleError."""
         network, figures = self.result()
-        facts: dict[str, Any] = {"codes": len(self.codes), "held_out": figures}
+        facts: dict[str, Any] = {"codes": len(self.codes), "validation": figures}
         known = {item.name: item for item in self.bundle.attributes}
         if self.config.calibrate:  # how far edits go is told in logits, which mean something else now
             known = {name: AttributeSpec(name, carried=item.carried) for name, item in known.items()}
@@ -149,7 +153,7 @@ class Classification:
             self.bundle,
             path,
             {"classifier": (network.config, network.state_dict())},
-            {"classifier": provenance(self.kind, self.config, **facts)},
+            {"classifier": provenance(self.command, self.config, **facts)},
             attributes=tuple(known.get(name, AttributeSpec(name)) for name in self.attributes),
             overwrite=overwrite,
         )
@@ -172,7 +176,7 @@ def fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
     classifier.covariance_rest.copy_(rest.clamp_min(0))
 
 
-def judge_codes(codes: CodeSet, engine: Engine, judge: Engine, attributes: Sequence[str], *, sure: float) -> Tensor:
+def pseudo_label(codes: LatentSet, engine: Engine, judge: Engine, attributes: Sequence[str], *, sure: float) -> Tensor:
     """Labels (M, K) that a judge gives to the pictures of codes: 1, 0, or NaN where it is not `sure`, a probability."""
     generator = cast(Generator, engine.networks["generator"])
     names = [item.name for item in judge.bundle.attributes]
@@ -187,7 +191,7 @@ def judge_codes(codes: CodeSet, engine: Engine, judge: Engine, attributes: Seque
     return torch.cat(labels)
 
 
-def _judge(config: ClassifierTraining, engine: Engine) -> Engine:
+def _judge(config: ClassifierTrainingConfig, engine: Engine) -> Engine:
     bundle = Bundle.load(find_bundle(config.judge)) if config.judge else engine.bundle
     if "judge" not in bundle.parts:
         raise MissingPartError(

@@ -1,10 +1,12 @@
-"""Random changes of training images that keep what they show: mirroring, and a small jitter of place and colour."""
+"""Random changes of training images that keep what they show: mirrored, moved, recoloured, softened, noisier."""
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+
+MAX_SHIFT = 2  # pixels of 128, in `perturb`
 
 
 def random_flip(images: Tensor) -> Tensor:
@@ -35,6 +37,25 @@ def jitter(images: Tensor, strength: float) -> Tensor:
     moved = grey + (moved - grey) * torch.exp2(normal(0.25, 1, 1, 1))  # saturation
     moved = moved * torch.exp2(normal(0.15, 1, 1, 1)) + normal(0.08, 1, 1, 1) + normal(0.03, 3, 1, 1)
     return moved.clamp(-1, 1)
+
+
+def perturb(images: Tensor, *, flip: bool) -> Tensor:
+    """Images (B, 3, H, W) softened, shifted, brightened and made noisier at random, and mirrored if `flip`.
+
+    So a network that learns from them also predicts from reconstructions, which are softer than originals.
+    """
+    count, size, device = len(images), images.shape[-1], images.device
+    if flip:
+        mirrored = torch.rand(count).to(device) < 0.5
+        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
+    if torch.rand(()) < 0.5:
+        small = F.interpolate(images, scale_factor=1 / (1.2 + 0.8 * torch.rand(()).item()), mode="area")
+        images = F.interpolate(small, size=size, mode="bilinear")
+    gain, offset = 1 + 0.1 * torch.randn(count, 1, 1, 1), 0.05 * torch.randn(count, 1, 1, 1)
+    noise = 0.06 * torch.rand(()).item() * torch.randn(images.shape, device=device)
+    most = max(1, MAX_SHIFT * size // 128)
+    shift = torch.randint(-most, most + 1, (2,)).tolist()
+    return torch.roll(images * gain.to(device) + offset.to(device) + noise, shift, dims=(2, 3))
 
 
 def scaling(x: Tensor, y: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from stedit.storage.jsonl import read_records
 
 
 @dataclass(frozen=True)
-class TrueEdits:
+class GroundTruthEdits:
     """Codes of pictures that differ from a source in one attribute alone, which is taken from a reference."""
 
     source: Tensor
@@ -30,12 +30,12 @@ class TrueEdits:
     def __len__(self) -> int:
         return len(self.source)
 
-    def rows(self, chosen: Tensor) -> TrueEdits:
+    def rows(self, chosen: Tensor) -> GroundTruthEdits:
         """Some of them, by their numbers or by a mask (M,)."""
         columns = (self.source, self.references, self.edited, self.attribute, self.present)
-        return TrueEdits(*(column[chosen] for column in columns))
+        return GroundTruthEdits(*(column[chosen] for column in columns))
 
-    def split(self, kept: Tensor) -> tuple[TrueEdits, TrueEdits]:
+    def split(self, kept: Tensor) -> tuple[GroundTruthEdits, GroundTruthEdits]:
         """Those to learn from, all of whose codes are `kept` (N,), and those whose source or edited code is not.
 
         An edit and its reverse are on the same side. Those that only lack a reference are on neither.
@@ -46,7 +46,7 @@ class TrueEdits:
         return learned.rows(both & usable.any(dim=1)), self.rows(~both)
 
     @classmethod
-    def read(cls, path: str, names: Sequence[str], attributes: Sequence[str], only: str = "") -> TrueEdits:
+    def read(cls, path: str, names: Sequence[str], attributes: Sequence[str], only: str = "") -> GroundTruthEdits:
         """JSONL of objects with source, reference and edited, names of codes, and attribute; `only` those of one.
 
         The reference may be a list of several. `present`, true or false, says whether the edited code has the

@@ -1,4 +1,4 @@
-"""Pictures for training from any folders and zip files, decoded when a step needs them, a step ahead, or kept."""
+"""Training images from any folders and zip files, decoded a step ahead of their use, or cached."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ Reader = Callable[[], Pixels]
 
 @dataclass(frozen=True)
 class Member:
-    """One picture that can be read again and again."""
+    """One image that can be read again and again."""
 
     name: str
     """As errors and labels call it: its path in the folder or zip file."""
@@ -33,20 +33,20 @@ class Member:
     """Number of the folder or zip file that it comes from."""
 
 
-class PictureSet:
-    """Pictures of one size: centre-cropped to a square and resized, in the order of their names."""
+class ImageSet:
+    """Images of one size: centre-cropped to a square and resized, in the order of their names."""
 
-    def __init__(self, members: Sequence[Member], size: int, *, keep: bool = False) -> None:
-        """`keep` decoded pictures in memory, size x size x 3 bytes each."""
+    def __init__(self, members: Sequence[Member], size: int, *, cache: bool = False) -> None:
+        """`cache` keeps decoded images in memory, size x size x 3 bytes each."""
         self.members = tuple(members)
         self.size = size
-        self.bad: set[str] = set()
-        """Names of files that could not be read so far."""
-        self._kept: dict[Member, Pixels] | None = {} if keep else None
+        self.unreadable: set[str] = set()
+        """Names of files that turned out to be unreadable so far."""
+        self._cache: dict[Member, Pixels] | None = {} if cache else None
 
     @classmethod
-    def open(cls, sources: Sequence[str | Path], size: int, *, keep: bool = False) -> PictureSet:
-        """Find the pictures of folders, at any depth, and of zip files; none is decoded yet.
+    def open(cls, sources: Sequence[str | Path], size: int, *, cache: bool = False) -> ImageSet:
+        """Find the images of folders, at any depth, and of zip files; none is decoded yet.
 
         Raises InputError if a source cannot be opened or holds no picture.
         """
@@ -56,23 +56,23 @@ class PictureSet:
             if not found:
                 raise InputError(f"{source} holds no pictures: give a folder or a zip file that does")
             members += [replace(member, source=number) for member in found]
-        return cls(members, size, keep=keep)
+        return cls(members, size, cache=cache)
 
     def __len__(self) -> int:
         return len(self.members)
 
-    def split(self, held_out: int) -> tuple[PictureSet, PictureSet]:
+    def split(self, held_out: int) -> tuple[ImageSet, ImageSet]:
         """All but `held_out` pictures, which are spread evenly over the set, and those. Raises InputError."""
         if held_out >= len(self):
-            raise InputError(f"{held_out} of {len(self)} pictures cannot be held out: lower held_out or add pictures")
+            raise InputError(f"{held_out} of {len(self)} pictures cannot be held out: lower val_images or add pictures")
         chosen = {round((index + 0.5) * len(self) / held_out - 0.5) for index in range(held_out)}
         parts: tuple[list[Member], list[Member]] = ([], [])
         for index, member in enumerate(self.members):
             parts[index in chosen].append(member)
-        keep = self._kept is not None
-        return PictureSet(parts[0], self.size, keep=keep), PictureSet(parts[1], self.size, keep=keep)
+        cache = self._cache is not None
+        return ImageSet(parts[0], self.size, cache=cache), ImageSet(parts[1], self.size, cache=cache)
 
-    def repeated(self, times: Sequence[int]) -> PictureSet:
+    def repeated(self, times: Sequence[int]) -> ImageSet:
         """The same, with the pictures of each source as many `times` as is said, of sources left out once.
 
         So a small source can count as much as a large one.
@@ -80,63 +80,72 @@ class PictureSet:
         members = [
             member for member in self.members for _ in range(times[member.source] if member.source < len(times) else 1)
         ]
-        return PictureSet(members, self.size, keep=self._kept is not None)
+        return ImageSet(members, self.size, cache=self._cache is not None)
 
-    def read(self, index: int) -> Pixels:
-        """uint8 (size, size, 3) of a picture, or of the next one that can be read. Raises InputError if none can."""
+    def read(self, index: int) -> tuple[int, Pixels]:
+        """An image, or the next one where it cannot be read: its index, and uint8 (size, size, 3).
+
+        Raises InputError if none can be read.
+        """
         while True:
-            member = self.members[self.sound(index)]
-            if self._kept is not None and member in self._kept:
-                return self._kept[member]
+            found = self.readable_index(index)
+            member = self.members[found]
+            if self._cache is not None and member in self._cache:
+                return found, self._cache[member]
             try:
                 pixels = fit_picture(member.read(), (self.size, self.size))
             except ImageError:
-                self.bad.add(member.name)
+                self.unreadable.add(member.name)
                 continue
-            if self._kept is not None:
-                self._kept[member] = pixels
-            return pixels
+            if self._cache is not None:
+                self._cache[member] = pixels
+            return found, pixels
 
-    def sound(self, index: int) -> int:
-        """The index of the picture that `read` gives for `index`, as far as is known. Raises InputError if none is."""
+    def readable_index(self, index: int) -> int:
+        """The index of the image that `read` gives for `index`, as far as is known. Raises InputError if none is."""
         for step in range(len(self)):
             found = (index + step) % len(self)
-            if self.members[found].name not in self.bad:
+            if self.members[found].name not in self.unreadable:
                 return found
-        raise InputError(f"none of the {len(self)} pictures can be read: {min(self.bad)} is one of them")
+        raise InputError(f"none of the {len(self)} pictures can be read: {min(self.unreadable)} is one of them")
 
-    def tell_bad(self, run: Run) -> None:
-        """Say how many files could not be read so far."""
-        if self.bad:
-            run.say(f"{len(self.bad)} of {len(self)} pictures cannot be read, such as {min(self.bad)}")
+    def log_unreadable(self, run: Run) -> None:
+        """Log how many files are unreadable, if any are."""
+        if self.unreadable:
+            run.log(f"{len(self.unreadable)} of {len(self)} pictures cannot be read, such as {min(self.unreadable)}")
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """float32 (B, 3, size, size) in [-1, 1]."""
-        return _to_images(torch.from_numpy(np.stack([self.read(index) for index in indices])))
+        return _to_images(torch.from_numpy(np.stack([self.read(index)[1] for index in indices])))
 
 
-class Batches:
-    """A set's batches, each decoded while the step before is computed."""
+class ImageBatches:
+    """The batches of a set, each decoded while the step before is computed."""
 
-    def __init__(self, pictures: PictureSet, stream: int = 0) -> None:
-        self._pictures = pictures
+    def __init__(self, images: ImageSet, stream: int = 0) -> None:
+        self._images = images
         self._stream = stream
         self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
-        self._ahead: tuple[int, list[Future[Pixels]]] | None = None
+        self._ahead: tuple[int, list[Future[tuple[int, Pixels]]]] | None = None
 
-    def take(self, run: Run) -> Tensor:
-        """This process's share of the step's batch: float32 (share, 3, size, size) in [-1, 1], on the device."""
+    def take(self, run: Run) -> tuple[Tensor, Tensor]:
+        """This process's share of the step's batch.
+
+        Returns:
+            Indices (share,), int64 on the CPU: of the images that were read, which are the next ones where one is
+            unreadable. And the images, float32 (share, 3, size, size) in [-1, 1], on the device.
+        """
         if self._ahead is not None and self._ahead[0] == run.step:
             futures = self._ahead[1]
         else:
             futures = self._start(run, 0)
-        pixels = torch.from_numpy(np.stack([future.result() for future in futures]))
+        indices, pixels = zip(*(future.result() for future in futures), strict=True)
         self._ahead = (run.step + 1, self._start(run, 1))
-        return _to_images(pixels.to(run.device))
+        return torch.tensor(indices), _to_images(torch.from_numpy(np.stack(pixels)).to(run.device))
 
-    def _start(self, run: Run, ahead: int) -> list[Future[Pixels]]:
-        indices = run.indices(len(self._pictures), ahead=ahead, stream=self._stream)
-        return [self._threads.submit(self._pictures.read, index) for index in indices.tolist()]
+    def _start(self, run: Run, ahead: int) -> list[Future[tuple[int, Pixels]]]:
+        indices = run.indices(len(self._images), ahead=ahead, stream=self._stream)
+        return [self._threads.submit(self._images.read, index) for index in indices.tolist()]
 
 
 def _folder(folder: Path) -> list[Member]:

@@ -22,7 +22,7 @@ from stedit.models.generator import Generator
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import SUFFIX, LatentCode, is_latent_path
-from stedit.training.data.images import PictureSet
+from stedit.training.data.images import ImageSet
 
 MAX_FILE_BYTES = 2**33  # of many codes
 MAX_NAMES_BYTES = 2**26
@@ -32,8 +32,8 @@ _STORED = {"F32", "F16", "BF16"}
 
 
 @dataclass(frozen=True)
-class CodeSet:
-    """Codes of one model, each with a name by which labels and true edits refer to it."""
+class LatentSet:
+    """Codes of one model, each with a name by which labels and ground-truth edits refer to it."""
 
     names: tuple[str, ...]
     """File names without folder and ending."""
@@ -44,7 +44,7 @@ class CodeSet:
         return len(self.names)
 
     @classmethod
-    def read(cls, sources: Sequence[str], engine: Engine) -> CodeSet:
+    def read(cls, sources: Sequence[str], engine: Engine) -> LatentSet:
         """Codes of all sources, in their order.
 
         A source is a folder or a zip file of pictures, which the encoder inverts; a folder of latent files, at any
@@ -61,7 +61,7 @@ class CodeSet:
         return cls(tuple(name for one in sets for name in one.names), torch.cat([one.codes for one in sets]))
 
     @classmethod
-    def sample(cls, count: int, engine: Engine, *, seed: int) -> CodeSet:
+    def sample(cls, count: int, engine: Engine, *, seed: int) -> LatentSet:
         """Codes of random z, through the mapping network: one w for all styles."""
         generator = cast(Generator, engine.networks["generator"])
         source = torch.Generator().manual_seed(seed)
@@ -71,9 +71,9 @@ class CodeSet:
         codes = torch.cat(parts) if parts else torch.zeros(0, *engine.code_shape)
         return cls(tuple(f"sample-{number}" for number in range(count)), codes)
 
-    def join(self, other: CodeSet) -> CodeSet:
+    def join(self, other: LatentSet) -> LatentSet:
         """Both, this one first."""
-        return CodeSet(self.names + other.names, torch.cat([self.codes, other.codes]))
+        return LatentSet(self.names + other.names, torch.cat([self.codes, other.codes]))
 
     def save(self, path: Path, bundle: Bundle) -> None:
         """Write one .safetensors file: `w` (M, N, D) in float32, and as metadata `names` (a JSON list) and the model.
@@ -93,16 +93,16 @@ class CodeSet:
             yield part.to(engine.device)
 
 
-def held_out(count: int, share: float) -> Tensor:
+def validation_mask(count: int, fraction: float) -> Tensor:
     """Which of `count` examples are kept from training, (count,) bool: `share` of them, evenly spread."""
     chosen = torch.zeros(count, dtype=torch.bool)
-    wanted = round(share * count)
+    wanted = round(fraction * count)
     if wanted:
         chosen[((torch.arange(wanted, dtype=torch.float64) + 0.5) * count / wanted).long()] = True
     return chosen
 
 
-def _read(source: Path, engine: Engine) -> CodeSet:
+def _read(source: Path, engine: Engine) -> LatentSet:
     if source.is_dir():
         latents = sorted(path for path in source.rglob(f"*{SUFFIX}") if path.is_file())
         return _latents(latents, engine) if latents else _pictures(source, engine)
@@ -113,7 +113,7 @@ def _read(source: Path, engine: Engine) -> CodeSet:
     return _pictures(source, engine)
 
 
-def _latents(paths: Sequence[Path], engine: Engine) -> CodeSet:
+def _latents(paths: Sequence[Path], engine: Engine) -> LatentSet:
     codes = []
     for path in paths:
         latent = LatentCode.load(path)
@@ -121,22 +121,24 @@ def _latents(paths: Sequence[Path], engine: Engine) -> CodeSet:
             model=engine.bundle.name, fingerprint=engine.bundle.fingerprint, shape=engine.code_shape, path=path
         )
         codes.append(latent.w)
-    return CodeSet(tuple(path.name[: -len(SUFFIX)] for path in paths), torch.from_numpy(np.stack(codes)))
+    return LatentSet(tuple(path.name[: -len(SUFFIX)] for path in paths), torch.from_numpy(np.stack(codes)))
 
 
-def _pictures(source: Path, engine: Engine) -> CodeSet:
-    pictures = PictureSet.open([source], max(engine.input_size))
+def _pictures(source: Path, engine: Engine) -> LatentSet:
+    pictures = ImageSet.open([source], max(engine.input_size))
     codes = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
         for start in range(0, len(pictures), BATCH):
-            batch = list(threads.map(pictures.read, range(start, min(start + BATCH, len(pictures)))))
+            batch = list(
+                threads.map(lambda index: pictures.read(index)[1], range(start, min(start + BATCH, len(pictures))))
+            )
             codes.append(torch.from_numpy(engine.invert(np.stack(batch))))
-    if pictures.bad:  # a neighbour stands in for each, which has another name
-        raise InputError(f"{source}/{min(pictures.bad)} cannot be read: remove it, or get a whole copy of it")
-    return CodeSet(tuple(PurePath(member.name).stem for member in pictures.members), torch.cat(codes))
+    if pictures.unreadable:  # a neighbour stands in for each, which has another name
+        raise InputError(f"{source}/{min(pictures.unreadable)} cannot be read: remove it, or get a whole copy of it")
+    return LatentSet(tuple(PurePath(member.name).stem for member in pictures.members), torch.cat(codes))
 
 
-def _many(path: Path, engine: Engine) -> CodeSet:
+def _many(path: Path, engine: Engine) -> LatentSet:
     """A file of many codes, whose size and header are checked before any tensor is read."""
     try:
         if path.stat().st_size > MAX_FILE_BYTES:
@@ -144,9 +146,9 @@ def _many(path: Path, engine: Engine) -> CodeSet:
         with safe_open(path, framework="pt") as file:
             if "w" not in file.keys():  # noqa: SIM118 - it is no dict
                 raise InputError(f"{path} holds no codes (no tensor 'w'): give codes of shape (count, N, D) as 'w'")
-            shape, kind = tuple(file.get_slice("w").get_shape()), file.get_slice("w").get_dtype()
+            shape, stored = tuple(file.get_slice("w").get_shape()), file.get_slice("w").get_dtype()
             metadata: dict[str, str] = file.metadata() or {}
-            _require_codes(path, shape, kind, metadata, engine)
+            _require_codes(path, shape, stored, metadata, engine)
             w = file.get_tensor("w").float()
     except FileNotFoundError:
         raise InputError(f"there are no codes at {path}: check the spelling") from None
@@ -154,10 +156,10 @@ def _many(path: Path, engine: Engine) -> CodeSet:
         raise InputError(f"cannot read the codes {path} ({cause(error)}): get a whole copy of it") from error
     if not bool(torch.isfinite(w).all()):
         raise InputError(f"{path} holds numbers that are not finite: make it again")
-    return CodeSet(_names(path, metadata, len(w)), w)
+    return LatentSet(_names(path, metadata, len(w)), w)
 
 
-def _require_codes(path: Path, shape: tuple[int, ...], kind: str, metadata: dict[str, str], engine: Engine) -> None:
+def _require_codes(path: Path, shape: tuple[int, ...], stored: str, metadata: dict[str, str], engine: Engine) -> None:
     bundle = engine.bundle
     if metadata.get("fingerprint", bundle.fingerprint) != bundle.fingerprint:
         made_with = f"the model {metadata.get('model', 'unknown')!r} (fingerprint {metadata['fingerprint']!r})"
@@ -167,8 +169,8 @@ def _require_codes(path: Path, shape: tuple[int, ...], kind: str, metadata: dict
         )
     if len(shape) != 3 or shape[1:] != engine.code_shape:
         raise LatentError(f"{path} holds codes of {shape}, but {bundle.name!r} takes (count, {engine.code_shape})")
-    if kind not in _STORED:
-        raise InputError(f"{path} holds codes in {kind}: give them in F32, F16 or BF16")
+    if stored not in _STORED:
+        raise InputError(f"{path} holds codes in {stored}: give them in F32, F16 or BF16")
 
 
 def _names(path: Path, metadata: dict[str, str], count: int) -> tuple[str, ...]:

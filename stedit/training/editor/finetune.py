@@ -2,8 +2,8 @@
 
 What an editor learns on codes alone shows in more than what is asked for: hair made blond gets waves, brows change
 below bangs. Here judges compare the picture of the edited code with that of the source. What is asked for shall show,
-and what has nothing to do with it shall stay. No true edits are needed: the editor stays near what it answered before,
-by label and by reference.
+and what has nothing to do with it shall stay. No ground-truth edits are needed: the editor stays near what it answered
+before, by label and by reference.
 """
 
 from __future__ import annotations
@@ -32,10 +32,11 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.framing import frame, resize
 from stedit.storage.bundle import Bundle
-from stedit.training.data.latents import CodeSet, held_out
-from stedit.training.early_stopping import BEST, Best
-from stedit.training.editor.config import EditorTraining
-from stedit.training.perceptual import load_judge
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.early_stopping import BEST, EarlyStopping
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.losses import weighted_sum
+from stedit.training.perceptual import load_attribute_network
 from stedit.training.provenance import provenance, with_parts
 from stedit.training.run import Run
 
@@ -48,12 +49,12 @@ AT_ONCE = 32  # pictures that are looked at to measure
 ATTRIBUTES = 2  # of a step: what follows the editor's answer is computed for one after the other
 
 
-class Watched:
+class EditorFinetuneTask:
     """The task: the model's edit transformer, trained on by what judges see of its edits by label."""
 
-    kind = "editor"
+    command = "editor"
 
-    def __init__(self, config: EditorTraining, engine: Engine) -> None:
+    def __init__(self, config: EditorTrainingConfig, engine: Engine) -> None:
         """Read, invert or sample codes; `engine` is the model whose editor is trained on.
 
         Raises:
@@ -73,14 +74,16 @@ class Watched:
         self.judges = [self._judge(name) for name in config.judge] or ([] if judge is None else [judge])
         if not self.judges:
             raise MissingPartError(f"the model {engine.bundle.name!r} has no judge to look at pictures: name one")
-        codes = CodeSet.read(config.codes, engine)
-        if config.sampled:
-            codes = codes.join(CodeSet.sample(config.sampled, engine, seed=config.seed))
+        codes = LatentSet.read(config.codes, engine)
+        if config.synthetic_latents:
+            codes = codes.join(LatentSet.sample(config.synthetic_latents, engine, seed=config.seed))
         self.codes = codes.codes
-        kept = ~held_out(len(codes), config.held_out)
+        kept = ~validation_mask(len(codes), config.val_fraction)
         self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
         if len(self.training) < 2:
-            raise InputError(f"{len(codes)} codes are too few to learn from: give more, or draw some with sampled")
+            raise InputError(
+                f"{len(codes)} codes are too few to learn from: give more, or sample some with synthetic_latents"
+            )
         self.editor = copy.deepcopy(known).train().requires_grad_(True)
         self.engine = replace(engine, networks={**engine.networks, "editor": self.editor})
         self.by_label = torch.tensor(labels)
@@ -89,8 +92,8 @@ class Watched:
         )
         self._groups = torch.tensor([[other in related(name) for other in self.attributes] for name in self.attributes])
         self._first: dict[str, float] = {}
-        self.numbers: dict[str, float] = {}
-        self.best = Best(self.editor, self.numbers, config.patience)
+        self.scalars: dict[str, float] = {}
+        self.best = EarlyStopping(self.editor, self.scalars, config.patience)
         self.networks: Mapping[str, nn.Module] = {
             "editor": self.editor,
             BEST: self.best.network,
@@ -118,16 +121,16 @@ class Watched:
         """The losses on edits of held-out codes, and what the judges see of them; keeps the best weights."""
         self._move(run)
         if not len(self.held_out):
-            self.best.offer(self.editor, math.inf, run)
+            self.best.update(self.editor, math.inf, run)
             return {}
         if not self._first:
             self._first = self._measure(run, self.before)
-            if self.config.patience and self.numbers["best"] == math.inf:
-                self.best.offer(cast(EditTransformer, self.before.networks["editor"]), self._first["loss"], run)
+            if self.config.patience and self.scalars["best"] == math.inf:
+                self.best.update(cast(EditTransformer, self.before.networks["editor"]), self._first["loss"], run)
         figures = self._measure(run, self.engine)
-        self.best.offer(self.editor, figures["loss"], run)
-        figures |= {f"{name}_before": self._first[name] for name in ("shows", "others_change")}
-        return {f"held_out/{name}": figure for name, figure in figures.items()}
+        self.best.update(self.editor, figures["loss"], run)
+        figures |= {f"{name}_before": self._first[name] for name in ("success", "side_effects")}
+        return {f"val/{name}": figure for name, figure in figures.items()}
 
     def sample(self) -> Pixels | None:
         """There are no pictures to show."""
@@ -139,7 +142,7 @@ class Watched:
         if "editor" in self.bundle.training:
             facts["before"] = self.bundle.training["editor"]
         network = self.best.network
-        made = provenance(self.kind, self.config, **facts)
+        made = provenance(self.command, self.config, **facts)
         parts = {"editor": (network.config, network.state_dict())}
         return with_parts(self.bundle, path, parts, {"editor": made}, overwrite=overwrite)
 
@@ -181,13 +184,13 @@ class Watched:
         least = F.binary_cross_entropy_with_logits(unedited, unedited.sigmoid(), reduction="none")
         count = len(self.attributes)
         losses = {
-            "asked": F.binary_cross_entropy_with_logits(seen[rows, asked], wanted) / count,
-            "others": torch.where(others, missed - least, 0.0).sum(dim=1).mean() / count,
+            "target": F.binary_cross_entropy_with_logits(seen[rows, asked], wanted) / count,
+            "preservation": torch.where(others, missed - least, 0.0).sum(dim=1).mean() / count,
             "code": F.mse_loss(edited, known),
         }
         changed = (((seen > 0) != (unedited > 0)) & others).sum() / others.sum().clamp_min(1)
         shown = ((seen[rows, asked] > 0) == present).float().mean()
-        return losses, {"shows": shown, "others_change": changed}
+        return losses, {"success": shown, "side_effects": changed}
 
     def _reference_loss(self, run: Run, engine: Engine, first: Tensor, second: Tensor, attribute: Tensor) -> Tensor:
         """How far the answers to references are from those before."""
@@ -201,12 +204,12 @@ class Watched:
         """The weighted sum."""
         config = self.config
         weights = {
-            "asked": config.asked_weight,
-            "others": config.others_weight,
-            "code": config.kept_weight,
-            "reference": config.kept_weight,
+            "target": config.target_weight,
+            "preservation": config.preservation_weight,
+            "code": config.proximity_weight,
+            "reference": config.proximity_weight,
         }
-        return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
+        return weighted_sum(losses, weights)
 
     def _edit(self, engine: Engine, source: Tensor, attribute: Tensor, present: Tensor) -> Tensor:
         """The whole edit by label of each code (B, N, D), with what follows the editor's answer."""
@@ -227,7 +230,7 @@ class Watched:
 
     def _judge(self, name: str) -> AttributeNetwork:
         """A judge of the model's attributes: of a file, the first targets are taken for them."""
-        judge = load_judge(name)
+        judge = load_attribute_network(name)
         same = not isinstance(judge, Judge) or self.attributes == tuple(
             item.name for item in Bundle.load(find_bundle(name)).attributes
         )

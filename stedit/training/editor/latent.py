@@ -19,10 +19,10 @@ from stedit.models.config import EditorConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.storage.bundle import Bundle
-from stedit.training.data.edits import TrueEdits
-from stedit.training.data.latents import held_out
-from stedit.training.early_stopping import BEST, Best
-from stedit.training.editor.config import EditorTraining
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.latents import validation_mask
+from stedit.training.early_stopping import BEST, EarlyStopping
+from stedit.training.editor.config import EditorTrainingConfig
 from stedit.training.provenance import provenance, with_parts
 from stedit.training.run import Run
 
@@ -30,7 +30,7 @@ BETAS = (0.9, 0.99)
 CLASSIFIED = 1024  # codes at a time
 PAIRS_HELD_OUT = 512  # source and reference pairs that are measured on, always the same
 SMALL_CHANGE = 0.05  # of the mean squared true change: what is added, so that none too small to see counts too much
-SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, true edits
+SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, ground-truth edits
 
 
 @dataclass(frozen=True)
@@ -68,43 +68,45 @@ def reference_edit_loss(
     return ReferenceEditLosses(F.mse_loss(edited, source), difference[taken].mean(), others)
 
 
-class Editing:
-    """The task: the three losses on random pairs of codes and, where true edits are known, their codes as well."""
+class EditorTask:
+    """The task: the three losses on random pairs of codes and, where there are ground-truth edits, on these."""
 
-    kind = "editor"
+    command = "editor"
 
     def __init__(
         self,
-        config: EditorTraining,
+        config: EditorTrainingConfig,
         bundle: Bundle,
         classifier: LatentClassifier,
         codes: Tensor,
-        edits: TrueEdits,
+        edits: GroundTruthEdits,
         only: str = "",
-        start: EditTransformer | None = None,
+        pretrained: EditTransformer | None = None,
     ) -> None:
         """Codes (M, N, D) of the bundle's model, whose `classifier` is frozen; `only` one attribute, or all.
 
-        `start` is an editor to train on, if there is one.
+        `pretrained` is an editor to fine-tune, if there is one.
         """
         self.config, self.bundle, self.classifier = config, bundle, classifier
         self.codes = codes
         self.attributes = tuple(item.name for item in bundle.attributes)
         self.wanted = torch.tensor([k for k, name in enumerate(self.attributes) if only in ("", name)])
         self._groups = torch.tensor([[other in related(name) for other in self.attributes] for name in self.attributes])
-        kept = ~held_out(len(codes), config.held_out)
+        kept = ~validation_mask(len(codes), config.val_fraction)
         edits = self._with_presence(edits, codes)
         self.edits, self.edits_held_out = edits.split(kept)
         change = (codes[edits.edited] - codes[edits.source]).square().mean(dim=(1, 2))
         self._small_change = SMALL_CHANGE * change.mean().item() if len(edits) else 0.0
-        self.by_pairs = self.wanted[~torch.isin(self.wanted, edits.attribute)]  # of which no true edit is known
+        self.by_pairs = self.wanted[~torch.isin(self.wanted, edits.attribute)]  # of which no ground-truth edit is known
         self.training = torch.arange(len(codes))[kept]
         self._pairs = self._held_out_pairs(torch.arange(len(codes))[~kept])
         if len(self.training) < 2:
-            raise InputError(f"{len(codes)} codes are too few to learn from: give more, or draw some with sampled")
+            raise InputError(
+                f"{len(codes)} codes are too few to learn from: give more, or sample some with synthetic_latents"
+            )
         self.editor = (
-            _kept(start, self._labels(only))
-            if start
+            _pretrained(pretrained, self._labels(only))
+            if pretrained
             else EditTransformer(
                 EditorConfig(
                     style_count=codes.shape[1],
@@ -119,15 +121,15 @@ class Editing:
                 )
             )
         )
-        self.numbers: dict[str, float] = {}
-        self.best = Best(self.editor, self.numbers, config.patience)
+        self.scalars: dict[str, float] = {}
+        self.best = EarlyStopping(self.editor, self.scalars, config.patience)
         self.networks: Mapping[str, nn.Module] = {"editor": self.editor, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(self.editor.parameters(), lr=config.learning_rate, betas=BETAS)
         }
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One batch of random pairs, for attributes of which no true edit is known, and one of true edits."""
+        """One batch of random pairs, for attributes without ground-truth edits, and one of ground-truth edits."""
         self.classifier.to(run.device)
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=run.device)
@@ -149,7 +151,7 @@ class Editing:
         self.classifier.to(run.device)
         source, reference, attribute = self._pairs
         if not len(source):
-            self.best.offer(self.editor, math.inf, run)
+            self.best.update(self.editor, math.inf, run)
             return {}
         losses: dict[str, Tensor] = {}
         total = torch.zeros((), device=run.device)
@@ -160,9 +162,9 @@ class Editing:
             every = torch.arange(len(self.edits_held_out))
             learned, loss = self._edit_losses(run, self.edits_held_out, every, torch.zeros_like(every))
             losses, total = losses | learned, total + loss
-        self.best.offer(self.editor, total.item(), run)
-        figures = {f"held_out/{name}": loss.item() for name, loss in losses.items()}
-        return {"held_out/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
+        self.best.update(self.editor, total.item(), run)
+        figures = {f"val/{name}": loss.item() for name, loss in losses.items()}
+        return {"val/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
 
     def sample(self) -> Pixels | None:
         """There are no pictures."""
@@ -171,12 +173,12 @@ class Editing:
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this editor. Raises OutputError, BundleError."""
         network = self.best.network
-        facts: dict[str, Any] = {"codes": len(self.training), "true_edits": len(self.edits)}
+        facts: dict[str, Any] = {"codes": len(self.training), "ground_truth_edits": len(self.edits)}
         return with_parts(
             self.bundle,
             path,
             {"editor": (network.config, network.state_dict())},
-            {"editor": provenance(self.kind, self.config, **facts)},
+            {"editor": provenance(self.command, self.config, **facts)},
             overwrite=overwrite,
         )
 
@@ -208,9 +210,9 @@ class Editing:
         return parts, losses.total(weights)
 
     def _edit_losses(
-        self, run: Run, edits: TrueEdits, pick: Tensor, column: Tensor
+        self, run: Run, edits: GroundTruthEdits, pick: Tensor, column: Tensor
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """How far answers are from true edits, by reference, by label, and as the classifier sees them; and the sum.
+        """Distances to ground-truth edits, by reference, by label and in the classifier's embedding, and their sum.
 
         Distances are in units of the squared change, so that an age counts like a haircut. `pick` (B,) are numbers of
         edits, `column` (B,) says which of the references of each.
@@ -234,8 +236,8 @@ class Editing:
             missed = (self.classifier.embed(answer)[rows, asked] - wanted).square().mean(dim=1)
             seen.append((share * missed / (1 + wanted.square().mean(dim=1))).sum())
         weighted = self.config.edit_weight * torch.stack(list(losses.values())).sum()
-        losses["seen"] = torch.stack(seen).sum()
-        return losses, weighted + self.config.seen_weight * losses["seen"]
+        losses["embedding"] = torch.stack(seen).sum()
+        return losses, weighted + self.config.embedding_weight * losses["embedding"]
 
     def _labels(self, only: str) -> tuple[int, ...]:
         """The edits that are learned by label: those of which there are true ones."""
@@ -243,7 +245,7 @@ class Editing:
             return ()
         return (0,) if only else tuple(sorted(set(self.edits.attribute.tolist())))
 
-    def _with_presence(self, edits: TrueEdits, codes: Tensor) -> TrueEdits:
+    def _with_presence(self, edits: GroundTruthEdits, codes: Tensor) -> GroundTruthEdits:
         """The edits with what the classifier sees in the edited codes, where nothing is said of them."""
         if not len(edits):
             return edits
@@ -262,14 +264,14 @@ class Editing:
         others = ~self._groups[attribute]
         changed = ((after != before) & others).sum() / others.sum().clamp_min(1)
         follows = after[rows, attribute] == wanted[rows, attribute]
-        return {"held_out/follows": follows.float().mean().item(), "held_out/others_change": changed.item()}
+        return {"val/success": follows.float().mean().item(), "val/side_effects": changed.item()}
 
     def _code(self, run: Run, index: Tensor) -> Tensor:
         return self.codes[index].to(run.device)
 
 
-def _kept(editor: EditTransformer, labels: tuple[int, ...]) -> EditTransformer:
-    """An edit transformer to train on, which learns edits by these `labels` beside those that it knows."""
+def _pretrained(editor: EditTransformer, labels: tuple[int, ...]) -> EditTransformer:
+    """An edit transformer to fine-tune, with tokens for these `labels` beside those that it has."""
     known = editor.config.labels
     network = EditTransformer(replace(editor.config, labels=tuple(sorted({*known, *labels}))))
     state = editor.state_dict()

@@ -9,15 +9,15 @@ from stedit.engine import Engine
 from stedit.errors import MissingPartError
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.training.data.edits import TrueEdits
-from stedit.training.data.latents import CodeSet
-from stedit.training.editor.config import EditorTraining
-from stedit.training.editor.finetune import Watched
-from stedit.training.editor.latent import Editing
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.latents import LatentSet
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.finetune import EditorFinetuneTask
+from stedit.training.editor.latent import EditorTask
 from stedit.training.run import Task
 
 
-def build(config: EditorTraining) -> Task:
+def build(config: EditorTrainingConfig) -> Task:
     """The task of a config: reads, inverts and samples the codes.
 
     Raises:
@@ -32,14 +32,14 @@ def build(config: EditorTraining) -> Task:
             "stedit train classifier"
         )
     if config.mode == "pictures":
-        return Watched(config, engine)
+        return EditorFinetuneTask(config, engine)
     only = resolve_attribute(config.attribute, engine.attributes)[0] if config.attribute else ""
-    codes = CodeSet.read(config.codes, engine)
-    edits = TrueEdits.read(config.edits, codes.names, engine.attributes, only)
-    if config.sampled:
-        codes = codes.join(CodeSet.sample(config.sampled, engine, seed=config.seed))
+    codes = LatentSet.read(config.codes, engine)
+    edits = GroundTruthEdits.read(config.edits, codes.names, engine.attributes, only)
+    if config.synthetic_latents:
+        codes = codes.join(LatentSet.sample(config.synthetic_latents, engine, seed=config.seed))
     classifier = cast(LatentClassifier, engine.networks["classifier"])
-    start = cast("EditTransformer | None", engine.networks.get("editor")) if config.keep_editor else None
-    if config.keep_editor and start is None:
-        raise MissingPartError(f"the model {engine.bundle.name!r} has no editor to train on: leave keep_editor out")
-    return Editing(config, engine.bundle, classifier, codes.codes, edits, only, start)
+    pretrained = cast("EditTransformer | None", engine.networks.get("editor")) if config.finetune else None
+    if config.finetune and pretrained is None:
+        raise MissingPartError(f"the model {engine.bundle.name!r} has no editor to train on: leave finetune out")
+    return EditorTask(config, engine.bundle, classifier, codes.codes, edits, only, pretrained)

@@ -6,21 +6,21 @@ from dataclasses import dataclass
 
 from stedit.models.config import MAX_CORRECTIONS
 from stedit.training.config import key
-from stedit.training.encoder_config import EncoderTraining
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class InversionTraining(EncoderTraining):
+class EncoderTrainingConfig(ReconstructionTrainingConfig):
     """A style transformer that inverts pictures into the codes of a given generator (Hu et al. 2022, section 3.2)."""
 
     model: str = key(
         "", text="The model whose generator is inverted: a folder, or the name of an embedded one.", local=True
     )
-    steps: int = key(100_000, text="How many steps to train.", low=1, changeable=True)
+    steps: int = key(100_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(8, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-4, text="Adam's step size.", above=0)
 
-    keep_encoder: bool = key(
+    finetune: bool = key(
         False, text="Train the model's own encoder on, whose sizes stay, instead of a new one of the encoder_ sizes."
     )
     corrections: int = key(
@@ -29,7 +29,7 @@ class InversionTraining(EncoderTraining):
         low=0,
         high=MAX_CORRECTIONS,
     )
-    compare_size: int = key(
+    loss_resolution: int = key(
         256,
         text="Side at which larger pictures are compared, in pixels; not by a discriminator, whose size is fixed.",
         low=8,
@@ -42,8 +42,8 @@ class InversionTraining(EncoderTraining):
     identity: str = key(
         "", text="ArcFace's IR-SE50 weights, for faces, or MoCo's ResNet-50 weights, for anything else.", local=True
     )
-    mean_weight: float = key(0.005, text="Weight of the codes' distance from the mean code.", low=0)
-    sampled_share: float = key(
+    w_norm_weight: float = key(0.005, text="Weight of the codes' distance from the mean code.", low=0)
+    synthetic_fraction: float = key(
         0.0,
         text="Share of each batch drawn from the generator, whose codes are known; all without data.",
         low=0,
@@ -59,5 +59,5 @@ class InversionTraining(EncoderTraining):
         super().check()
         if not self.model:
             raise ValueError("model is empty: name the model whose generator is to be inverted")
-        if self.held_out and not self.data:
-            raise ValueError("held_out is given without data: name folders or zip files of pictures")
+        if self.val_images and not self.data:
+            raise ValueError("val_images is given without data: name folders or zip files of pictures")

@@ -28,20 +28,21 @@ from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
 from stedit.training.data.augmentation import jitter
-from stedit.training.data.images import Batches, PictureSet
+from stedit.training.data.images import ImageBatches, ImageSet
+from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import generator_loss
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.discriminator import Critic, frozen
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
-from stedit.training.losses import multiscale_l1
+from stedit.training.losses import multiscale_l1, weighted_sum
 from stedit.training.perceptual import choose_perceptual
 from stedit.training.provenance import model_card, provenance, started_from
-from stedit.training.run import Run, update_average
+from stedit.training.run import Run
 
 CLIP = 5.0  # of the gradient's norm
 EQUALISED_RATE = 10.0  # times the learning rate, for equalised layers, whose weights are about 1
 SLOW_RATE = 0.5  # the same for attention and readings
-CRITIC_RATE = 5.0  # and for the discriminator, equalised too
+DISCRIMINATOR_RATE = 5.0  # and for the discriminator, equalised too
 MEAN_SAMPLES = 256  # pictures whose codes give the mean, where the mapping network is not trained
 
 
@@ -53,8 +54,8 @@ class Autoencoder(nn.Module):
         self.encoder = encoder
         self.generator = generator
         count, width = encoder.config.style_count, encoder.config.style_dim
-        self.label_reading = nn.Linear(count * width, labels) if labels else nn.Identity()
-        self.parameter_reading = nn.Linear(width, parameters) if parameters else nn.Identity()
+        self.label_head = nn.Linear(count * width, labels) if labels else nn.Identity()
+        self.parameter_head = nn.Linear(width, parameters) if parameters else nn.Identity()
 
     def encode(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) of any size -> (B, N, D)."""
@@ -93,19 +94,19 @@ class Targets:
             raise InputError(f"{path} holds labels or parameters that are no numbers ({error}): correct it") from error
 
 
-class Joint:
+class AutoencoderTask:
     """The task: an autoencoder, with a discriminator if `adversarial_weight` is above 0."""
 
-    kind = "generator"
+    command = "generator"
 
-    def __init__(self, config: GeneratorTraining, started: Mapping[str, Any]) -> None:
+    def __init__(self, config: GeneratorTrainingConfig, started: Mapping[str, Any]) -> None:
         """`started` are networks to train on, if there are any."""
         self.config = config
-        everything = PictureSet.open(config.data, config.resolution, keep=config.keep_pictures)
-        self.pictures, self.held_out = everything.split(config.held_out)
+        everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
+        self.pictures, self.held_out = everything.split(config.val_images)
         self.pictures = self.pictures.repeated(config.repeat)
         self.targets = Targets.read(config.labels, [member.name for member in self.pictures.members])
-        self._batches = Batches(self.pictures)
+        self._batches = ImageBatches(self.pictures)
         sizes = config.generator_config()
         self.model = Autoencoder(
             _encoder_of(started, config)
@@ -119,46 +120,47 @@ class Joint:
             for layer in block.layers:  # type: ignore[union-attr]
                 layer.noise_strength.requires_grad_(False)  # an autoencoder has no use for noise
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
-        self.numbers: dict[str, float] = {}
+        self.scalars: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"model": self.model, "average": self.average}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {"model": _adam(self.model, config.learning_rate)}
-        rate = CRITIC_RATE * config.learning_rate
-        self.critic = Critic(config, self.numbers, rate) if config.adversarial_weight else None
+        rate = DISCRIMINATOR_RATE * config.learning_rate
+        self.critic = DiscriminatorTrainer(config, self.scalars, rate) if config.adversarial_weight else None
         if self.critic is not None:
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
         discriminator = self.critic.network if self.critic else None
         self.perceptual = choose_perceptual(config, judge=None, discriminator=discriminator)
-        self._told = False
+        self._logged = False
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """One step of the autoencoder and, if it is judged, one of the discriminator."""
         self._tell(run)
-        images = self._batches.take(run)
-        index = torch.tensor([self.pictures.sound(one) for one in run.indices(len(self.pictures)).tolist()])
+        index, images = self._batches.take(run)
         flip = torch.rand(len(images)).to(run.device) < (0.5 if self.config.flip else 0.0)
         images = jitter(torch.where(flip[:, None, None, None], images.flip(-1), images), self.config.jitter)
-        judged = run.step >= max(self.config.adversarial_from, self.config.half_size_steps)
+        judged = run.step >= max(self.config.adversarial_start, self.config.half_resolution_steps)
         critic = self.critic if judged else None
         with frozen(self.critic.network) if self.critic else nullcontext(), run.autocast():
             losses, fake = self._losses(run, images, flip, index, critic)
         weights = {
             "image": self.config.image_weight,
-            "labels": self.config.supervision,
-            "parameters": self.config.supervision,
+            "labels": self.config.supervision_weight,
+            "parameters": self.config.supervision_weight,
             "adversarial": self.config.adversarial_weight,
         }
-        total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
-        run.update(self.optimizers["model"], total.sum(), clip=CLIP)
-        decay = 0.5 ** (self.config.batch_size / self.config.average_images)
-        update_average(self.average, self.model, min(decay, (1 + run.step) / (10 + run.step)))
+        if self.perceptual is not None:
+            weights[self.perceptual.name] = self.config.perceptual_weight
+        total = weighted_sum(losses, weights)
+        run.update(self.optimizers["model"], total, clip=CLIP)
+        decay = ema_decay(self.config.batch_size, self.config.ema_images, run.step)
+        update_ema(self.average, self.model, decay)
         if critic is not None:
             losses |= critic.step(run, images, fake.detach())
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Reconstruction of held-out pictures, if there are any."""
-        self.pictures.tell_bad(run)
+        self.pictures.log_unreadable(run)
         return measure(self.average.reconstruct, self.held_out, run) if len(self.held_out) else {}
 
     def sample(self) -> Pixels | None:
@@ -182,24 +184,26 @@ class Joint:
                 "generator": (generator.config, generator.state_dict()),
                 "encoder": (encoder.config, encoder.state_dict()),
             },
-            training=provenance(self.kind, self.config, pictures=len(self.pictures), **started_from(self.config.start)),
+            training=provenance(
+                self.command, self.config, pictures=len(self.pictures), **started_from(self.config.init_from)
+            ),
             readme=model_card(self.config.name, self.config.domain, self.config.license, facts),
             overwrite=overwrite,
         )
 
     @property
     def _mapping_learns(self) -> bool:
-        return self.critic is not None and self.config.sampled_share > 0
+        return self.critic is not None and self.config.synthetic_fraction > 0
 
     def _tell(self, run: Run) -> None:
-        if not self._told:
-            run.say(self.perceptual.told if self.perceptual else "there is no perceptual loss")
+        if not self._logged:
+            run.log(self.perceptual.description if self.perceptual else "there is no perceptual loss")
             if not self._mapping_learns:
-                run.say("the mapping network is not trained: random codes will mean nothing, codes of pictures will")
-            self._told = True
+                run.log("the mapping network is not trained: random codes will mean nothing, codes of pictures will")
+            self._logged = True
 
     def _losses(
-        self, run: Run, images: Tensor, flip: Tensor, index: Tensor, critic: Critic | None
+        self, run: Run, images: Tensor, flip: Tensor, index: Tensor, critic: DiscriminatorTrainer | None
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Each loss without its weight, and what the discriminator is to tell from `images`."""
         config, model, count = self.config, self.model, len(images)
@@ -207,9 +211,9 @@ class Joint:
         strength = 2 * config.code_noise * torch.rand(count, 1, 1, device=run.device)
         noisy = codes + strength * torch.randn_like(codes)
         losses = self._supervision(noisy, flip, index)
-        collapsed = torch.rand(count, 1, 1, device=run.device) < config.collapse
+        collapsed = torch.rand(count, 1, 1, device=run.device) < config.w_collapse_prob
         rendered = torch.where(collapsed, noisy.mean(dim=1, keepdim=True), noisy)
-        resolution = config.resolution // (2 if run.step < config.half_size_steps else 1)
+        resolution = config.resolution // (2 if run.step < config.half_resolution_steps else 1)
         output = model.generator(rendered, noise="none", resolution=resolution).float()
         target = F.adaptive_avg_pool2d(images, resolution)
         losses["image"] = multiscale_l1(output, target)
@@ -218,7 +222,7 @@ class Joint:
             losses[self.perceptual.name] = self.perceptual.distance(output, target)
         fake = output
         if critic is not None:
-            drawn = round(config.sampled_share * count)
+            drawn = round(config.synthetic_fraction * count)
             if drawn:
                 z = torch.randn(drawn, config.style_dim, device=run.device)
                 fake = torch.cat([output[drawn:], model.generator(model.generator.mix([z]), noise="none").float()])
@@ -229,12 +233,12 @@ class Joint:
         losses = {}
         if self.targets.labels.shape[1]:
             labels = self.targets.labels[index].to(codes.device)
-            seen = self.model.label_reading(codes.flatten(1)).float()
+            seen = self.model.label_head(codes.flatten(1)).float()
             missed = F.binary_cross_entropy_with_logits(seen, labels.nan_to_num(), reduction="none")
             losses["labels"] = _mean_where(missed, ~labels.isnan())
         if self.targets.parameters.shape[1]:
             parameters = self.targets.parameters[index].to(codes.device)
-            missed = (self.model.parameter_reading(codes.mean(dim=1)).float() - parameters.nan_to_num()).square()
+            missed = (self.model.parameter_head(codes.mean(dim=1)).float() - parameters.nan_to_num()).square()
             # they describe the picture as it was, so not where it is mirrored
             losses["parameters"] = _mean_where(missed, ~parameters.isnan() & ~flip[:, None])
         return losses
@@ -249,11 +253,11 @@ class Joint:
         return total / len(chosen)
 
 
-def _encoder_of(started: Mapping[str, Any], config: GeneratorTraining) -> StyleTransformer:
+def _encoder_of(started: Mapping[str, Any], config: GeneratorTrainingConfig) -> StyleTransformer:
     encoder = started.get("encoder")
     if not isinstance(encoder, StyleTransformer):
         raise MissingPartError(
-            f"the model {config.start!r} has no style transformer encoder to train on: start from another"
+            f"the model {config.init_from!r} has no style transformer encoder to train on: start from another"
         )
     encoder.config = replace(encoder.config, corrections=0)  # here it learns to see a picture at once
     return encoder
@@ -262,9 +266,7 @@ def _encoder_of(started: Mapping[str, Any], config: GeneratorTraining) -> StyleT
 def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
     """Adam with a learning rate for each kind of layer."""
     encoder = model.encoder
-    attention = nn.ModuleList(
-        [encoder.coarse, encoder.medium, encoder.fine, model.label_reading, model.parameter_reading]
-    )
+    attention = nn.ModuleList([encoder.coarse, encoder.medium, encoder.fine, model.label_head, model.parameter_head])
     slow = {id(parameter) for parameter in attention.parameters()}
     fast = {id(parameter) for parameter in model.generator.parameters()}
     groups: dict[float, list[nn.Parameter]] = {EQUALISED_RATE: [], 1.0: [], SLOW_RATE: []}

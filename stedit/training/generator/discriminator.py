@@ -9,24 +9,24 @@ import torch
 from torch import Tensor, nn
 
 from stedit.models.discriminator import Discriminator
+from stedit.training.generator.ada import ADJUST_EVERY, adjusted, augment
 from stedit.training.generator.adversarial import discriminator_loss, squared_gradient
-from stedit.training.generator.augmentation import ADJUST_EVERY, adjusted, augment
-from stedit.training.generator.config import GeneratorTraining
+from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.run import Run
 
 BETAS = (0.0, 0.99)
 
 
-class Critic:
+class DiscriminatorTrainer:
     """A discriminator and what trains it: logistic loss, lazy R1, adaptive augmentation.
 
-    `numbers` of the task hold the augmentation: "p", and since its last adjustment the sum "signs" of r_t.
+    `scalars` of the task hold the augmentation: "p", and since its last adjustment the sum "signs" of r_t.
     """
 
     def __init__(
         self,
-        config: GeneratorTraining,
-        numbers: dict[str, float],
+        config: GeneratorTrainingConfig,
+        scalars: dict[str, float],
         learning_rate: float,
         network: nn.Module | None = None,
     ) -> None:
@@ -35,14 +35,14 @@ class Critic:
         if network is None:
             network = Discriminator(config.discriminator_channels or config.generator_config().channels)
         self.network = network
-        factor = config.r1_every / (config.r1_every + 1) if config.r1_weight else 1.0
+        factor = config.r1_interval / (config.r1_interval + 1) if config.r1_gamma else 1.0
         self.optimizer = lazy_adam(self.network, learning_rate, factor)
-        self.numbers = numbers
-        numbers |= {"p": 0.0, "signs": 0.0}
+        self.scalars = scalars
+        scalars |= {"p": 0.0, "signs": 0.0}
 
     def __call__(self, images: Tensor, codes: Tensor | None = None) -> Tensor:
         """Logits (B, …) of pictures, augmented, and of their codes if the network asks for them."""
-        return self._logits(augment(images, self.numbers["p"]), codes).float()
+        return self._logits(augment(images, self.scalars["p"]), codes).float()
 
     def step(self, run: Run, real: Tensor, fake: Tensor, codes: Tensor | None = None) -> dict[str, Tensor]:
         """Learn to tell `real` (B, 3, R, R) from `fake`, both without gradients.
@@ -55,15 +55,15 @@ class Critic:
             loss = discriminator_loss(seen, self(fake, codes), mismatched)
         run.update(self.optimizer, loss)
         losses = {"discriminator": loss, "real": torch.sigmoid(seen).mean()}
-        if self.config.r1_weight and run.step % self.config.r1_every == 0:
+        if self.config.r1_gamma and run.step % self.config.r1_interval == 0:
             with run.autocast(enabled=False):
-                images = augment(real, self.numbers["p"]).float().requires_grad_(True)
+                images = augment(real, self.scalars["p"]).float().requires_grad_(True)
                 penalty = squared_gradient(self._logits(images, codes), images)
-            run.update(self.optimizer, self.config.r1_weight / 2 * self.config.r1_every * penalty)
+            run.update(self.optimizer, self.config.r1_gamma / 2 * self.config.r1_interval * penalty)
             losses["r1"] = penalty
         if self.config.augmentation == "adaptive":
             self._adjust(run, seen)
-            losses["augmentation"] = torch.tensor(self.numbers["p"], device=run.device)
+            losses["augmentation"] = torch.tensor(self.scalars["p"], device=run.device)
         return losses
 
     def _logits(self, images: Tensor, codes: Tensor | None) -> Tensor:
@@ -71,16 +71,16 @@ class Critic:
         return logits
 
     def _adjust(self, run: Run, seen: Tensor) -> None:
-        self.numbers["signs"] += run.mean(seen.detach().sign().mean()).item()
+        self.scalars["signs"] += run.mean(seen.detach().sign().mean()).item()
         if (run.step + 1) % ADJUST_EVERY == 0:
-            self.numbers["p"] = adjusted(
-                self.numbers["p"],
-                self.numbers["signs"] / ADJUST_EVERY,
-                target=self.config.augmentation_target,
+            self.scalars["p"] = adjusted(
+                self.scalars["p"],
+                self.scalars["signs"] / ADJUST_EVERY,
+                target=self.config.ada_target,
                 images=ADJUST_EVERY * self.config.batch_size,
-                speed=self.config.augmentation_images,
+                speed=self.config.ada_images,
             )
-            self.numbers["signs"] = 0.0
+            self.scalars["signs"] = 0.0
 
 
 @contextmanager

@@ -1,11 +1,11 @@
-"""Training of a generator alone, on codes: those of pictures, and those that an editor makes of them.
+"""Fine-tuning of a generator alone, on codes: those of images, and those that an editor makes of them.
 
-Encoder, classifier and editor stay, and codes keep their meaning; the generator learns to draw more of what they tell.
-The codes that an editor makes are not quite those that an encoder finds. Where the pictures of true edits are known,
-the generator learns to draw them from the editor's codes.
+Encoder, classifier and editor stay, and codes keep their meaning; the generator learns to render more of what is in
+them. The codes that an editor makes are not quite those that an encoder finds, so the generator learns to render the
+images of ground-truth edits from the editor's codes.
 
-No code tells where each hair lies, and the mean of all ways it could lie is a blur. A discriminator of patches and
-codes, if asked for, has hair drawn all the same, of the kind that the code tells.
+No code holds where each hair lies, and the mean of all ways it could lie is a blur. With `adversarial_weight`, a
+discriminator of patches and codes makes the generator render hair all the same, of the type that the code holds.
 """
 
 from __future__ import annotations
@@ -28,32 +28,33 @@ from stedit.models.discriminator import PatchDiscriminator
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.storage.bundle import Bundle
-from stedit.training.data.edits import TrueEdits
-from stedit.training.data.images import Member, PictureSet
-from stedit.training.data.latents import CodeSet, held_out
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.images import ImageSet, Member
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import generator_loss
 from stedit.training.generator.autoencoder import CLIP
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.discriminator import Critic, frozen
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
-from stedit.training.losses import multiscale_l1, shifted
+from stedit.training.losses import multiscale_l1, shifted, weighted_sum
 from stedit.training.perceptual import choose_perceptual
 from stedit.training.provenance import provenance, started_from, with_parts
-from stedit.training.run import Run, update_average
+from stedit.training.run import Run
 
 BETAS = (0.9, 0.99)
-CRITIC_RATE = 0.25  # times the learning rate, for the discriminator, whose convolutions are not equalised
+DISCRIMINATOR_RATE = 0.25  # times the learning rate, for the discriminator, whose convolutions are not equalised
 EDIT_ORDER = 1  # stream of `Run.indices`
 LABELLED = 0.75  # share of edits that are made by label, where that comes near to the truth
 NEAR = 0.5  # of the squared change
 
 
-class Drawing:
-    """The task: pictures from their codes and, where true edits are known, from the codes that the editor makes."""
+class GeneratorFinetuneTask:
+    """The task: images from their codes and, of ground-truth edits, from the codes that the editor makes."""
 
-    kind = "generator"
+    command = "generator"
 
-    def __init__(self, config: GeneratorTraining, engine: Engine) -> None:
+    def __init__(self, config: GeneratorTrainingConfig, engine: Engine) -> None:
         """Find pictures and their codes; `engine` is the model to start from.
 
         Raises:
@@ -66,18 +67,18 @@ class Drawing:
             raise MissingPartError(
                 f"the model {engine.bundle.name!r} has no classifier, which names attributes: leave edits out"
             )
-        codes = CodeSet.read(config.codes or config.data, engine)
+        codes = LatentSet.read(config.codes or config.data, engine)
         self.codes = codes.codes
-        self.pictures = _pictures_of(codes.names, PictureSet.open(config.data, config.resolution))
-        if config.held_out >= len(codes):
+        self.pictures = _pictures_of(codes.names, ImageSet.open(config.data, config.resolution))
+        if config.val_images >= len(codes):
             raise InputError(
-                f"{config.held_out} of {len(codes)} codes cannot be held out: lower held_out or add pictures"
+                f"{config.val_images} of {len(codes)} codes cannot be held out: lower val_images or add pictures"
             )
-        kept = ~held_out(len(codes), config.held_out / len(codes))
+        kept = ~validation_mask(len(codes), config.val_images / len(codes))
         self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
         self._shown = self.held_out if len(self.held_out) else self.training
-        self._shown_pictures = PictureSet([self.pictures.members[k] for k in self._shown], config.resolution)
-        self.edits, _ = TrueEdits.read(config.edits, codes.names, engine.attributes).split(kept)
+        self._shown_pictures = ImageSet([self.pictures.members[k] for k in self._shown], config.resolution)
+        self.edits, _ = GroundTruthEdits.read(config.edits, codes.names, engine.attributes).split(kept)
         editors = cast("Mapping[str, EditTransformer]", engine.networks)
         for index in set(self.edits.attribute.tolist()):
             editor_for(editors, engine.attributes[index], engine.bundle.name)
@@ -87,37 +88,37 @@ class Drawing:
             for layer in block.layers:  # type: ignore[union-attr]
                 layer.noise_strength.requires_grad_(False)  # no code tells what noise would draw
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.numbers: dict[str, float] = {}
+        self.scalars: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"generator": self.generator, "average": self.average}
         learning = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(learning, lr=config.learning_rate, betas=BETAS)
         }
-        self.critic: Critic | None = None
+        self.critic: DiscriminatorTrainer | None = None
         if config.adversarial_weight:
             patches = PatchDiscriminator(self.codes[0].numel())
-            self.critic = Critic(config, self.numbers, CRITIC_RATE * config.learning_rate, patches)
+            self.critic = DiscriminatorTrainer(config, self.scalars, DISCRIMINATOR_RATE * config.learning_rate, patches)
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
         judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=None)
-        self._told = False
+        self._logged = False
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One batch, of which `edited_share` are codes that the editor makes."""
+        """One batch, of which `edited_fraction` are codes that the editor makes."""
         self._tell(run)
         made = self._count_edited(run)
         chosen = self.training[run.indices(len(self.training))][: run.share - made]
         pick = run.indices(len(self.edits), stream=EDIT_ORDER)[:made] if made else chosen[:0]
         shown = torch.cat([chosen, self.edits.edited[pick]])
         target = self.pictures.images(shown.tolist()).to(run.device)
-        sound = torch.tensor([self.pictures.sound(index) for index in shown.tolist()])
+        sound = torch.tensor([self.pictures.readable_index(index) for index in shown.tolist()])
         codes = self.codes[sound]
         if made:
             intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
         codes = codes.to(run.device)
-        critic = self.critic if run.step >= self.config.adversarial_from else None
+        critic = self.critic if run.step >= self.config.adversarial_start else None
         with frozen(critic.network) if critic else nullcontext(), run.autocast():
             output = self.generator(codes, noise="const").float()
             losses = {"image": multiscale_l1(output, target)}
@@ -128,17 +129,19 @@ class Drawing:
                 drawn, real = shifted((output, target), self.config.perceptual_shift)
                 losses["adversarial"] = generator_loss(critic(drawn, codes))
         weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
-        total = torch.stack([weights.get(name, self.config.perceptual_weight) * one for name, one in losses.items()])
-        run.update(self.optimizers["adam"], total.sum(), clip=CLIP)
-        decay = 0.5 ** (self.config.batch_size / self.config.average_images)
-        update_average(self.average, self.generator, min(decay, (1 + run.step) / (10 + run.step)))
+        if self.perceptual is not None:
+            weights[self.perceptual.name] = self.config.perceptual_weight
+        total = weighted_sum(losses, weights)
+        run.update(self.optimizers["adam"], total, clip=CLIP)
+        decay = ema_decay(self.config.batch_size, self.config.ema_images, run.step)
+        update_ema(self.average, self.generator, decay)
         if critic is not None:
             losses |= critic.step(run, real, drawn.detach(), codes)
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """How held-out pictures are drawn, if there are any."""
-        self.pictures.tell_bad(run)
+        self.pictures.log_unreadable(run)
         return measure(self._drawing(), self._shown_pictures, run) if len(self.held_out) else {}
 
     def sample(self) -> Pixels | None:
@@ -148,23 +151,23 @@ class Drawing:
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this generator. Raises OutputError, BundleError."""
         bundle = self.engine.bundle
-        facts: dict[str, Any] = {"codes": len(self.training), "true_edits": len(self.edits)}
+        facts: dict[str, Any] = {"codes": len(self.training), "ground_truth_edits": len(self.edits)}
         if "generator" in bundle.training:
             facts["before"] = bundle.training["generator"]
-        made = provenance(self.kind, self.config, **facts, **started_from(self.config.start))
+        made = provenance(self.command, self.config, **facts, **started_from(self.config.init_from))
         parts = {"generator": (self.average.config, self.average.state_dict())}
         return with_parts(bundle, path, parts, {"generator": made}, overwrite=overwrite)
 
     def _tell(self, run: Run) -> None:
-        if not self._told:
-            run.say(self.perceptual.told if self.perceptual else "there is no perceptual loss")
-            self._told = True
+        if not self._logged:
+            run.log(self.perceptual.description if self.perceptual else "there is no perceptual loss")
+            self._logged = True
 
     def _count_edited(self, run: Run) -> int:
         """How many examples of this process's share are edits: the first of the whole batch are."""
         if not len(self.edits):
             return 0
-        whole = round(self.config.edited_share * self.config.batch_size)
+        whole = round(self.config.edited_fraction * self.config.batch_size)
         return min(max(whole - run.process * run.share, 0), run.share)
 
     def _edited(self, pick: Tensor) -> Tensor:
@@ -200,7 +203,7 @@ class Drawing:
 
         def draw(images: Tensor) -> Tensor:
             nonlocal place
-            read = [self._shown_pictures.sound(k) for k in range(place, place + len(images))]
+            read = [self._shown_pictures.readable_index(k) for k in range(place, place + len(images))]
             place += len(images)
             drawn: Tensor = self.average(self.codes[self._shown[read]].to(images.device), noise="const")
             return drawn
@@ -208,7 +211,7 @@ class Drawing:
         return draw
 
 
-def _pictures_of(names: Sequence[str], pictures: PictureSet) -> PictureSet:
+def _pictures_of(names: Sequence[str], pictures: ImageSet) -> ImageSet:
     """The pictures that codes are called after, in their order. Raises InputError."""
     if names == tuple(PurePath(member.name).stem for member in pictures.members):
         return pictures  # as they were inverted; some may share a name then
@@ -222,4 +225,4 @@ def _pictures_of(names: Sequence[str], pictures: PictureSet) -> PictureSet:
             f"{len(missing)} of {len(names)} codes have no picture in data, such as {missing[0]}: give the pictures "
             "that the codes are of"
         )
-    return PictureSet([members[name] for name in names], pictures.size)
+    return ImageSet([members[name] for name in names], pictures.size)

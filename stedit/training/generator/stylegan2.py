@@ -16,37 +16,38 @@ from stedit.models.generator import Generator
 from stedit.runtime.arrays import to_array
 from stedit.storage.bundle import Bundle
 from stedit.training.data.augmentation import random_flip
-from stedit.training.data.images import Batches, PictureSet
+from stedit.training.data.images import ImageBatches, ImageSet
+from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import (
     PathLength,
     generator_loss,
     path_lengths,
 )
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.discriminator import Critic, frozen, lazy_adam
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen, lazy_adam
 from stedit.training.provenance import model_card, provenance, started_from
-from stedit.training.run import Run, update_average
+from stedit.training.run import Run
 
 SAMPLED = 16  # pictures of a sheet
 PATH_LENGTH_SHARE = 2  # of the batch, one part in so many: its gradients take twice the memory
 
 
-class StyleGan2:
+class StyleGan2Task:
     """The task: generator and discriminator against each other."""
 
-    kind = "generator"
+    command = "generator"
 
-    def __init__(self, config: GeneratorTraining, started: Mapping[str, Any]) -> None:
+    def __init__(self, config: GeneratorTrainingConfig, started: Mapping[str, Any]) -> None:
         """`started` are networks to train on, if there are any."""
         self.config = config
-        self.pictures = PictureSet.open(config.data, config.resolution)
-        self._batches = Batches(self.pictures)
+        self.pictures = ImageSet.open(config.data, config.resolution)
+        self._batches = ImageBatches(self.pictures)
         self.generator: Generator = started.get("generator") or Generator(config.generator_config())
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
-        self.numbers: dict[str, float] = {}
-        self.critic = Critic(config, self.numbers, config.learning_rate)
+        self.scalars: dict[str, float] = {}
+        self.critic = DiscriminatorTrainer(config, self.scalars, config.learning_rate)
         self._path_length = PathLength()
-        factor = config.path_length_every / (config.path_length_every + 1) if config.path_length_weight else 1.0
+        factor = config.path_length_interval / (config.path_length_interval + 1) if config.path_length_weight else 1.0
         self.networks: Mapping[str, nn.Module] = {
             "generator": self.generator,
             "average": self.average,
@@ -60,24 +61,24 @@ class StyleGan2:
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """One step of each network."""
-        real = self._batches.take(run)
+        _, real = self._batches.take(run)
         if self.config.flip:
             real = random_flip(real)
         with frozen(self.critic.network), run.autocast():
             loss = generator_loss(self.critic(self.generator(self._codes(run, run.share), noise="random").float()))
         run.update(self.optimizers["generator"], loss)
         losses = {"generator": loss}
-        if self.config.path_length_weight and run.step % self.config.path_length_every == 0:
+        if self.config.path_length_weight and run.step % self.config.path_length_interval == 0:
             losses |= self._regularise(run)
         with torch.no_grad(), run.autocast():
             fake = self.generator(self._codes(run, run.share), noise="random").float()
         losses |= self.critic.step(run, real, fake)
-        update_average(self.average, self.generator, 0.5 ** (self.config.batch_size / self.config.average_images))
+        update_ema(self.average, self.generator, ema_decay(self.config.batch_size, self.config.ema_images))
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Nothing is held out."""
-        self.pictures.tell_bad(run)
+        self.pictures.log_unreadable(run)
         return {}
 
     def sample(self) -> Pixels | None:
@@ -94,7 +95,9 @@ class StyleGan2:
             license=self.config.license,
             description=f"A StyleGAN2 generator for pictures of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
-            training=provenance(self.kind, self.config, pictures=len(self.pictures), **started_from(self.config.start)),
+            training=provenance(
+                self.command, self.config, pictures=len(self.pictures), **started_from(self.config.init_from)
+            ),
             readme=model_card(
                 self.config.name,
                 self.config.domain,
@@ -107,7 +110,7 @@ class StyleGan2:
     def _codes(self, run: Run, count: int) -> Tensor:
         """(count, N, D) of random z; all of a batch are mixed at the same style, if they are mixed at all."""
         z = torch.randn(2, count, self.config.style_dim, device=run.device)
-        if torch.rand(()).item() >= self.config.style_mixing:
+        if torch.rand(()).item() >= self.config.style_mixing_prob:
             return self.generator.mix([z[0]])
         crossover = int(torch.randint(1, self.generator.config.style_count, ()).item())
         return self.generator.mix([z[0], z[1]], crossover)
@@ -119,7 +122,7 @@ class StyleGan2:
             lengths = path_lengths(self.generator(codes, noise="random"), codes)
             penalty = self._path_length(lengths)
         run.update(
-            self.optimizers["generator"], self.config.path_length_weight * self.config.path_length_every * penalty
+            self.optimizers["generator"], self.config.path_length_weight * self.config.path_length_interval * penalty
         )
         return {"path_length": penalty}
 

@@ -8,14 +8,14 @@ from typing import cast
 from stedit.engine import Engine
 from stedit.errors import UsageError
 from stedit.models.generator import Generator
-from stedit.training.generator.autoencoder import Joint
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.finetune import Drawing
-from stedit.training.generator.stylegan2 import StyleGan2
+from stedit.training.generator.autoencoder import AutoencoderTask
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.finetune import GeneratorFinetuneTask
+from stedit.training.generator.stylegan2 import StyleGan2Task
 from stedit.training.run import Task
 
 
-def build(config: GeneratorTraining) -> Task:
+def build(config: GeneratorTrainingConfig) -> Task:
     """The task of a config.
 
     Raises:
@@ -24,7 +24,7 @@ def build(config: GeneratorTraining) -> Task:
         MissingPartError, BundleError: that model lacks a part, or cannot be used.
     """
     device = config.device if config.mode == "codes" else "cpu"  # there the model inverts and edits
-    engine = Engine.from_pretrained(config.start, device=device) if config.start else None
+    engine = Engine.from_pretrained(config.init_from, device=device) if config.init_from else None
     if engine is not None:
         sizes = cast(Generator, engine.networks["generator"]).config
         config = replace(
@@ -37,11 +37,11 @@ def build(config: GeneratorTraining) -> Task:
         try:
             config.check_sizes()
         except ValueError as error:
-            raise UsageError(f"starting from {config.start}: {error}") from error
+            raise UsageError(f"starting from {config.init_from}: {error}") from error
     if engine is not None and config.mode == "codes":
-        return Drawing(config, engine)
+        return GeneratorFinetuneTask(config, engine)
     networks = engine.networks if engine is not None else {}
     started = {name: network.train().requires_grad_(True) for name, network in networks.items()}
     if config.mode == "joint":
-        return Joint(config, started)
-    return StyleGan2(config, started)
+        return AutoencoderTask(config, started)
+    return StyleGan2Task(config, started)

@@ -10,10 +10,10 @@ from stedit.training.config import TrainingConfig, key
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeTraining(TrainingConfig):
+class JudgeTrainingConfig(TrainingConfig):
     """A judge: pictures -> attributes, by which edits are measured, or codes labelled."""
 
-    steps: int = key(10_000, text="How many steps to train.", low=1, changeable=True)
+    steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(64, text="Pictures in a step, of all processes together.", low=2)
     learning_rate: float = key(2e-3, text="AdamW's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
@@ -26,7 +26,7 @@ class JudgeTraining(TrainingConfig):
         "", text="CSV or JSONL of the pictures' attributes: 1, 0, a probability, or nothing where unknown.", local=True
     )
     attributes: tuple[str, ...] = key((), text="Attributes to learn, in this order; none: all that are labelled.")
-    held_out: float = key(0.1, text="Share of the pictures kept from training, to measure on.", low=0, high=0.5)
+    val_fraction: float = key(0.1, text="Share of the pictures kept from training, to measure on.", low=0, high=0.5)
     patience: int = key(
         0, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
     )
@@ -39,8 +39,8 @@ class JudgeTraining(TrainingConfig):
     jitter: float = key(
         0.0, text="How much pictures are turned, scaled, shifted and recoloured at random; 1: a little.", low=0, high=4
     )
-    keep_pictures: bool = key(
-        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", changeable=True, local=True
+    cache_images: bool = key(
+        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", resumable=True, local=True
     )
 
     model: str = key("", text="A model that gets this judge; none: the result is a judge alone.", local=True)
@@ -61,10 +61,12 @@ class JudgeTraining(TrainingConfig):
             raise ValueError("data is empty: name folders or zip files of pictures")
         if not self.labels:
             raise ValueError("labels is empty: name the CSV or JSONL file that labels the pictures")
-        if not self.held_out and self.patience:
-            raise ValueError("patience is given, but held_out is 0, so there is nothing to measure on")
-        if self.calibrate and not self.held_out:
-            raise ValueError("calibrate is true, but held_out is 0: hold some pictures out, or set calibrate to false")
+        if not self.val_fraction and self.patience:
+            raise ValueError("patience is given, but val_fraction is 0, so there is nothing to measure on")
+        if self.calibrate and not self.val_fraction:
+            raise ValueError(
+                "calibrate is true, but val_fraction is 0: hold some pictures out, or set calibrate to false"
+            )
         if len(set(self.attributes)) < len(self.attributes):
             raise ValueError("attributes names one twice: name each once")
         self.judge_config(1)

@@ -13,7 +13,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
 from stedit.errors import InputError
 from stedit.hub.find import find_bundle
@@ -21,19 +20,18 @@ from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.storage.labels import LabelTable
-from stedit.training.attributes import attributes_to_learn, class_weights, cross_entropy, measure, settle
-from stedit.training.data.augmentation import jitter
-from stedit.training.data.images import Batches, PictureSet
-from stedit.training.early_stopping import BEST, Best
-from stedit.training.judge.config import JudgeTraining
+from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
+from stedit.training.data.augmentation import jitter, perturb
+from stedit.training.data.images import ImageBatches, ImageSet
+from stedit.training.early_stopping import BEST, EarlyStopping
+from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.provenance import model_card, provenance, with_parts
 from stedit.training.run import Run
 
-MAX_SHIFT = 2  # pixels of 128
 LEAST_HELD_OUT = 8  # pictures; one half of them calibrates, the other measures
 
 
-def build(config: JudgeTraining) -> Judging:
+def build(config: JudgeTrainingConfig) -> JudgeTask:
     """The task of a config: finds the pictures and their labels.
 
     Raises:
@@ -44,27 +42,27 @@ def build(config: JudgeTraining) -> Judging:
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
     table = LabelTable.read(Path(config.labels))
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
-    everything = PictureSet.open(config.data, config.resolution, keep=config.keep_pictures)
+    everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
     names = [PurePath(member.name).stem for member in everything.members]
     labels = torch.from_numpy(table.of(names, attributes, "pictures"))
     known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
     if not labelled:
         raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
-    pictures = PictureSet(labelled, config.resolution, keep=config.keep_pictures)
-    return Judging(config, bundle, pictures, labels[known], attributes)
+    pictures = ImageSet(labelled, config.resolution, cache=config.cache_images)
+    return JudgeTask(config, bundle, pictures, labels[known], attributes)
 
 
-class Judging:
+class JudgeTask:
     """The task: binary cross-entropy of each attribute that is known."""
 
-    kind = "judge"
+    command = "judge"
 
     def __init__(
         self,
-        config: JudgeTraining,
+        config: JudgeTrainingConfig,
         bundle: Bundle | None,
-        pictures: PictureSet,
+        pictures: ImageSet,
         labels: Tensor,
         attributes: tuple[str, ...],
     ) -> None:
@@ -73,11 +71,11 @@ class Judging:
         Raises InputError if an attribute has no two classes, or too few pictures are held out for what is asked.
         """
         self.config, self.bundle, self.attributes = config, bundle, attributes
-        count = round(config.held_out * len(pictures))
+        count = round(config.val_fraction * len(pictures))
         if count < LEAST_HELD_OUT and (config.calibrate or config.patience):
             raise InputError(
                 f"{count} of {len(pictures)} pictures are too few to hold out for calibrate or patience: raise "
-                "held_out, add pictures, or leave those two out"
+                "val_fraction, add pictures, or leave those two out"
             )
         self.pictures, self.held_out = pictures.split(count)
         self.pictures = self.pictures.repeated(config.repeat)
@@ -87,10 +85,10 @@ class Judging:
             for part in (self.pictures, self.held_out)
         )
         self._weights = class_weights(self._labels, balance=config.balance, attributes=attributes, examples="pictures")
-        self._batches = Batches(self.pictures)
+        self._batches = ImageBatches(self.pictures)
         self.judge = Judge(config.judge_config(len(attributes)))
-        self.numbers: dict[str, float] = {}
-        self.best = Best(self.judge, self.numbers, config.patience)
+        self.scalars: dict[str, float] = {}
+        self.best = EarlyStopping(self.judge, self.scalars, config.patience)
         self.networks: Mapping[str, nn.Module] = {"judge": self.judge, BEST: self.best.network}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.AdamW(
@@ -99,10 +97,9 @@ class Judging:
         }
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One batch of varied pictures."""
-        images = self._batches.take(run)
-        index = [self.pictures.sound(one) for one in run.indices(len(self.pictures)).tolist()]
-        images = varied(jitter(images, self.config.jitter), flip=self.config.flip)
+        """One batch of perturbed images."""
+        index, images = self._batches.take(run)
+        images = perturb(jitter(images, self.config.jitter), flip=self.config.flip)
         with run.autocast():
             logits = self.judge.train()(images).float()
         loss = cross_entropy(logits, self._labels[index].to(run.device), self._weights.to(run.device))
@@ -111,14 +108,14 @@ class Judging:
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Means over the attributes; keeps the best weights."""
-        self.pictures.tell_bad(run)
+        self.pictures.log_unreadable(run)
         if not len(self.held_out):
-            self.best.offer(self.judge, math.inf, run)
+            self.best.update(self.judge, math.inf, run)
             return {}
         with run.autocast():
             logits, labels = self._answers(self.judge)
         figures = measure(logits, labels, self._weights)
-        self.best.offer(self.judge, figures["held_out/loss"], run)
+        self.best.update(self.judge, figures["val/loss"], run)
         return figures
 
     def sample(self) -> Pixels | None:
@@ -132,7 +129,7 @@ class Judging:
             return network, {}
         with torch.no_grad():
             logits, labels = self._answers(network)
-        scale, shift, figures = settle(logits, labels, self.attributes, calibrate=self.config.calibrate)
+        scale, shift, figures = calibrate_and_score(logits, labels, self.attributes, calibrate=self.config.calibrate)
         network.head.weight.mul_(scale[:, None])
         network.head.bias.mul_(scale).add_(shift)
         return network, figures
@@ -143,7 +140,7 @@ class Judging:
         network, figures = self.result()
         parts = {"judge": (network.config, network.state_dict())}
         training: dict[str, Any] = {
-            "judge": provenance(self.kind, config, pictures=len(self.pictures), held_out=figures)
+            "judge": provenance(self.command, config, pictures=len(self.pictures), validation=figures)
         }
         named = {item.name: item for item in self.bundle.attributes} if self.bundle else {}
         attributes = tuple(named.get(name, AttributeSpec(name)) for name in self.attributes)
@@ -169,23 +166,6 @@ class Judging:
         device = network.head.weight.device
         parts = torch.split(torch.arange(len(self.held_out)), self.config.batch_size)
         logits = [network(self.held_out.images(part.tolist()).to(device)).float().cpu() for part in parts]
-        return torch.cat(logits), self._held_out_labels[[self.held_out.sound(k) for k in range(len(self.held_out))]]
-
-
-def varied(images: Tensor, *, flip: bool) -> Tensor:
-    """Pictures (B, 3, H, W) mirrored, softened, shifted, brighter and noisier at random.
-
-    So the judge reads reconstructions, which are softer, as well as originals.
-    """
-    count, size, device = len(images), images.shape[-1], images.device
-    if flip:
-        mirrored = torch.rand(count).to(device) < 0.5
-        images = torch.where(mirrored[:, None, None, None], images.flip(-1), images)
-    if torch.rand(()) < 0.5:
-        small = F.interpolate(images, scale_factor=1 / (1.2 + 0.8 * torch.rand(()).item()), mode="area")
-        images = F.interpolate(small, size=size, mode="bilinear")
-    gain, offset = 1 + 0.1 * torch.randn(count, 1, 1, 1), 0.05 * torch.randn(count, 1, 1, 1)
-    noise = 0.06 * torch.rand(()).item() * torch.randn(images.shape, device=device)
-    most = max(1, MAX_SHIFT * size // 128)
-    shift = torch.randint(-most, most + 1, (2,)).tolist()
-    return torch.roll(images * gain.to(device) + offset.to(device) + noise, shift, dims=(2, 3))
+        return torch.cat(logits), self._held_out_labels[
+            [self.held_out.readable_index(k) for k in range(len(self.held_out))]
+        ]

@@ -14,15 +14,15 @@ from stedit.errors import UsageError
 from stedit.runtime.model import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases
-from stedit.training.aligner.config import AlignerTraining
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE
 from stedit.training.aligner.train import Hardness, aligner_losses, build, targets
 from stedit.training.loop import train
 
 
-def small(folder: Path, **keys: object) -> AlignerTraining:
+def small(folder: Path, **keys: object) -> AlignerTrainingConfig:
     data, labels = write_faces(folder, 40, 20, 20)
-    config = AlignerTraining(
+    config = AlignerTrainingConfig(
         data=tuple(data),
         labels=tuple(labels),
         steps=100,
@@ -146,4 +146,4 @@ def test_it_is_put_into_a_model(tmp_path: Path, tiny_bundle: Path) -> None:
 def test_contradictions_are_refused(keys: dict[str, object], said: str) -> None:
     flags = {"data": ("faces.zip",), "labels": ("faces.jsonl",)} | keys
     with pytest.raises(UsageError, match=said):
-        AlignerTraining.read(None, flags)
+        AlignerTrainingConfig.read(None, flags)

@@ -23,9 +23,9 @@ from stedit.models.latent_classifier import LatentClassifier
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training import checkpoint
 from stedit.training.attributes import accuracy, class_weights, cross_entropy
-from stedit.training.classifier.config import ClassifierTraining
-from stedit.training.classifier.train import Classification, build, fit_covariance
-from stedit.training.data.latents import CodeSet
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.classifier.train import ClassifierTask, build, fit_covariance
+from stedit.training.data.latents import LatentSet
 from stedit.training.loop import train
 from stedit.training.provenance import with_parts
 
@@ -51,27 +51,27 @@ def labelled_codes(count: int) -> tuple[Tensor, Tensor]:
     return codes, labels
 
 
-def write(folder: Path, model: Path, count: int = 600) -> ClassifierTraining:
+def write(folder: Path, model: Path, count: int = 600) -> ClassifierTrainingConfig:
     """Codes and labels, one in seven of which is unknown."""
     codes, labels = labelled_codes(count)
     names = tuple(f"code-{number}" for number in range(count))
-    CodeSet(names, codes).save(folder / "codes.safetensors", Bundle.load(model))
+    LatentSet(names, codes).save(folder / "codes.safetensors", Bundle.load(model))
     lines = ["id,Smiling,Eyeglasses"]
     for number, (name, row) in enumerate(zip(names, labels.int().tolist(), strict=True)):
         lines.append(f"{name}.jpg,{row[0]},{'' if number % 7 == 3 else row[1]}")
     (folder / "labels.csv").write_text("\n".join(lines))
-    return ClassifierTraining(
+    return ClassifierTrainingConfig(
         model=str(model),
         codes=(str(folder / "codes.safetensors"),),
         labels=str(folder / "labels.csv"),
         steps=150,
         batch_size=64,
         learning_rate=5e-3,
-        held_out=0.25,
+        val_fraction=0.25,
         hidden=(32,),
         embedding=4,
         covariance_rank=4,
-        sample_every=50,
+        eval_interval=50,
         device="cpu",
     )
 
@@ -83,7 +83,7 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path) -> None:
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert [item.name for item in bundle.attributes] == list(NAMES)
     assert {item.sure for item in bundle.attributes} == {3.0}
-    figures = bundle.training["classifier"]["held_out"]
+    figures = bundle.training["classifier"]["validation"]
     assert figures["Smiling"]["accuracy"] > 0.95
     assert figures["Eyeglasses"]["positive"] == pytest.approx(0.2, abs=0.12)
     assert max(row["calibration_error"] for row in figures.values()) < 0.08
@@ -96,10 +96,10 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path) -> None:
     assert edited[:, 1].min() > 0.93
     assert bundle.fingerprint == Bundle.load(model).fingerprint
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["held_out/accuracy"] > 0.95
+    assert rows[-1]["val/accuracy"] > 0.95
 
 
-def interrupt(config: ClassifierTraining, folder: Path, at: int) -> int:
+def interrupt(config: ClassifierTrainingConfig, folder: Path, at: int) -> int:
     """Press Ctrl-C after a step; gives the step at which the training ended."""
 
     class Monitor:
@@ -114,7 +114,7 @@ def interrupt(config: ClassifierTraining, folder: Path, at: int) -> int:
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
-    config = replace(write(tmp_path, model, 200), steps=30, sample_every=10, patience=5)
+    config = replace(write(tmp_path, model, 200), steps=30, eval_interval=10, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
     assert interrupt(config, tmp_path / "part", at=17) == 17
     train(lambda: build(config), config, tmp_path / "part", resume=True)
@@ -130,11 +130,11 @@ def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:
     codes, labels = labelled_codes(400)
     some = labels.clone()
     some[::2, 0] = math.nan
-    config = ClassifierTraining(
+    config = ClassifierTrainingConfig(
         steps=80, batch_size=64, learning_rate=1e-2, hidden=(16,), embedding=4, covariance_rank=0
     )
-    config = replace(config, held_out=0.0, calibrate=False, device="cpu")
-    task = Classification(config, Bundle.load(model), codes, some, NAMES)
+    config = replace(config, val_fraction=0.0, calibrate=False, device="cpu")
+    task = ClassifierTask(config, Bundle.load(model), codes, some, NAMES)
     train(lambda: task, config, tmp_path / "run")
     network, figures = task.result()
     assert figures == {}
@@ -214,12 +214,14 @@ def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
         return Engine.from_pretrained(tmp_path / "judged", device="cpu")
 
     def judged(engine: Engine) -> Tensor:
-        codes = CodeSet.sample(64, engine, seed=0).codes
+        codes = LatentSet.sample(64, engine, seed=0).codes
         return torch.from_numpy(engine.judge(engine.synthesise(codes.numpy()))[:, 0])
 
     network.head.bias.sub_(judged(saved()).logit().median())  # so that both answers come
     seen = judged(saved())
-    keys = ClassifierTraining(sampled=64, judge_sure=0.6, hidden=(8,), held_out=0.25, device="cpu")
+    keys = ClassifierTrainingConfig(
+        synthetic_latents=64, pseudo_label_threshold=0.6, hidden=(8,), val_fraction=0.25, device="cpu"
+    )
     task = build(replace(keys, model=str(tmp_path / "judged")))
     labels = torch.cat([task.labels, task.held_out[1]])
     assert 0 < (seen >= 0.6).sum() < 64
@@ -245,8 +247,8 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path, tiny_bun
     with pytest.raises(AttributeNameError, match="unknown attribute 'smirk'"):
         build(replace(config, attributes=("smirk",)))
     with pytest.raises(MissingPartError, match="has no judge to label sampled codes"):
-        build(replace(config, sampled=5))
-    codes = CodeSet.read(config.codes, Engine.from_pretrained(model, device="cpu"))
+        build(replace(config, synthetic_latents=5))
+    codes = LatentSet.read(config.codes, Engine.from_pretrained(model, device="cpu"))
     codes.save(tmp_path / "codes.safetensors", Bundle.load(tiny_bundle))
     with pytest.raises(UsageError, match="the editor of 'tiny-32' knows Bangs, which is not to be learned"):
         build(replace(config, model=str(tiny_bundle)))
@@ -256,14 +258,17 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path, tiny_bun
     ("keys", "said"),
     [
         ({}, "model is empty"),
-        ({"model": "m"}, "codes is empty and sampled is 0"),
+        ({"model": "m"}, "codes is empty and synthetic_latents is 0"),
         ({"model": "m", "codes": ("c",)}, "labels is empty"),
-        ({"model": "m", "sampled": 9, "labels": "l"}, "labels is given without codes"),
-        ({"model": "m", "sampled": 9, "held_out": 0.0}, "calibrate is true, but held_out is 0"),
-        ({"model": "m", "sampled": 9, "held_out": 0.0, "patience": 1}, "patience is given, but held_out is 0"),
-        ({"model": "m", "sampled": 9, "attributes": ("a", "a")}, "names one twice"),
+        ({"model": "m", "synthetic_latents": 9, "labels": "l"}, "labels is given without codes"),
+        ({"model": "m", "synthetic_latents": 9, "val_fraction": 0.0}, "calibrate is true, but val_fraction is 0"),
+        (
+            {"model": "m", "synthetic_latents": 9, "val_fraction": 0.0, "patience": 1},
+            "patience is given, but val_fraction is 0",
+        ),
+        ({"model": "m", "synthetic_latents": 9, "attributes": ("a", "a")}, "names one twice"),
     ],
 )
 def test_contradictions_are_told(keys: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
-        ClassifierTraining(**keys).check()
+        ClassifierTrainingConfig(**keys).check()

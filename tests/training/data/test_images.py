@@ -13,7 +13,7 @@ from PIL import Image
 from stedit.errors import InputError
 from stedit.imaging.files import write_image
 from stedit.training.config import TrainingConfig
-from stedit.training.data.images import Batches, PictureSet
+from stedit.training.data.images import ImageBatches, ImageSet
 from stedit.training.run import Run
 
 
@@ -38,36 +38,36 @@ def test_folders_and_archives_give_the_same(folder: Path, tmp_path_factory: pyte
         for path in sorted(folder.rglob("*"), reverse=True):
             if path.is_file():
                 opened.write(path, path.relative_to(folder))
-    one, other = PictureSet.open([folder], 8), PictureSet.open([archive], 8)
+    one, other = ImageSet.open([folder], 8), ImageSet.open([archive], 8)
     assert [member.name for member in one.members] == [member.name for member in other.members]
     assert len(one) == 7
     assert torch.equal(one.images(range(7)), other.images(range(7)))
     assert one.images([6]).shape == (1, 3, 8, 8)
     assert one.images([2])[0, 0, 0, 0].item() == pytest.approx(20 / 127.5 - 1)  # 0, 1, 2, …, deep/9
-    assert len(PictureSet.open([folder, archive], 8)) == 14
+    assert len(ImageSet.open([folder, archive], 8)) == 14
 
 
 def test_bad_pictures_are_passed_over_and_counted(folder: Path) -> None:
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:40])
     (folder / "2.png").write_bytes(b"")
-    pictures = PictureSet.open([folder], 8)
+    pictures = ImageSet.open([folder], 8)
     names = [member.name for member in pictures.members]
-    assert pictures.read(names.index("1.png"))[0, 0, 0] == 30
-    assert pictures.bad == {"1.png", "2.png"}
-    assert names[pictures.sound(names.index("1.png"))] == "3.png"
+    assert pictures.read(names.index("1.png"))[1][0, 0, 0] == 30
+    assert pictures.unreadable == {"1.png", "2.png"}
+    assert names[pictures.readable_index(names.index("1.png"))] == "3.png"
 
 
 def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no pictures"):
-        PictureSet.open([tmp_path], 8)
+        ImageSet.open([tmp_path], 8)
     with pytest.raises(InputError, match=r"there are no pictures at .*nowhere"):
-        PictureSet.open([tmp_path / "nowhere"], 8)
+        ImageSet.open([tmp_path / "nowhere"], 8)
     (tmp_path / "a.zip").write_bytes(b"PK nothing")
     with pytest.raises(InputError, match=r"a\.zip .*: give a folder or a zip file"):
-        PictureSet.open([tmp_path / "a.zip"], 8)
+        ImageSet.open([tmp_path / "a.zip"], 8)
     (tmp_path / "a.jpg").write_bytes(b"nothing")
     with pytest.raises(InputError, match=r"none of the 1 pictures can be read: a\.jpg"):
-        PictureSet.open([tmp_path], 8).read(0)
+        ImageSet.open([tmp_path], 8).read(0)
 
 
 def test_a_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
@@ -81,13 +81,13 @@ def test_a_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
     data = bytearray(archive.read_bytes())
     data[first.header_offset + 60] ^= 255
     archive.write_bytes(data)
-    pictures = PictureSet.open([archive], 8)
-    assert pictures.read(0)[0, 0, 0] == 11
-    assert pictures.bad == {"0.png"}
+    pictures = ImageSet.open([archive], 8)
+    assert pictures.read(0)[1][0, 0, 0] == 11
+    assert pictures.unreadable == {"0.png"}
 
 
 def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
-    pictures = PictureSet.open([folder], 8)
+    pictures = ImageSet.open([folder], 8)
     rest, held_out = pictures.split(2)
     names = [member.name for member in held_out.members]
     assert len(names) == 2
@@ -98,25 +98,27 @@ def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
 
 
 def test_batches_come_in_the_order_of_the_run(folder: Path, tmp_path: Path) -> None:
-    pictures = PictureSet.open([folder], 8)
+    pictures = ImageSet.open([folder], 8)
     run = Run(TrainingConfig(batch_size=3, device="cpu"), tmp_path)
-    batches = Batches(pictures)
+    batches = ImageBatches(pictures)
     for step in (0, 1, 2, 7, 3):  # a jump must not give the batch that was prepared
         run.step = step
         expected = pictures.images(run.indices(len(pictures)).tolist())
-        assert torch.equal(batches.take(run), expected)
+        indices, images = batches.take(run)
+        assert torch.equal(images, expected)
+        assert indices.tolist() == run.indices(len(pictures)).tolist()
 
 
 def test_sixteen_bit_and_transparent_pictures_are_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(tmp_path / "a.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "b.png")
-    assert (PictureSet.open([tmp_path], 8).images([0, 1]) == 1).all()
+    assert (ImageSet.open([tmp_path], 8).images([0, 1]) == 1).all()
 
 
 def test_repeat_multiplies_the_images_of_a_source(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     other = tmp_path_factory.mktemp("other")
     write_image(other / "a.png", grey(250))
-    images = PictureSet.open([folder, other], 8)
+    images = ImageSet.open([folder, other], 8)
     repeated = images.repeated((1, 3))
     assert len(repeated) == 7 + 3
     assert [member.name for member in repeated.members[-3:]] == ["a.png"] * 3
@@ -125,12 +127,12 @@ def test_repeat_multiplies_the_images_of_a_source(folder: Path, tmp_path_factory
     assert len(images.repeated((2,))) == 14 + 1  # a source without a number counts once
     assert len(images.repeated(())) == 8
     run = Run(TrainingConfig(batch_size=10, device="cpu"), tmp_path_factory.mktemp("run"))
-    shown = Batches(repeated).take(run)[:, 0, 0, 0]
+    shown = ImageBatches(repeated).take(run)[1][:, 0, 0, 0]
     assert (shown == 250 / 127.5 - 1).sum() == 3  # in one pass over the set
 
 
 def test_kept_images_are_decoded_once(folder: Path) -> None:
-    kept, fresh = PictureSet.open([folder], 8, keep=True).repeated((2,)), PictureSet.open([folder], 8)
+    kept, fresh = ImageSet.open([folder], 8, cache=True).repeated((2,)), ImageSet.open([folder], 8)
     before = kept.images(range(14))
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
         path.unlink()
@@ -140,7 +142,7 @@ def test_kept_images_are_decoded_once(folder: Path) -> None:
 
 
 def test_images_held_out_of_a_kept_set_are_kept_too(folder: Path) -> None:
-    rest, held_out = PictureSet.open([folder], 8, keep=True).split(2)
+    rest, held_out = ImageSet.open([folder], 8, cache=True).split(2)
     before = held_out.images([0, 1])
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
         path.unlink()

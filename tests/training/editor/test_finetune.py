@@ -24,9 +24,9 @@ from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training import checkpoint
-from stedit.training.data.latents import CodeSet
-from stedit.training.editor.config import EditorTraining
-from stedit.training.editor.finetune import Watched
+from stedit.training.data.latents import LatentSet
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.finetune import EditorFinetuneTask
 from stedit.training.editor.train import build
 from stedit.training.loop import train
 from stedit.training.provenance import with_parts
@@ -45,7 +45,7 @@ def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.nn.init.normal_(network.label_tokens, std=2)
     parts = {"editor": (config, network.state_dict())}
     path = tmp_path_factory.mktemp("models") / "labelled"
-    return with_parts(tiny, path, parts, {"editor": {"true_edits": 7}}, overwrite=False).path
+    return with_parts(tiny, path, parts, {"editor": {"ground_truth_edits": 7}}, overwrite=False).path
 
 
 @pytest.fixture(scope="module")
@@ -60,11 +60,11 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return tuple(str(folder / f"{seed}.safetensors") for seed in range(2))
 
 
-def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) -> EditorTraining:
+def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) -> EditorTrainingConfig:
     torch.manual_seed(0)
-    codes = CodeSet(tuple(f"code-{k}" for k in range(200)), torch.randn(200, 8, 16))
+    codes = LatentSet(tuple(f"code-{k}" for k in range(200)), torch.randn(200, 8, 16))
     codes.save(folder / "codes.safetensors", Bundle.load(model))
-    config = EditorTraining(
+    config = EditorTrainingConfig(
         mode="pictures",
         model=str(model),
         codes=(str(folder / "codes.safetensors"),),
@@ -72,8 +72,8 @@ def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) 
         steps=60,
         batch_size=16,
         learning_rate=1e-2,
-        held_out=0.25,
-        sample_every=60,
+        val_fraction=0.25,
+        eval_interval=60,
         patience=0,
         device="cpu",
     )
@@ -96,23 +96,28 @@ def test_less_of_what_was_not_asked_is_seen_to_change(tmp_path: Path, model: Pat
     """Nothing is learned from held-out codes; the weights of the losses decide what comes of them."""
     found = {}
     for name, weights in {
-        "others": {"asked_weight": 0.0, "others_weight": 10.0, "kept_weight": 0.1, "precision": "bfloat16"},
-        "asked": {"asked_weight": 10.0, "others_weight": 0.0, "kept_weight": 0.1},
+        "preservation": {
+            "target_weight": 0.0,
+            "preservation_weight": 10.0,
+            "proximity_weight": 0.1,
+            "precision": "bfloat16",
+        },
+        "target": {"target_weight": 10.0, "preservation_weight": 0.0, "proximity_weight": 0.1},
     }.items():
-        config = write(tmp_path, model, judges, steps=70, learning_rate=7e-3, sample_every=70, **weights)
+        config = write(tmp_path, model, judges, steps=70, learning_rate=7e-3, eval_interval=70, **weights)
         task, _ = train(lambda config=config: build(config), config, tmp_path / name)
-        assert isinstance(task, Watched)
+        assert isinstance(task, EditorFinetuneTask)
         found[name] = figures(tmp_path / name)[-1]
         started = task._first
-    others, asked = found["others"], found["asked"]
+    others, asked = found["preservation"], found["target"]
     assert max(started["code"], started["reference"]) < 1e-12
-    for name in ("shows", "others_change"):
-        assert others[f"held_out/{name}_before"] == pytest.approx(started[name], abs=0.02)
-        assert asked[f"held_out/{name}_before"] == started[name]
-    assert others["held_out/others"] < 0.8 * started["others"]
-    assert others["held_out/others_change"] < 0.9 * started["others_change"]
-    assert asked["held_out/asked"] < 0.9 * started["asked"]
-    assert asked["held_out/others"] > others["held_out/others"]
+    for name in ("success", "side_effects"):
+        assert others[f"val/{name}_before"] == pytest.approx(started[name], abs=0.02)
+        assert asked[f"val/{name}_before"] == started[name]
+    assert others["val/preservation"] < 0.8 * started["preservation"]
+    assert others["val/side_effects"] < 0.9 * started["side_effects"]
+    assert asked["val/target"] < 0.9 * started["target"]
+    assert asked["val/preservation"] > others["val/preservation"]
 
 
 def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
@@ -120,11 +125,11 @@ def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Pa
     bundle = Bundle.load(model)
     sure = tuple(replace(item, learned_sure=0.3) for item in bundle.attributes)
     old = with_parts(bundle, tmp_path / "sure", {}, {}, attributes=sure, overwrite=False)
-    config = write(tmp_path, old.path, judges, steps=20, sample_every=20)
+    config = write(tmp_path, old.path, judges, steps=20, eval_interval=20)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     saved = task.save(tmp_path / "model", overwrite=False)
     made = saved.training["editor"]
-    assert (made["codes"], made["before"], made["config"]["mode"]) == (150, {"true_edits": 7}, "pictures")
+    assert (made["codes"], made["before"], made["config"]["mode"]) == (150, {"ground_truth_edits": 7}, "pictures")
     assert [name for name in saved.parts if saved.parts[name].sha256 != old.parts[name].sha256] == ["editor"]
     engine = Engine.from_pretrained(saved.path, device="cpu")
     networks = [AttributeNetwork(7, (8, 16)).eval() for _ in judges]
@@ -152,15 +157,15 @@ def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Pa
             changes += (after != before)[..., others].flatten().tolist()
     measured = figures(tmp_path / "run")[-1]
     assert len(shows) == len(task.judges) * 96
-    assert sum(shows) / len(shows) == pytest.approx(measured["held_out/shows"], abs=0.03)
-    assert sum(changes) / len(changes) == pytest.approx(measured["held_out/others_change"], abs=0.02)
+    assert sum(shows) / len(shows) == pytest.approx(measured["val/success"], abs=0.03)
+    assert sum(changes) / len(changes) == pytest.approx(measured["val/side_effects"], abs=0.02)
 
 
 def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
     codes, before = torch.randn(20, 8, 16), Engine.from_pretrained(model, device="cpu")
     moved = []
     for weight in (0.0, 100.0):
-        config = write(tmp_path, model, judges, steps=20, kept_weight=weight)
+        config = write(tmp_path, model, judges, steps=20, proximity_weight=weight)
         task, _ = train(lambda config=config: build(config), config, tmp_path / str(weight))
         after = Engine.from_pretrained(task.save(tmp_path / f"{weight}.model", overwrite=False).path, device="cpu")
         pairs = zip(answers(after, codes), answers(before, codes), strict=True)
@@ -170,7 +175,7 @@ def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
     shutil.copytree(model, tmp_path / "model")
-    config = write(tmp_path, tmp_path / "model", judges, steps=10, sample_every=4)
+    config = write(tmp_path, tmp_path / "model", judges, steps=10, eval_interval=4)
     train(lambda: build(config), config, tmp_path / "whole")
 
     class CtrlC:
@@ -196,8 +201,8 @@ def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judg
 def test_two_processes_learn_the_same_weights(
     tmp_path: Path, model: Path, judges: tuple[str, ...], together: Callable[..., str]
 ) -> None:
-    weights = {"asked_weight": 0.0, "others_weight": 10.0, "kept_weight": 0.1, "learning_rate": 7e-3}
-    config = write(tmp_path, model, judges, steps=40, sample_every=20, **weights)
+    weights = {"target_weight": 0.0, "preservation_weight": 10.0, "proximity_weight": 0.1, "learning_rate": 7e-3}
+    config = write(tmp_path, model, judges, steps=40, eval_interval=20, **weights)
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
     (first, moved), (second, _) = (line.split() for line in together(script).splitlines())
@@ -205,7 +210,7 @@ def test_two_processes_learn_the_same_weights(
     assert float(moved) > 1e-3
     last = figures(tmp_path / "run")[-1]
     assert last["step"] == 40
-    assert last["held_out/others_change"] < last["held_out/others_change_before"]
+    assert last["val/side_effects"] < last["val/side_effects_before"]
 
 
 TWO_PROCESSES = """
@@ -214,7 +219,7 @@ import sys
 import torch
 from pathlib import Path
 from stedit.training.editor.train import build
-from stedit.training.editor.config import EditorTraining
+from stedit.training.editor.config import EditorTrainingConfig
 from stedit.training.loop import leave, train
 
 task, _ = train(lambda: build({config}), {config}, Path({run!r}))
@@ -228,12 +233,12 @@ leave()
 
 
 def test_the_models_own_judge_looks_where_none_is_named(tmp_path: Path, model: Path) -> None:
-    config = write(tmp_path, model, steps=2, held_out=0.0, sampled=50)
+    config = write(tmp_path, model, steps=2, val_fraction=0.0, synthetic_latents=50)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     assert len(task.judges) == 1
     assert len(task.training) == 250
-    assert "held_out/loss" not in figures(tmp_path / "run")[-1]
+    assert "val/loss" not in figures(tmp_path / "run")[-1]
     assert task.sample() is None
 
 
@@ -243,7 +248,7 @@ def test_an_attribute_with_an_editor_of_its_own_is_left_to_it(tmp_path: Path, mo
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
     both = with_parts(bundle, tmp_path / "both", parts, {}, overwrite=False)
     task = build(write(tmp_path, both.path))
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     assert task.by_label.tolist() == [2, 3]
     assert task.by_reference.tolist() == [1, 2, 3, 4]
 
@@ -254,7 +259,7 @@ def test_an_attribute_whose_own_editor_needs_references_is_not(tmp_path: Path, m
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
     both = with_parts(bundle, tmp_path / "both", parts, {}, overwrite=False)
     task = build(write(tmp_path, both.path))
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     assert task.by_label.tolist() == list(LABELS)
 
 
@@ -262,22 +267,22 @@ def test_with_patience_the_editor_it_began_with_may_stay_the_best(
     tmp_path: Path, model: Path, judges: tuple[str, ...]
 ) -> None:
     config = write(
-        tmp_path, model, judges, steps=20, learning_rate=1.0, schedule="constant", sample_every=2, patience=2
+        tmp_path, model, judges, steps=20, learning_rate=1.0, schedule="constant", eval_interval=2, patience=2
     )
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     assert (outcome.reason, outcome.step) == ("stopped", 4)
     first = task.before.networks["editor"].state_dict()
     assert all(torch.equal(first[key], value) for key, value in task.best.network.state_dict().items())
-    assert task.numbers["best"] == task._first["loss"]
+    assert task.scalars["best"] == task._first["loss"]
 
 
 def test_where_nothing_is_held_out_the_last_weights_count(tmp_path: Path, model: Path) -> None:
     """A share of a few codes may be none; patience has nothing to go by then."""
-    config = write(tmp_path, model, steps=6, sample_every=1, patience=2, held_out=0.1)
-    CodeSet(tuple("abcd"), torch.randn(4, 8, 16)).save(tmp_path / "codes.safetensors", Bundle.load(model))
+    config = write(tmp_path, model, steps=6, eval_interval=1, patience=2, val_fraction=0.1)
+    LatentSet(tuple("abcd"), torch.randn(4, 8, 16)).save(tmp_path / "codes.safetensors", Bundle.load(model))
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     assert (outcome.reason, outcome.step) == ("done", 6)
     last = task.editor.state_dict()
     assert all(torch.equal(last[key], value) for key, value in task.best.network.state_dict().items())
@@ -290,7 +295,7 @@ def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> N
         Bundle.load(model), tmp_path / "small", {"judge": (config, Judge(config).state_dict())}, {}, overwrite=False
     )
     task = build(write(tmp_path, model, (str(bundle.path),)))
-    assert isinstance(task, Watched)
+    assert isinstance(task, EditorFinetuneTask)
     codes, engine = torch.randn(4, 8, 16), Engine.from_pretrained(bundle.path, device="cpu")
     wanted = engine.judge(F.avg_pool2d(engine.synthesise(codes).clamp(-1, 1), 2))
     torch.testing.assert_close(task._look(task.judges[0], codes).sigmoid(), wanted)
@@ -310,8 +315,8 @@ def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path)
     )
     with pytest.raises(MissingPartError, match="'blind' has no judge to look at pictures: name one"):
         build(write(tmp_path, blind.path))
-    config = write(tmp_path, model, held_out=0.5)
-    CodeSet(("a", "b"), torch.randn(2, 8, 16)).save(tmp_path / "codes.safetensors", bundle)
+    config = write(tmp_path, model, val_fraction=0.5)
+    LatentSet(("a", "b"), torch.randn(2, 8, 16)).save(tmp_path / "codes.safetensors", bundle)
     with pytest.raises(InputError, match="2 codes are too few"):
         build(config)
 
@@ -320,13 +325,13 @@ def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> 
     bundle = Bundle.load(model)
     others = with_parts(
         bundle,
-        tmp_path / "others",
+        tmp_path / "preservation",
         {},
         {},
         attributes=(*bundle.attributes[:-1], AttributeSpec("Attractive")),
         overwrite=False,
     )
-    with pytest.raises(InputError, match=r"the judge .*others sees other attributes than the model knows"):
+    with pytest.raises(InputError, match=r"the judge .* sees other attributes than the model knows"):
         build(write(tmp_path, model, (str(others.path),)))
     save_file(AttributeNetwork(4, (8, 16)).state_dict(), tmp_path / "few.safetensors")
     with pytest.raises(InputError, match=r"the judge .*few.safetensors sees other attributes than the model knows"):
@@ -339,7 +344,7 @@ def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> 
         ({"edits": "edits.jsonl"}, "edits is for the mode codes"),
         ({"attribute": "Bangs"}, "attribute is for the mode codes"),
         ({"labels": True}, "labels is for the mode codes"),
-        ({"keep_editor": True}, "keep_editor is for the mode codes"),
+        ({"finetune": True}, "finetune is for the mode codes"),
         ({"mode": "codes", "judge": ("a",)}, "judge is for the mode pictures"),
     ],
 )

@@ -20,9 +20,9 @@ from stedit.models.config import ClassifierConfig, GeneratorConfig
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training import checkpoint
-from stedit.training.data.edits import TrueEdits
-from stedit.training.data.latents import CodeSet
-from stedit.training.editor.config import EditorTraining
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.latents import LatentSet
+from stedit.training.editor.config import EditorTrainingConfig
 from stedit.training.editor.latent import reference_edit_loss
 from stedit.training.editor.train import build
 from stedit.training.loop import train
@@ -65,11 +65,11 @@ def random_codes(count: int) -> Tensor:
     return means + 0.7 * torch.randn(count, 8, 16)
 
 
-def write(folder: Path, model: Path, **keys: Any) -> EditorTraining:
+def write(folder: Path, model: Path, **keys: Any) -> EditorTrainingConfig:
     torch.manual_seed(0)
-    codes = CodeSet(tuple(f"code-{k}" for k in range(300)), random_codes(300))
+    codes = LatentSet(tuple(f"code-{k}" for k in range(300)), random_codes(300))
     codes.save(folder / "codes.safetensors", Bundle.load(model))
-    config = EditorTraining(
+    config = EditorTrainingConfig(
         model=str(model),
         codes=(str(folder / "codes.safetensors"),),
         steps=150,
@@ -78,7 +78,7 @@ def write(folder: Path, model: Path, **keys: Any) -> EditorTraining:
         heads=2,
         feedforward=32,
         doubly_normalised=False,
-        sample_every=50,
+        eval_interval=50,
         device="cpu",
     )
     return replace(config, **keys)
@@ -89,10 +89,10 @@ def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path) -> None:
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    first, last = (row["held_out/loss"] for row in (rows[0], rows[-1]))
+    first, last = (row["val/loss"] for row in (rows[0], rows[-1]))
     assert last < 0.6 * first
-    assert rows[-1]["held_out/follows"] > 0.85
-    assert rows[-1]["held_out/others_change"] < 0.1
+    assert rows[-1]["val/success"] > 0.85
+    assert rows[-1]["val/side_effects"] < 0.1
     engine = Engine.from_pretrained(bundle.path, device="cpu")
     source, reference = random_codes(400).chunk(2)
     seen, wanted = (engine.classify(codes)[:, 1] > 0.5 for codes in (source, reference))
@@ -109,7 +109,7 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
     edited = source.clone()
     edited[:, 7] = 0.5
     names = tuple(f"{what}-{k}" for what in ("before", "after") for k in range(200))
-    CodeSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
+    LatentSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
     rows = [
         {"source": f"before-{k}", "reference": f"code-{k}", "edited": f"after-{k}", "attribute": "Bangs"}
         for k in range(200)
@@ -121,7 +121,7 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert (len(task.edits), len(task.edits_held_out)) == (180, 20)
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["held_out/edit"] < 0.35  # 1 is to leave the source as it is
+    assert lines[-1]["val/edit"] < 0.35  # 1 is to leave the source as it is
 
 
 @pytest.mark.parametrize("only", ["", "Bangs"])
@@ -133,7 +133,7 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
     edited = source.clone()
     edited[:100, 0, bangs], edited[100:, 0, bangs] = 2.0, -2.0
     names = tuple(f"{what}-{k}" for what in ("before", "after") for k in range(200))
-    CodeSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
+    LatentSet(names, torch.cat([source, edited])).save(tmp_path / "edits.safetensors", Bundle.load(model))
     rows = [
         {
             "source": f"before-{k}",
@@ -154,7 +154,7 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert (task.edits.present == (task.edits.edited < 600)).all()  # 300 codes, 200 sources, 100 that were given bangs
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert lines[-1]["held_out/label"] < 0.5  # 1 is to leave the source as it is
+    assert lines[-1]["val/label"] < 0.5  # 1 is to leave the source as it is
     saved = task.save(tmp_path / "model", overwrite=False)
     engine = Engine.from_pretrained(saved.path, device="cpu")
     if only:  # an editor of one attribute is only found under a name that tells which
@@ -171,7 +171,7 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
 def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) -> None:
     tiny = Engine.from_pretrained(tiny_bundle, device="cpu")
     names = [item.name for item in tiny.bundle.attributes]
-    config = write(tmp_path, tiny_bundle, steps=1, learning_rate=1e-9, keep_editor=True, layers=7)
+    config = write(tmp_path, tiny_bundle, steps=1, learning_rate=1e-9, finetune=True, layers=7)
     rows = [
         {"source": f"code-{k}", "reference": f"code-{k + 1}", "edited": f"code-{k + 2}", "attribute": names[k % 2]}
         for k in range(100)
@@ -198,24 +198,24 @@ def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) 
 
 
 def test_there_must_be_an_editor_to_train_on(tmp_path: Path, model: Path) -> None:
-    with pytest.raises(MissingPartError, match="'with-classifier' has no editor to train on: leave keep_editor out"):
-        build(write(tmp_path, model, keep_editor=True))
+    with pytest.raises(MissingPartError, match="'with-classifier' has no editor to train on: leave finetune out"):
+        build(write(tmp_path, model, finetune=True))
     with pytest.raises(ValueError, match="leave attribute out"):
-        write(tmp_path, model, keep_editor=True, attribute="Bangs").check()
+        write(tmp_path, model, finetune=True, attribute="Bangs").check()
 
 
 def test_an_edit_and_its_reverse_are_held_out_together() -> None:
     kept = torch.tensor([True, True, True, False])
     source, edited = torch.tensor([[0, 1, 0, 3, 0], [1, 0, 1, 0, 3]])
     references = torch.tensor([[2, 2], [3, 2], [3, 3], [2, 2], [1, 1]])
-    learned, measured = TrueEdits(source, references, edited, source, source).split(kept)
+    learned, measured = GroundTruthEdits(source, references, edited, source, source).split(kept)
     assert list(zip(learned.source.tolist(), learned.edited.tolist(), strict=True)) == [(0, 1), (1, 0)]
     assert learned.references.tolist() == [[2, 2], [2, 2]]
     assert list(zip(measured.source.tolist(), measured.edited.tolist(), strict=True)) == [(3, 0), (0, 3)]
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
-    config = write(tmp_path, model, steps=12, sample_every=4, batch_size=16, patience=5)
+    config = write(tmp_path, model, steps=12, eval_interval=4, batch_size=16, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
 
     class CtrlC:
@@ -237,7 +237,7 @@ def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> N
 
 
 def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
-    config = write(tmp_path, model, steps=4, sample_every=2, attribute="smile", sampled=40)
+    config = write(tmp_path, model, steps=4, eval_interval=2, attribute="smile", synthetic_latents=40)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert task.editor.config.attributes == 0
     assert len(task.training) == 306
@@ -249,13 +249,13 @@ def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
 
 
 def test_it_stops_when_it_gets_no_better_and_keeps_the_best(tmp_path: Path, model: Path) -> None:
-    config = write(tmp_path, model, learning_rate=3.0, schedule="constant", sample_every=2, patience=3, steps=100)
+    config = write(tmp_path, model, learning_rate=3.0, schedule="constant", eval_interval=2, patience=3, steps=100)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.reason == "stopped"
     assert outcome.why == "no better on held-out examples for 3 evaluations"
     lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    losses = [line["held_out/loss"] for line in lines]
-    assert task.numbers["best"] == min(losses) == losses[-4]
+    losses = [line["val/loss"] for line in lines]
+    assert task.scalars["best"] == min(losses) == losses[-4]
     assert any(
         not torch.equal(a, b) for a, b in zip(task.editor.parameters(), task.best.network.parameters(), strict=True)
     )
@@ -300,14 +300,14 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path) -> None:
     edits.write_text("")
     with pytest.raises(InputError, match="holds no edit of anything"):
         build(replace(config, edits=str(edits)))
-    assert len(TrueEdits.read("", ["a"], ["Bangs"])) == 0
+    assert len(GroundTruthEdits.read("", ["a"], ["Bangs"])) == 0
     base = Bundle.load(model)
     generator = GeneratorConfig.from_dict(base.parts["generator"].config)
     parts = {"generator": (generator, base.read_part("generator"))}
     Bundle.save(tmp_path / "bare", name="bare", domain="", license="MIT", parts=parts, readme="")
     with pytest.raises(MissingPartError, match="has no classifier, by which edits are learned"):
         build(replace(config, model=str(tmp_path / "bare")))
-    with pytest.raises(ValueError, match="codes is empty and sampled is 0"):
-        EditorTraining(model="m").check()
-    with pytest.raises(ValueError, match="edits names no true edits"):
-        EditorTraining(model="m", sampled=10, labels=True).check()
+    with pytest.raises(ValueError, match="codes is empty and synthetic_latents is 0"):
+        EditorTrainingConfig(model="m").check()
+    with pytest.raises(ValueError, match="edits names no ground-truth edits"):
+        EditorTrainingConfig(model="m", synthetic_latents=10, labels=True).check()

@@ -22,13 +22,13 @@ from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.training import checkpoint
-from stedit.training.encoder.config import InversionTraining
-from stedit.training.encoder.train import Inversion
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.stylegan2 import StyleGan2
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.encoder.train import EncoderTask
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.stylegan2 import StyleGan2Task
 from stedit.training.loop import train
 
-SMALL = InversionTraining(
+SMALL = EncoderTrainingConfig(
     steps=4,
     batch_size=8,
     learning_rate=3e-3,
@@ -39,10 +39,10 @@ SMALL = InversionTraining(
     encoder_reduction=4,
     encoder_heads=2,
     encoder_feedforward=32,
-    encoder_positions=True,
-    average_images=50,
-    sample_every=1000,
-    checkpoint_every=1000,
+    encoder_position_embedding=True,
+    ema_images=50,
+    eval_interval=1000,
+    checkpoint_interval=1000,
     device="cpu",
 )
 
@@ -91,10 +91,16 @@ def rows_of(run: Path) -> list[dict[str, Any]]:
 
 def test_known_codes_are_learnt_without_any_picture(model: Bundle, tmp_path: Path) -> None:
     config = replace(
-        SMALL, model=str(model.path), steps=200, log_every=20, learning_rate=6e-3, mean_weight=0.0, schedule="cosine"
+        SMALL,
+        model=str(model.path),
+        steps=200,
+        log_interval=20,
+        learning_rate=6e-3,
+        w_norm_weight=0.0,
+        schedule="cosine",
     )
     watcher = Watcher()
-    task, _ = train(lambda: Inversion(config), config, tmp_path / "run", monitor=watcher)
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert any("all pictures are samples" in note for note in watcher.notes)
     assert any("give lpips_backbone, judge or discriminator" in note for note in watcher.notes)
     assert any("model_ir_se50.pth" in note and "moco" in note for note in watcher.notes)
@@ -110,28 +116,30 @@ def test_known_codes_are_learnt_without_any_picture(model: Bundle, tmp_path: Pat
 
 
 def test_the_generator_and_the_meaning_of_codes_stay(model: Bundle, pictures: str, tmp_path: Path) -> None:
-    config = replace(SMALL, model=str(model.path), data=(pictures,), sampled_share=0.5, held_out=4, identity_weight=0.0)
+    config = replace(
+        SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.5, val_images=4, identity_weight=0.0
+    )
     before = (model.path / "generator.safetensors").read_bytes()
     torch.manual_seed(config.seed)
-    fresh = Inversion(config)
+    fresh = EncoderTask(config)
     watcher = Watcher()
-    task, _ = train(lambda: Inversion(config), config, tmp_path / "run", monitor=watcher)
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.path / "generator.safetensors").read_bytes() == before
     assert bundle.fingerprint == model.fingerprint
-    assert bundle.training["encoder"]["losses"] == ["l2", "mean"]
+    assert bundle.training["encoder"]["losses"] == ["l2", "w_norm"]
     assert not any("identity" in note for note in watcher.notes)
-    assert {"l2", "mean", "codes", "held_out/l2", "held_out/psnr"} <= set(rows_of(tmp_path / "run")[-1])
+    assert {"l2", "w_norm", "codes", "val/l2", "val/psnr"} <= set(rows_of(tmp_path / "run")[-1])
     for key, value in task.tokens.named_parameters():  # the copy of the mapping network learns
         assert not torch.equal(value, dict(fresh.tokens.named_parameters())[key])
     torch.testing.assert_close(task.encoder.queries, task.tokens())
 
 
 def test_resumed_training_is_bit_for_bit_the_unbroken_one(model: Bundle, pictures: str, tmp_path: Path) -> None:
-    config = replace(SMALL, model=str(model.path), data=(pictures,), sampled_share=0.25)
-    train(lambda: Inversion(config), config, tmp_path / "whole")
-    train(lambda: Inversion(config), config, tmp_path / "broken", monitor=Watcher(stop=2))
-    train(lambda: Inversion(config), config, tmp_path / "broken", resume=True)
+    config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.25)
+    train(lambda: EncoderTask(config), config, tmp_path / "whole")
+    train(lambda: EncoderTask(config), config, tmp_path / "broken", monitor=Watcher(stop=2))
+    train(lambda: EncoderTask(config), config, tmp_path / "broken", resume=True)
     a, b = (
         load_file(checkpoint.checkpoints(tmp_path / name)[-1] / "networks.safetensors") for name in ("whole", "broken")
     )
@@ -139,60 +147,60 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(model: Bundle, picture
 
 
 def test_the_discriminator_of_a_run_gives_the_perceptual_loss(model: Bundle, pictures: str, tmp_path: Path) -> None:
-    gan = GeneratorTraining(
+    gan = GeneratorTrainingConfig(
         steps=1, batch_size=4, resolution=16, style_dim=8, mapping_layers=1, channels=(8, 8, 8), data=(pictures,),
         device="cpu",
     )  # fmt: skip
-    judged, _ = train(lambda: StyleGan2(gan, {}), gan, tmp_path / "gan")
+    judged, _ = train(lambda: StyleGan2Task(gan, {}), gan, tmp_path / "gan")
     config = replace(SMALL, model=str(model.path), data=(pictures,), discriminator=str(tmp_path / "gan"))
     watcher = Watcher()
-    task, _ = train(lambda: Inversion(config), config, tmp_path / "run", monitor=watcher)
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "the perceptual loss is that of the discriminator's features"
     assert rows_of(tmp_path / "run")[-1]["discriminator"] > 0
     pairs = zip(judged.critic.network.parameters(), task.perceptual.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     with pytest.raises(UsageError, match="there is no config"):
-        Inversion(replace(config, discriminator=str(tmp_path / "nowhere")))
+        EncoderTask(replace(config, discriminator=str(tmp_path / "nowhere")))
     newest = checkpoint.checkpoints(tmp_path / "gan")[-1]
     save_file({"a": torch.zeros(1)}, newest / "networks.safetensors")
     with pytest.raises(TrainingError, match="holds no usable discriminator"):
-        Inversion(config)
+        EncoderTask(config)
 
 
 def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: str, tmp_path: Path) -> None:
-    config = replace(SMALL, model=str(model.path), data=(pictures,), sampled_share=0.5, compare_size=8)
-    task, _ = train(lambda: Inversion(config), config, tmp_path / "run")
+    config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.5, loss_resolution=8)
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
     images = task.pictures.images([0, 1])
     assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
 
 
 def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle, pictures: str, tmp_path: Path) -> None:
-    common = replace(SMALL, data=(pictures,), flip=False, mean_weight=0.0, image_weight=1.0, identity_weight=0.0)
+    common = replace(SMALL, data=(pictures,), flip=False, w_norm_weight=0.0, image_weight=1.0, identity_weight=0.0)
     first = replace(common, model=str(model.path), steps=60)
-    task, _ = train(lambda: Inversion(first), first, tmp_path / "first")
+    task, _ = train(lambda: EncoderTask(first), first, tmp_path / "first")
     trained = task.save(tmp_path / "trained", overwrite=False)
     second = replace(
-        common, model=str(trained.path), keep_encoder=True, corrections=2, steps=60, sample_every=60, held_out=4,
+        common, model=str(trained.path), finetune=True, corrections=2, steps=60, eval_interval=60, val_images=4,
         learning_rate=1e-3, encoder_widths=(8, 8, 8, 8),
     )  # fmt: skip
-    start = Inversion(second)
+    untrained = EncoderTask(second)
     before = load_file(trained.path / "encoder.safetensors")
-    assert all(torch.equal(value, before[key].float()) for key, value in start.encoder.state_dict().items()
+    assert all(torch.equal(value, before[key].float()) for key, value in untrained.encoder.state_dict().items()
                if value.is_floating_point())  # fmt: skip
-    images = start.held_out.images(range(4))
-    missed = F.mse_loss(start._reconstruct(images), images).item()
-    task, _ = train(lambda: Inversion(second), second, tmp_path / "second")
+    images = untrained.held_out.images(range(4))
+    missed = F.mse_loss(untrained._reconstruct(images), images).item()
+    task, _ = train(lambda: EncoderTask(second), second, tmp_path / "second")
     assert set(task.networks) == {"encoder", "average"}
-    assert not torch.equal(task.encoder.queries, start.encoder.queries)  # they learn too, without a mapping network
+    assert not torch.equal(task.encoder.queries, untrained.encoder.queries)  # they learn too, without a mapping network
     last = rows_of(tmp_path / "second")[-1]
-    assert last["held_out/l2"] < 0.9 * missed
+    assert last["val/l2"] < 0.9 * missed
     assert last["image"] > 0
     bundle = task.save(tmp_path / "model", overwrite=False)
-    assert bundle.training["encoder"]["losses"] == ["l2", "mean", "image"]
+    assert bundle.training["encoder"]["losses"] == ["l2", "w_norm", "image"]
     engine = Engine.from_pretrained(bundle.path, device="cpu")
     assert engine.networks["encoder"].config.corrections == 2
     error = F.mse_loss(engine.synthesise(engine.invert(images)).clamp(-1, 1), images).item()
-    assert error == pytest.approx(last["held_out/l2"], rel=0.02)
+    assert error == pytest.approx(last["val/l2"], rel=0.02)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
@@ -200,13 +208,13 @@ def test_every_picture_has_its_turn_to_be_corrected(
     model: Bundle, pictures: str, tmp_path: Path, precision: str
 ) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), corrections=1, precision=precision, steps=1)
-    task, _ = train(lambda: Inversion(config), config, tmp_path / "run")
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
     torch.manual_seed(0)
     images = task.pictures.images(range(8))
     corrected = torch.zeros(8)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         task.encoder.eval()
-        looked = task.encoder(task._seen(images)).float()
+        looked = task.encoder(task._to_input(images)).float()
         for _ in range(12):
             codes = task._codes(images)
             corrected += ((codes - looked).abs().amax(dim=(1, 2)) > 0.05).float()
@@ -220,7 +228,7 @@ def test_every_picture_has_its_turn_to_be_corrected(
 
 def test_only_an_encoder_of_one_pass_over_squares_can_be_kept(model: Bundle, tmp_path: Path) -> None:
     with pytest.raises(MissingPartError, match="has no style transformer of one pass over squares to train on: leave"):
-        Inversion(replace(SMALL, model=str(model.path), keep_encoder=True))
+        EncoderTask(replace(SMALL, model=str(model.path), finetune=True))
     parts = {
         name: (PART_CONFIGS[name].from_dict(model.parts[name].config), model.read_part(name)) for name in model.parts
     }
@@ -230,21 +238,21 @@ def test_only_an_encoder_of_one_pass_over_squares_can_be_kept(model: Bundle, tmp
         path = tmp_path / str(number)
         Bundle.save(path, name="other", domain="noise", license="MIT", parts=parts, readme="")
         with pytest.raises(MissingPartError, match="of one pass over squares"):
-            Inversion(replace(SMALL, model=str(path), keep_encoder=True))
+            EncoderTask(replace(SMALL, model=str(path), finetune=True))
 
 
 def test_wrong_sizes_are_refused(model: Bundle) -> None:
     with pytest.raises(UsageError, match="encoder_widths ends in 8, not in the style dimension 16"):
-        Inversion(replace(SMALL, model=str(model.path), encoder_widths=(8, 8, 8, 8)))
+        EncoderTask(replace(SMALL, model=str(model.path), encoder_widths=(8, 8, 8, 8)))
     with pytest.raises(InputError, match="there are no pictures at nowhere"):
-        Inversion(replace(SMALL, model=str(model.path), data=("nowhere",)))
+        EncoderTask(replace(SMALL, model=str(model.path), data=("nowhere",)))
 
 
 def test_bad_pictures_are_told(model: Bundle, pictures: str, tmp_path: Path) -> None:
     (Path(pictures) / "03.png").write_bytes(b"no picture")
     config = replace(SMALL, model=str(model.path), data=(pictures,), steps=3)
     watcher = Watcher()
-    train(lambda: Inversion(config), config, tmp_path / "run", monitor=watcher)
+    train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert "1 of 20 pictures cannot be read, such as 03.png" in watcher.notes
     sheet = read_image(tmp_path / "run" / "samples" / "00000003.png")
     assert sheet.shape == (2 * 16 + 3 * 4, 8 * 16 + 9 * 4, 3)

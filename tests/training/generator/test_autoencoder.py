@@ -22,12 +22,12 @@ from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 from stedit.storage.bundle import Bundle
 from stedit.training import checkpoint
-from stedit.training.generator.autoencoder import Joint, Targets
-from stedit.training.generator.config import GeneratorTraining
+from stedit.training.generator.autoencoder import AutoencoderTask, Targets
+from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.train import build
 from stedit.training.loop import train
 
-SMALL = GeneratorTraining(
+SMALL = GeneratorTrainingConfig(
     mode="joint",
     steps=4,
     batch_size=8,
@@ -43,10 +43,10 @@ SMALL = GeneratorTraining(
     encoder_reduction=4,
     encoder_heads=2,
     encoder_feedforward=32,
-    encoder_positions=True,
-    encoder_summary=16,
-    sample_every=1000,
-    checkpoint_every=1000,
+    encoder_position_embedding=True,
+    encoder_query_rank=16,
+    eval_interval=1000,
+    checkpoint_interval=1000,
     device="cpu",
 )
 
@@ -91,17 +91,17 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
         SMALL,
         data=(squares,),
         labels=str(tmp_path / "labels.jsonl"),
-        held_out=5,
+        val_images=5,
         steps=120,
         schedule="cosine",
-        log_every=20,
-        average_images=100,
+        log_interval=20,
+        ema_images=100,
     )
-    task, _ = train(lambda: Joint(config, {}), config, run)
+    task, _ = train(lambda: AutoencoderTask(config, {}), config, run)
     rows = rows_of(run)
     assert {"image", "labels", "parameters"} <= set(rows[0])
     assert rows[-1]["image"] < 0.65 * rows[0]["image"]
-    assert rows[-1]["held_out/psnr"] > 15
+    assert rows[-1]["val/psnr"] > 15
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert set(bundle.parts) == {"generator", "encoder"}
     images = task.held_out.images(range(5))
@@ -120,16 +120,16 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares:
         SMALL,
         data=(squares,),
         adversarial_weight=0.5,
-        half_size_steps=2,
+        half_resolution_steps=2,
         steps=5,
         perceptual="discriminator",
-        log_every=1,
-        r1_every=2,
+        log_interval=1,
+        r1_interval=2,
     )
     watcher = Watcher()
     torch.manual_seed(config.seed)
-    before = Joint(config, {})
-    task, _ = train(lambda: Joint(config, {}), config, tmp_path / "run", monitor=watcher)
+    before = AutoencoderTask(config, {})
+    task, _ = train(lambda: AutoencoderTask(config, {}), config, tmp_path / "run", monitor=watcher)
     rows = rows_of(tmp_path / "run")
     assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
     assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
@@ -180,13 +180,13 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
 
 def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
     """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
-    config = replace(SMALL, data=(squares,), held_out=5, average_images=100)
-    first = Joint(config, {})
+    config = replace(SMALL, data=(squares,), val_images=5, ema_images=100)
+    first = AutoencoderTask(config, {})
     first.average.encoder.config = replace(first.average.encoder.config, corrections=2)  # which joint training drops
     first.save(tmp_path / "model", overwrite=False)
-    further = GeneratorTraining(
+    further = GeneratorTrainingConfig(
         mode="joint",
-        start=str(tmp_path / "model"),
+        init_from=str(tmp_path / "model"),
         data=(squares,),
         steps=2,
         batch_size=8,
@@ -200,7 +200,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
         task, _ = train(lambda config=config: build(config), config, tmp_path / mode)
         bundle = task.save(tmp_path / f"{mode}-model", overwrite=False)
         assert tuple(bundle.parts) == parts
-        assert bundle.training["start"] == "model"
+        assert bundle.training["init_from"] == "model"
         assert "encoder" not in parts or bundle.parts["encoder"].config["corrections"] == 0
         after = Engine.from_pretrained(bundle.path, device="cpu")
         for part in parts:
@@ -211,7 +211,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
 
 
 def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:
-    config = replace(SMALL, data=(squares,), start=str(tmp_path / "model"))
+    config = replace(SMALL, data=(squares,), init_from=str(tmp_path / "model"))
     Bundle.save(
         tmp_path / "model",
         name="model",
@@ -228,4 +228,4 @@ def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path)
 
 def test_what_is_not_there_is_named(squares: str) -> None:
     with pytest.raises(UsageError, match="perceptual is judge, but there is none"):
-        Joint(replace(SMALL, data=(squares,), perceptual="judge"), {})
+        AutoencoderTask(replace(SMALL, data=(squares,), perceptual="judge"), {})

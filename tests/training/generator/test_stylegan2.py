@@ -20,26 +20,26 @@ from torch.nn import functional as F
 from stedit.engine import Engine
 from stedit.imaging.files import write_image
 from stedit.training import checkpoint
-from stedit.training.generator.config import GeneratorTraining
-from stedit.training.generator.discriminator import Critic
-from stedit.training.generator.stylegan2 import StyleGan2
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.discriminator import DiscriminatorTrainer
+from stedit.training.generator.stylegan2 import StyleGan2Task
 from stedit.training.generator.train import build
 from stedit.training.loop import train
 from stedit.training.run import Run
 
-SMALL = GeneratorTraining(
+SMALL = GeneratorTrainingConfig(
     steps=6,
     batch_size=4,
     resolution=8,
     style_dim=8,
     mapping_layers=2,
     channels=(8, 8),
-    r1_every=2,
-    path_length_every=3,
-    augmentation_images=40,
-    augmentation_target=0.0,
-    sample_every=100,
-    checkpoint_every=100,
+    r1_interval=2,
+    path_length_interval=3,
+    ada_images=40,
+    ada_target=0.0,
+    eval_interval=100,
+    checkpoint_interval=100,
     device="cpu",
     name="small",
     domain="squares",
@@ -78,8 +78,8 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path
     train(lambda: build(config), config, tmp_path / "broken", monitor=InterruptAt(3))
     resumed, outcome = train(lambda: build(config), config, tmp_path / "broken", resume=True)
     assert outcome.step == 6
-    assert whole.numbers == resumed.numbers
-    assert whole.numbers["p"] == pytest.approx(16 / 40)  # it rose once, for a target that is always exceeded
+    assert whole.scalars == resumed.scalars
+    assert whole.scalars["p"] == pytest.approx(16 / 40)  # it rose once, for a target that is always exceeded
     for file in ("networks", "optimizers"):
         a, b = (
             load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors")
@@ -94,10 +94,10 @@ def test_every_network_learns_and_every_loss_is_told(
     squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["bfloat16", "float16"]
 ) -> None:
     monkeypatch.setattr("stedit.training.run.require_precision", lambda *_: None)  # float16 on the CPU
-    config = replace(SMALL, data=(squares,), precision=precision, log_every=1)
+    config = replace(SMALL, data=(squares,), precision=precision, log_interval=1)
     torch.manual_seed(config.seed)
-    before = StyleGan2(config, {})
-    task, _ = train(lambda: StyleGan2(config, {}), config, tmp_path / "run")
+    before = StyleGan2Task(config, {})
+    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
     for name in ("generator", "average", "discriminator"):
         pairs = zip(before.networks[name].named_parameters(), task.networks[name].parameters(), strict=True)
         still = [key for (key, a), b in pairs if torch.equal(a, b)]
@@ -124,20 +124,20 @@ class TensorCounter:
 
 
 def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
-    config = replace(SMALL, data=(squares,), steps=18, checkpoint_every=6)
+    config = replace(SMALL, data=(squares,), steps=18, checkpoint_interval=6)
     counter = TensorCounter()
     train(lambda: build(config), config, tmp_path / "run", monitor=counter)
     assert counter.counts[18] <= counter.counts[6]
 
 
 def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:
-    config = replace(SMALL, data=(squares,), steps=120, augmentation="none", average_images=100, learning_rate=5e-3)
+    config = replace(SMALL, data=(squares,), steps=120, augmentation="none", ema_images=100, learning_rate=5e-3)
     torch.manual_seed(config.seed)
-    before = StyleGan2(config, {})
-    task, _ = train(lambda: StyleGan2(config, {}), config, tmp_path / "run")
+    before = StyleGan2Task(config, {})
+    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
     wanted = before.pictures.images(range(12)).mean(dim=0)
 
-    def distance(one: StyleGan2) -> float:
+    def distance(one: StyleGan2Task) -> float:
         with torch.no_grad():
             codes = one.average.mapping(torch.randn(64, 8))
             return F.mse_loss(one.average(codes).mean(dim=0), wanted).item()
@@ -147,7 +147,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
 
 def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=2)
-    task, _ = train(lambda: StyleGan2(config, {}), config, tmp_path / "run")
+    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.name, bundle.domain, bundle.license) == ("small", "squares", "CC0-1.0")
     assert bundle.training["pictures"] == 12
@@ -174,8 +174,8 @@ def test_a_critic_learns_which_codes_belong_to_pictures(tmp_path: Path) -> None:
             seen.append((images.flatten(1)[:, 0].tolist(), codes.flatten().tolist()))
             return self.scale * images.mean(dim=(1, 2, 3)) * codes.flatten()
 
-    config = replace(SMALL, r1_weight=0.0, augmentation="none")
-    critic = Critic(config, {}, 1e-3, Noted())
+    config = replace(SMALL, r1_gamma=0.0, augmentation="none")
+    critic = DiscriminatorTrainer(config, {}, 1e-3, Noted())
     real, codes = torch.arange(1.0, 4.0)[:, None, None, None].expand(-1, 3, 8, 8), torch.arange(3.0).view(3, 1, 1)
     run = Run(config, tmp_path)
     loss = critic.step(run, real, -real, codes)["discriminator"]

@@ -21,8 +21,9 @@ from stedit.runtime.model import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training import checkpoint
 from stedit.training.calibration import calibration_error
-from stedit.training.judge.config import JudgeTraining
-from stedit.training.judge.train import Judging, build, varied
+from stedit.training.data.augmentation import perturb
+from stedit.training.judge.config import JudgeTrainingConfig
+from stedit.training.judge.train import JudgeTask, build
 from stedit.training.loop import train
 
 
@@ -38,7 +39,7 @@ def squares(count: int, seed: int = 0) -> tuple[Pixels, Pixels]:
     return pictures, labels
 
 
-def write(folder: Path, count: int = 240) -> JudgeTraining:
+def write(folder: Path, count: int = 240) -> JudgeTrainingConfig:
     """Pictures, and labels of which one in seven is unknown."""
     (folder / "squares").mkdir()
     lines = ["id,Smiling,Eyeglasses"]
@@ -46,15 +47,15 @@ def write(folder: Path, count: int = 240) -> JudgeTraining:
         write_image(folder / "squares" / f"{number:03d}.png", picture)
         lines.append(f"{number:03d}.png,{red},{'' if number % 7 == 3 else large}")
     (folder / "labels.csv").write_text("\n".join(lines))
-    return JudgeTraining(
+    return JudgeTrainingConfig(
         data=(str(folder / "squares"),),
         labels=str(folder / "labels.csv"),
         steps=120,
         batch_size=32,
         learning_rate=1e-2,
         warmup=10,
-        held_out=0.25,
-        sample_every=40,
+        val_fraction=0.25,
+        eval_interval=40,
         resolution=32,
         widths=(8, 16, 16),
         device="cpu",
@@ -69,16 +70,16 @@ def test_it_learns_and_is_calibrated(tmp_path: Path) -> None:
     assert [item.name for item in bundle.attributes] == ["Smiling", "Eyeglasses"]
     facts = bundle.training["judge"]
     assert facts["pictures"] == 180
-    assert min(row["accuracy"] for row in facts["held_out"].values()) > 0.9
+    assert min(row["accuracy"] for row in facts["validation"].values()) > 0.9
     pictures, labels = squares(400, seed=1)
     seen = Engine(bundle, {"judge": load_network(bundle, "judge")}, torch.device("cpu")).judge(pictures)
     assert ((seen > 0.5) == labels).mean(axis=0).min() > 0.93
     assert calibration_error(torch.from_numpy(seen).logit(), torch.from_numpy(labels).float()).max() < 0.12
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert rows[-1]["held_out/accuracy"] > 0.93
+    assert rows[-1]["val/accuracy"] > 0.93
 
 
-def interrupt(config: JudgeTraining, folder: Path, at: int) -> int:
+def interrupt(config: JudgeTrainingConfig, folder: Path, at: int) -> int:
     """Press Ctrl-C after a step; gives the step at which the training ended."""
 
     class Monitor:
@@ -93,7 +94,7 @@ def interrupt(config: JudgeTraining, folder: Path, at: int) -> int:
 
 
 def test_resumed_it_is_what_it_would_have_been(tmp_path: Path) -> None:
-    config = replace(write(tmp_path, 60), steps=20, sample_every=6, patience=5)
+    config = replace(write(tmp_path, 60), steps=20, eval_interval=6, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
     assert interrupt(config, tmp_path / "part", at=9) == 9
     train(lambda: build(config), config, tmp_path / "part", resume=True)
@@ -129,23 +130,21 @@ def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path
     task = build(config)
     _, labels = task._answers(task.judge)
     for index in range(len(task.held_out)):
-        assert labels[index, 0] == (task.held_out.read(index)[..., 0] > 200).any()
+        assert labels[index, 0] == (task.held_out.read(index)[1][..., 0] > 200).any()
     for index in range(len(task.pictures)):
-        red = (task.pictures.read(index)[..., 0] > 200).any()
-        assert task._labels[task.pictures.sound(index), 0] == red
+        red = (task.pictures.read(index)[1][..., 0] > 200).any()
+        assert task._labels[task.pictures.readable_index(index), 0] == red
 
 
 def test_two_processes_keep_the_best_weights_as_they_were(tmp_path: Path, together: Callable[..., str]) -> None:
     """Statistics of batches are shared by all processes, but the best weights are the main one's alone."""
-    config = replace(write(tmp_path, 60), steps=12, batch_size=8, sample_every=2, patience=9, learning_rate=0.2)
+    config = replace(write(tmp_path, 60), steps=12, batch_size=8, eval_interval=2, patience=9, learning_rate=0.2)
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
     processes, told, again = map(float, together(script).split())
     assert processes == 2
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
-    assert (
-        rows[-1]["held_out/loss"] > told + 0.01
-    )  # it had become worse again, so the best weights were kept for a while
+    assert rows[-1]["val/loss"] > told + 0.01  # it had become worse again, so the best weights were kept for a while
     assert again == pytest.approx(told, abs=1e-4)
 
 
@@ -155,7 +154,7 @@ from accelerate import PartialState
 from pathlib import Path
 from stedit.training.attributes import measure
 from stedit.training.judge.train import build
-from stedit.training.judge.config import JudgeTraining
+from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.loop import leave, train
 
 config = {config}
@@ -164,7 +163,7 @@ if outcome.is_main:
     with torch.no_grad():
         logits, labels = task._answers(task.best.network)
     processes = PartialState().num_processes
-    print(processes, task.numbers["best"], measure(logits, labels, task._weights)["held_out/loss"])
+    print(processes, task.scalars["best"], measure(logits, labels, task._weights)["val/loss"])
 leave()
 """
 
@@ -195,7 +194,7 @@ def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
         ({"labels": "other.csv"}, InputError, "names none of the pictures"),
         ({"labels": "same.csv"}, InputError, "of the pictures to learn from, 0 have Smiling"),
         ({"labels": "unknown.csv"}, InputError, "unknown.csv says nothing of Smiling for any picture"),
-        ({"held_out": 0.1}, InputError, "2 of 20 pictures are too few to hold out for calibrate or patience"),
+        ({"val_fraction": 0.1}, InputError, "2 of 20 pictures are too few to hold out for calibrate or patience"),
         ({"attributes": ("no-smile",)}, UsageError, "'no-smile', which is learned as its opposite: say Smiling"),
         ({"labels": "odd.csv", "attributes": ()}, InputError, "the labels name the attribute 'Smi"),
         ({"attributes": ("smile", "Smiling")}, UsageError, "attributes names Smiling twice"),
@@ -205,7 +204,7 @@ def test_wrong_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, object], error: type[Exception], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    config = replace(write(tmp_path, 20), held_out=0.4)
+    config = replace(write(tmp_path, 20), val_fraction=0.4)
     Path("unknown.csv").write_text("id,Smiling\n000,\n001,\n")
     Path("odd.csv").write_text("id,Smi\x1bling\n000,1\n")
     Path("other.csv").write_text("id,Smiling\nnobody,1\n")
@@ -218,17 +217,17 @@ def test_pictures_are_varied_in_every_way() -> None:
     half = torch.full((400, 3, 32, 32), -1.0)
     half[..., 16:] = 1.0  # bright on the right
     right = [
-        (varied(half, flip=flip)[..., 20:].mean(dim=(1, 2, 3)) > 0).float().mean().item() for flip in (True, False)
+        (perturb(half, flip=flip)[..., 20:].mean(dim=(1, 2, 3)) > 0).float().mean().item() for flip in (True, False)
     ]
     assert right == [pytest.approx(0.5, abs=0.1), 1.0]  # mirrored half of the time, or never
     grey = torch.zeros(64, 3, 32, 32)
-    assert varied(grey, flip=False).mean(dim=(1, 2, 3)).std() == pytest.approx(0.05, abs=0.02)  # each by itself
-    edges = [varied(half[:4], flip=False).diff(dim=-1).abs().amax().item() for _ in range(20)]
+    assert perturb(grey, flip=False).mean(dim=(1, 2, 3)).std() == pytest.approx(0.05, abs=0.02)  # each by itself
+    edges = [perturb(half[:4], flip=False).diff(dim=-1).abs().amax().item() for _ in range(20)]
     assert min(edges) < 1.6 < max(edges)  # softened at times
-    assert len({varied(half[:1], flip=False)[0, 0, 0].argmax().item() for _ in range(30)}) > 1  # shifted
+    assert len({perturb(half[:1], flip=False)[0, 0, 0].argmax().item() for _ in range(30)}) > 1  # shifted
 
 
 def test_task_is_what_the_loop_expects(tmp_path: Path) -> None:
-    task: Judging = build(write(tmp_path, 40))
+    task: JudgeTask = build(write(tmp_path, 40))
     assert task.sample() is None
     assert set(task.networks) == {"judge", "best"}

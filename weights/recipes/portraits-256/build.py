@@ -43,22 +43,22 @@ from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.storage.jsonl import read_records
 from stedit.storage.labels import LabelTable
 from stedit.training import checkpoint, loop
-from stedit.training.classifier.config import ClassifierTraining
+from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.classifier.train import build as build_classifier
 from stedit.training.config import TrainingConfig
-from stedit.training.data.edits import TrueEdits
-from stedit.training.data.images import PictureSet
-from stedit.training.data.latents import CodeSet, held_out
-from stedit.training.editor.config import EditorTraining
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.images import ImageSet
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.editor.config import EditorTrainingConfig
 from stedit.training.editor.train import build as build_editor
-from stedit.training.encoder.config import InversionTraining
+from stedit.training.encoder.config import EncoderTrainingConfig
 from stedit.training.encoder.train import build as build_encoder
-from stedit.training.generator.config import GeneratorTraining
+from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.mapping import fit_mapping
 from stedit.training.generator.train import build as build_generator
-from stedit.training.judge.config import JudgeTraining
+from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.judge.train import build as build_judge
-from stedit.training.perceptual import load_judge
+from stedit.training.perceptual import load_attribute_network
 from stedit.training.provenance import with_parts
 
 HERE = Path(__file__).resolve().parent
@@ -163,8 +163,8 @@ class Paths:
 
     def config(self, name: str, config_type: type[Config], **keys: object) -> Config:
         """The config of a training, with what depends on the place."""
-        if "keep_pictures" in config_type.__dataclass_fields__:
-            keys = {"keep_pictures": True, **keys}
+        if "cache_images" in config_type.__dataclass_fields__:
+            keys = {"cache_images": True, **keys}
         config = config_type.read(self.configs / f"{name}.toml", {"device": self.device, **keys})
         return replace(config, deterministic=self.device == "cpu")
 
@@ -246,7 +246,9 @@ def train(paths: Paths) -> None:
 def train_judge(paths: Paths) -> None:
     """Train the network that measures edits."""
     write_tables(paths)
-    config = paths.config("judge", JudgeTraining, labels=str(paths.labels), **paths.pictured(paths.first_pictures))
+    config = paths.config(
+        "judge", JudgeTrainingConfig, labels=str(paths.labels), **paths.pictured(paths.first_pictures)
+    )
     run(build_judge, config, paths.work / "judge.run", paths.judge)
 
 
@@ -272,16 +274,18 @@ def train_autoencoder(paths: Paths) -> None:
     common = {"judge": tuple(map(str, paths.perceptual_networks))}
     labelled = {**common, "labels": str(paths.labels)}
     config: TrainingConfig = paths.config(
-        "generator", GeneratorTraining, **labelled, **paths.pictured(paths.first_pictures)
+        "generator", GeneratorTrainingConfig, **labelled, **paths.pictured(paths.first_pictures)
     )
     first = run(build_generator, config, paths.work / "generator.run", paths.work / "generator")
     pictured = paths.pictured(paths.pictures)
-    config = paths.config("generator-256", GeneratorTraining, start=str(first.path), **labelled, **pictured)
+    config = paths.config("generator-256", GeneratorTrainingConfig, init_from=str(first.path), **labelled, **pictured)
     soft = run(build_generator, config, paths.work / "generator-256.run", paths.work / "generator-256")
-    config = paths.config("autoencoder-adversarial", GeneratorTraining, start=str(soft.path), **labelled, **pictured)
+    config = paths.config(
+        "autoencoder-adversarial", GeneratorTrainingConfig, init_from=str(soft.path), **labelled, **pictured
+    )
     sharp = run(build_generator, config, paths.work / "adversarial.run", paths.work / "adversarial")
     blended = blend(soft, sharp, paths.work / "blended")
-    config = paths.config("encoder", InversionTraining, model=str(blended.path), **common, **pictured)
+    config = paths.config("encoder", EncoderTrainingConfig, model=str(blended.path), **common, **pictured)
     run(build_encoder, config, paths.work / "encoder.run", paths.work / "autoencoder")
 
 
@@ -317,7 +321,7 @@ def assemble(paths: Paths, output: Path) -> None:
     codes.save(same, ready)
     config = paths.config(
         "editor-finetune",
-        EditorTraining,
+        EditorTrainingConfig,
         model=str(ready.path),
         codes=(str(same),),
         judge=tuple(map(str, paths.perceptual_networks)),
@@ -326,31 +330,35 @@ def assemble(paths: Paths, output: Path) -> None:
     finish(paths, finetuned, codes, output)
 
 
-def learn_edits(paths: Paths) -> tuple[Bundle, CodeSet]:
+def learn_edits(paths: Paths) -> tuple[Bundle, LatentSet]:
     """The model with a classifier and an editor that have learned from codes alone, and the codes."""
     write_tables(paths)
     base, codes = _with_codes(paths)
     common = {"codes": (str(paths.codes),)}
     config: TrainingConfig = paths.config(
-        "classifier", ClassifierTraining, model=str(base.path), labels=str(paths.labels), **common
+        "classifier", ClassifierTrainingConfig, model=str(base.path), labels=str(paths.labels), **common
     )
     classified = run(build_classifier, config, paths.work / "classifier.run", paths.work / "classifier")
     config = paths.config(
-        "editor", EditorTraining, model=str(classified.path), edits=str(paths.ground_truth_edits), **common
+        "editor", EditorTrainingConfig, model=str(classified.path), edits=str(paths.ground_truth_edits), **common
     )
     return run(build_editor, config, paths.work / "editor.run", paths.work / "editor"), codes
 
 
-def measure_edits(paths: Paths, edited: Bundle, codes: CodeSet) -> Bundle:
+def measure_edits(paths: Paths, edited: Bundle, codes: LatentSet) -> Bundle:
     """The model with its transfer weights, its classifier trained on soft labels, and its target logits."""
     engine = Engine.from_pretrained(edited.path, device=paths.device)
     known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
     engine = replace(engine, networks={**engine.networks, "editor": known})
-    edits = TrueEdits.read(str(paths.ground_truth_edits), codes.names, engine.attributes)
+    edits = GroundTruthEdits.read(str(paths.ground_truth_edits), codes.names, engine.attributes)
     share = paths.config(
-        "editor", EditorTraining, model=str(edited.path), codes=(str(paths.codes),), edits=str(paths.ground_truth_edits)
-    ).held_out
-    _, unseen = edits.split(~held_out(len(codes), share))  # from which the editor has not learned
+        "editor",
+        EditorTrainingConfig,
+        model=str(edited.path),
+        codes=(str(paths.codes),),
+        edits=str(paths.ground_truth_edits),
+    ).val_fraction
+    _, unseen = edits.split(~validation_mask(len(codes), share))  # from which the editor has not learned
     engine = fit_transfer_weight(engine, codes.codes, unseen)
     parts = {"editor": (known.config, known.state_dict())}
     with_transfer = with_parts(
@@ -358,14 +366,14 @@ def measure_edits(paths: Paths, edited: Bundle, codes: CodeSet) -> Bundle:
     )
     relabelled = relabel(paths, with_transfer, codes)
     engine = Engine.from_pretrained(relabelled.path, device=paths.device)
-    specs = calibrate(engine, load_judge(str(paths.calibration_network)), photographed(paths, codes).codes)
+    specs = calibrate(engine, load_attribute_network(str(paths.calibration_network)), photographed(paths, codes).codes)
     return with_parts(relabelled, paths.work / "ready", {}, {}, attributes=tuple(specs), overwrite=True)
 
 
-def finish(paths: Paths, finetuned: Bundle, codes: CodeSet, output: Path) -> None:
+def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> None:
     """Calibrate again, since edits by label show more after their fine-tuning, and save the model with its judge."""
     engine = Engine.from_pretrained(finetuned.path, device=paths.device)
-    specs = calibrate(engine, load_judge(str(paths.calibration_network)), photographed(paths, codes).codes)
+    specs = calibrate(engine, load_attribute_network(str(paths.calibration_network)), photographed(paths, codes).codes)
     for spec in specs:
         print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
     judging = Bundle.load(paths.judge)
@@ -398,29 +406,31 @@ def finish(paths: Paths, finetuned: Bundle, codes: CodeSet, output: Path) -> Non
     )
 
 
-def photographed(paths: Paths, codes: CodeSet) -> CodeSet:
+def photographed(paths: Paths, codes: LatentSet) -> LatentSet:
     """The codes of photographs among them."""
     names = {str(row["id"]) for row in read_records(paths.photos / "train.jsonl.gz")}
     kept = [k for k, name in enumerate(codes.names) if name in names]
-    return CodeSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
+    return LatentSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
 
 
-def relabel(paths: Paths, model: Bundle, codes: CodeSet) -> Bundle:
+def relabel(paths: Paths, model: Bundle, codes: LatentSet) -> Bundle:
     """The model with a classifier that has also learned what is predicted of the images rendered from codes."""
     engine = Engine.from_pretrained(model.path, device=paths.device)
     edits = {str(row["id"]) for path in paths.edits.glob("edits.jsonl*") for row in read_records(path)}
     kept = [k for k, name in enumerate(codes.names) if name not in edits]  # which are of the same people
-    portraits = CodeSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
+    portraits = LatentSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
     portraits.save(paths.work / "portraits.safetensors", model)
     labels = torch.from_numpy(LabelTable.read(paths.labels).of(portraits.names, engine.attributes))
-    soft = soft_labels(engine, [load_judge(str(path)) for path in paths.perceptual_networks], portraits.codes, labels)
+    soft = soft_labels(
+        engine, [load_attribute_network(str(path)) for path in paths.perceptual_networks], portraits.codes, labels
+    )
     soft_table = paths.work / "soft-labels.jsonl"
     with soft_table.open("w") as file:
         for name, row in zip(portraits.names, soft.tolist(), strict=True):
             file.write(json.dumps({"id": name, "attributes": dict(zip(engine.attributes, row, strict=True))}) + "\n")
     config = paths.config(
         "classifier",
-        ClassifierTraining,
+        ClassifierTrainingConfig,
         model=str(model.path),
         labels=str(soft_table),
         codes=(str(paths.work / "portraits.safetensors"),),
@@ -458,23 +468,23 @@ def without_labels(network: EditTransformer, attributes: Sequence[str], names: C
     return fewer.eval().requires_grad_(False)
 
 
-def _with_codes(paths: Paths) -> tuple[Bundle, CodeSet]:
+def _with_codes(paths: Paths) -> tuple[Bundle, LatentSet]:
     """The model with a mapping network, and codes of all pictures: those found before, if they are of this encoder."""
     trained = Bundle.load(paths.work / "autoencoder")
     if paths.codes.exists():
         base = Bundle.load(paths.work / "base")
         if base.parts["encoder"].sha256 == trained.parts["encoder"].sha256:
-            found = CodeSet.read([str(paths.codes)], Engine.from_pretrained(base.path, device="cpu"))
-            if len(found) == len(PictureSet.open(paths.pictures, 1)):
+            found = LatentSet.read([str(paths.codes)], Engine.from_pretrained(base.path, device="cpu"))
+            if len(found) == len(ImageSet.open(paths.pictures, 1)):
                 return base, found
     engine = Engine.from_pretrained(trained.path, device=paths.device, precision="bfloat16")
-    codes = CodeSet.read([str(path) for path in paths.pictures], engine)
+    codes = LatentSet.read([str(path) for path in paths.pictures], engine)
     base = _with_mapping(trained, codes, paths)
     codes.save(paths.codes, base)
     return base, codes
 
 
-def _with_mapping(base: Bundle, codes: CodeSet, paths: Paths) -> Bundle:
+def _with_mapping(base: Bundle, codes: LatentSet, paths: Paths) -> Bundle:
     """The model with a mapping network that gives codes as those of the pictures are distributed."""
     network = cast(Generator, Engine.from_pretrained(base.path, device=paths.device).networks["generator"])
     network.mapping.requires_grad_(True)

@@ -17,7 +17,7 @@ from stedit.metrics.editing import edit_towards, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 from stedit.storage.bundle import AttributeSpec
-from stedit.training.data.edits import TrueEdits
+from stedit.training.data.edits import GroundTruthEdits
 
 TARGET_LOGITS = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # candidates for edits along the classifier's directions
 LEARNED_TARGET_LOGITS = (0.0, 3.0, 5.0, 7.0, 9.0, 12.0)  # and for edits by the edit transformer
@@ -30,7 +30,7 @@ RESOLUTION = 128  # px: attributes show at that size, which takes half the time
 SUCCESS = 0.97  # share of images in which an edit shall show
 
 
-def fit_transfer_weight(engine: Engine, codes: Tensor, edits: TrueEdits) -> Engine:
+def fit_transfer_weight(engine: Engine, codes: Tensor, edits: GroundTruthEdits) -> Engine:
     """The engine with, for each attribute, the transfer weight whose edits come nearest to ground truth.
 
     codes: (M, N, D), to which the ground-truth `edits` refer; the editor must not have learned from these.

@@ -20,9 +20,8 @@ from stedit.errors import InputError
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.storage.jsonl import read_records
-from stedit.training.data.augmentation import jitter
-from stedit.training.data.images import PictureSet
-from stedit.training.judge.train import varied
+from stedit.training.data.augmentation import jitter, perturb
+from stedit.training.data.images import ImageSet
 
 PARAMETER_WEIGHT = 0.5
 SMOOTHING = 0.02  # of the labels, some of which are wrong
@@ -60,7 +59,7 @@ def train_network(
         InputError: an image has no labels.
     """
     torch.manual_seed(seed)
-    images = PictureSet.open(sources, size)
+    images = ImageSet.open(sources, size)
     pixels = torch.from_numpy(_read_all(images)).to(device)
     known, parameters = (part.to(device) for part in _targets(labels, images))
     weights = torch.tensor([float(repeat[member.source]) for member in images.members])
@@ -74,7 +73,7 @@ def train_network(
         batch = pixels[index].permute(0, 3, 1, 2).float() / 127.5 - 1
         batch = jitter(torch.where(flip[:, None, None, None], batch.flip(-1), batch), strength)
         side = 8 * round(size * (LEAST_SIZE + (1 - LEAST_SIZE) * torch.rand(()).item()) / 8)
-        batch = varied(F.interpolate(batch, size=side, mode="area"), flip=False)
+        batch = perturb(F.interpolate(batch, size=side, mode="area"), flip=False)
         with torch.autocast(torch.device(device).type, dtype=torch.bfloat16):
             output = network(batch).float()
         target = known[index]
@@ -99,13 +98,13 @@ def attribute_names(path: Path) -> list[str]:
     return list(dict.fromkeys(name for row in read_records(path) for name in row["attributes"]))
 
 
-def _read_all(images: PictureSet) -> Pixels:
+def _read_all(images: ImageSet) -> Pixels:
     """uint8 (M, H, W, 3)."""
     with ThreadPoolExecutor() as threads:
-        return np.stack(list(threads.map(images.read, range(len(images)))))
+        return np.stack([pixels for _, pixels in threads.map(images.read, range(len(images)))])
 
 
-def _targets(path: Path, images: PictureSet) -> tuple[Tensor, Tensor]:
+def _targets(path: Path, images: ImageSet) -> tuple[Tensor, Tensor]:
     """Labels (M, K) in the order of their names, and parameters (M, P) of images; NaN where unknown."""
     rows = {str(row["id"]): row for row in read_records(path)}
     names = attribute_names(path)

@@ -27,12 +27,12 @@ from stedit import Engine
 from stedit.errors import InputError, SteditError
 from stedit.imaging.files import Pixels, read_picture
 from stedit.storage.jsonl import read_records
-from stedit.training.data.images import PictureSet
+from stedit.training.data.images import ImageSet
 
 CHECKED_GROUPS = ("Eyeglasses", "No_Beard", "Hair_Color", "Wearing_Hat", "Bangs", "Wearing_Lipstick")
 
 
-def load_parameters(records: Path, images: PictureSet) -> NDArray[np.float64]:
+def load_parameters(records: Path, images: ImageSet) -> NDArray[np.float64]:
     """The renderer's parameters (M, P) of images, by their names. Raises InputError if one has none."""
     rows = {str(row["id"]): row["params"] for row in read_records(records)}
     names = [PurePath(member.name).stem for member in images.members]
@@ -63,7 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     given = parser.parse_args(arguments)
     try:
         engine = Engine.from_pretrained(given.model, device="cpu")
-        images = PictureSet.open(sorted(given.data.glob("test-*.zip")), engine.input_size[0])
+        images = ImageSet.open(sorted(given.data.glob("test-*.zip")), engine.input_size[0])
         parameters = load_parameters(given.data / "test.jsonl.gz", images)
         print(
             "group, images: nearer to ground truth in pixels, in features; reconstructed truth: in pixels, in features"
@@ -74,7 +74,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
                 render(given, engine.output_size[0], parameters, group, trios[:, (0, k)]) for k in (1, 2)
             )
             source, reference = (
-                engine.invert(np.stack([images.read(index) for index in trios[:, k].tolist()])) for k in (0, 1)
+                engine.invert(np.stack([images.read(index)[1] for index in trios[:, k].tolist()])) for k in (0, 1)
             )
             edited = engine.edit_by_reference(source, reference, ATTRIBUTES_OF[group][0])
             shares = [

@@ -10,11 +10,11 @@ from stedit.training.config import TrainingConfig, key
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderTraining(TrainingConfig):
+class ReconstructionTrainingConfig(TrainingConfig):
     """An encoder, alone or with its generator."""
 
     data: tuple[str, ...] = key((), text="Folders and zip files of pictures.", local=True)
-    held_out: int = key(0, text="Pictures kept from training, to measure reconstructions on.", low=0)
+    val_images: int = key(0, text="Pictures kept from training, to measure reconstructions on.", low=0)
     flip: bool = key(True, text="Show pictures mirrored half of the time.")
     repeat: tuple[int, ...] = key(
         (), text="How often the pictures of each source of data come in one pass; none: once.", low=1
@@ -22,13 +22,13 @@ class EncoderTraining(TrainingConfig):
     jitter: float = key(
         0.0, text="How much pictures are turned, scaled, shifted and recoloured at random; 1: a little.", low=0, high=4
     )
-    keep_pictures: bool = key(
-        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", changeable=True, local=True
+    cache_images: bool = key(
+        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", resumable=True, local=True
     )
-    average_images: int = key(10_000, text="Images in which the moving average of weights halves.", low=1)
+    ema_images: int = key(10_000, text="Images in which the moving average of weights halves.", low=1)
 
     encoder_size: int = key(256, text="Side of the square that the encoder sees, in pixels.", low=16)
-    encoder_fold: int = key(
+    encoder_unshuffle: int = key(
         1,
         text="Squares of as many pixels a side become one pixel of more channels before the encoder.",
         low=1,
@@ -41,8 +41,10 @@ class EncoderTraining(TrainingConfig):
     encoder_reduction: int = key(16, text="Bottleneck of the squeeze-excitation.", low=1)
     encoder_heads: int = key(4, text="Attention heads.", low=1)
     encoder_feedforward: int = key(1024, text="Hidden units of the transformer.", low=1)
-    encoder_positions: bool = key(False, text="Learn where in the picture a feature is; helps training from scratch.")
-    encoder_summary: int = key(
+    encoder_position_embedding: bool = key(
+        False, text="Learn where in the picture a feature is; helps training from scratch."
+    )
+    encoder_query_rank: int = key(
         0,
         text="Rank of a linear start from the coarse features, which speeds up training from scratch; 0: none.",
         low=0,
@@ -60,7 +62,7 @@ class EncoderTraining(TrainingConfig):
     judge: tuple[str, ...] = key(
         (), text="Models whose judges give the perceptual loss, each time one of them by chance.", local=True
     )
-    reading_weight: float = key(
+    logit_weight: float = key(
         0.0, text="Weight, within the judge's loss, of what it reads beside what its features are.", low=0
     )
 
@@ -85,13 +87,13 @@ class EncoderTraining(TrainingConfig):
             reduction=self.encoder_reduction,
             input_height=self.encoder_size,
             input_width=self.encoder_size,
-            fold=self.encoder_fold,
+            fold=self.encoder_unshuffle,
             style_count=style_count,
             style_dim=style_dim,
             heads=self.encoder_heads,
             feedforward=self.encoder_feedforward,
-            position_embedding=self.encoder_positions,
-            summary_rank=self.encoder_summary,
+            position_embedding=self.encoder_position_embedding,
+            summary_rank=self.encoder_query_rank,
         )
         if config.widths[-1] != style_dim:
             raise ValueError(f"encoder_widths ends in {config.widths[-1]}, not in the style dimension {style_dim}")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from stedit.training.generator import augmentation
-from stedit.training.generator.augmentation import adjusted, augment
+from stedit.training.generator import ada
+from stedit.training.generator.ada import adjusted, augment
 
 
 def test_nothing_happens_at_zero() -> None:
@@ -27,7 +27,7 @@ def test_share_of_untouched_pictures_falls_with_p() -> None:
 
 def test_colours_are_mapped_alike_at_every_pixel() -> None:
     images = torch.rand(1, 3, 4, 4).expand(50, 3, 4, 4).contiguous()
-    colours = augmentation._recolour(images, 1.0)
+    colours = ada._recolour(images, 1.0)
     source = torch.cat([images[0].flatten(1), torch.ones(1, 16)])  # (4, 16): an affine map has to explain everything
     for picture in colours:
         solved = torch.linalg.lstsq(source.T, picture.flatten(1).T)
@@ -37,22 +37,22 @@ def test_colours_are_mapped_alike_at_every_pixel() -> None:
 
 def test_hue_and_saturation_keep_grey_pictures_grey() -> None:
     grey = torch.rand(64, 1, 4, 4).expand(-1, 3, -1, -1)
-    changed = augmentation._recolour(grey, 1.0)
+    changed = ada._recolour(grey, 1.0)
     torch.testing.assert_close(changed[:, :1].expand_as(changed), changed, atol=1e-4, rtol=0)
 
 
 def test_moves_keep_a_constant_picture_and_its_size() -> None:
     flat = torch.full((16, 3, 16, 16), 0.3)
-    torch.testing.assert_close(augmentation._move(flat, 1.0), flat, atol=1e-5, rtol=0)
+    torch.testing.assert_close(ada._move(flat, 1.0), flat, atol=1e-5, rtol=0)
 
 
 def test_blits_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the continuous moves, every result is the picture flipped, turned or shifted by whole pixels."""
     for name in ("SCALE_DEVIATION", "SHIFT_DEVIATION", "MAX_SHIFT"):
-        monkeypatch.setattr(augmentation, name, 0.0)
-    monkeypatch.setattr(augmentation.math, "sqrt", lambda _: 1.0)  # no free rotation
+        monkeypatch.setattr(ada, name, 0.0)
+    monkeypatch.setattr(ada.math, "sqrt", lambda _: 1.0)  # no free rotation
     picture = torch.rand(3, 8, 8)
-    moved = augmentation._move(picture.expand(40, 3, 8, 8).contiguous(), 1.0)
+    moved = ada._move(picture.expand(40, 3, 8, 8).contiguous(), 1.0)
     turned = [torch.rot90(side, k, (1, 2)) for side in (picture, picture.flip(2)) for k in range(4)]
     seen = set()
     for result in moved:
