@@ -10,6 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from stedit.imaging.files import Pixels, fit_picture
+from stedit.inversion.encoder import require_iterative
+from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, Step, TuningOptions
 from stedit.storage.tunings import Tuning
 
@@ -52,9 +54,9 @@ class Inverter:
         self._engine = engine
         self._search = search
         self._show = show
-        losses = engine.describe_losses(search.inversion.losses)
+        losses = describe_losses(search.inversion.losses, engine.networks)
         if search.method == "iterative":
-            engine.require_iterative()
+            require_iterative(engine.model)
         if search.method != "encoder":
             note(f"{search.method}: at most {search.steps} steps in {search.inversion.space}, on {losses}")
         if search.tuning:
@@ -106,7 +108,7 @@ class Inverter:
             self._show(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}")
 
         codes = np.stack([one.code for one in found])
-        tunings = self._engine.tune(targets, codes, options=self._search.tuning, report=report)
+        tunings = self._engine.tune_generator(targets, codes, options=self._search.tuning, report=report)
         for i, (one, tuning) in enumerate(zip(found, tunings, strict=True)):
             one.tuning = tuning
             one.details["tuning"] = _details(steps[i], 0)

@@ -13,14 +13,15 @@ import numpy as np
 from stedit.errors import InputError, MissingPartError
 from stedit.hub.find import embedded_bundles
 from stedit.imaging.edited import WriteOptions, write_edited
-from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image
+from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_picture
 from stedit.models.aligner import Aligner
 from stedit.photo.alignment import Quad
 from stedit.photo.compositing import composite
-from stedit.photo.detection import AlignerFinder, Face, FaceDetector, choose, is_aligned_crop
+from stedit.photo.detection import AlignerFinder, Face, FaceDetector, Finder, choose, is_aligned_crop
 from stedit.photo.landmarks import Landmarks
 from stedit.photo.transfer import estimate_change
-from stedit.runtime.model import load_network
+from stedit.runtime.model import Model
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 
 Alignment = Literal["auto", "always", "never"]
@@ -30,7 +31,7 @@ FINEST = 1024  # pixels of a crop's side beyond which the fields of a change get
 
 
 @dataclass(frozen=True)
-class Search:
+class FaceSearch:
     """How the faces of photographs are found."""
 
     align: Alignment = "auto"
@@ -62,15 +63,16 @@ class Photo:
         """All faces that the embedded detector finds, the largest first."""
         return embedded_detector().detect(self.pixels)
 
-    def quads(self, search: Search, detector: FaceDetector | None) -> tuple[Quad, ...]:
+    def find_quads(self, search: FaceSearch | None, detector: FaceDetector | None) -> tuple[Quad, ...]:
         """Where the aligned crops of the chosen faces lie.
 
         Args:
-            search: how to find them.
+            search: how to find them, and which; None for the largest.
             detector: what finds them; None takes the whole image for a crop, as for models of other things than faces.
 
         Raises InputError if there is no such face.
         """
+        search = search or FaceSearch()
         points = search.landmarks.of(self.name) if search.landmarks else None
         if points is not None:
             return tuple(_chosen([Quad.of_points(one) for one in points], search.face, self.name))
@@ -91,7 +93,20 @@ class Photo:
         return write_edited(path, self.image, pixels, (pixels != self.pixels).any(axis=2), options)
 
 
-def carry_over(photograph: Pixels, quads: Sequence[Quad], before: Sequence[Pixels], after: Sequence[Pixels]) -> Pixels:
+def crop_for(photograph: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
+    """What the encoder takes of a face: uint8 (*size, 3).
+
+    A whole image is fitted as any image is; of the square of a face, a model of wider images takes the middle.
+    """
+    height, width = photograph.shape[:2]
+    if quad == Quad.of_picture(height, width):
+        return fit_picture(photograph, size)
+    return fit_picture(quad.crop(photograph, max(size)), size)
+
+
+def carry_over(
+    photograph: Pixels, quads: Sequence[Quad], before: Pixels | Sequence[Pixels], after: Pixels | Sequence[Pixels]
+) -> Pixels:
     """The photograph with the edits of its faces made to it.
 
     Args:
@@ -108,6 +123,19 @@ def carry_over(photograph: Pixels, quads: Sequence[Quad], before: Sequence[Pixel
         side = int(np.clip(round(quad.side), max(old.shape[:2]), FINEST))
         result = composite(result, estimate_change(quad.crop(result, side), old, new), quad.corners)
     return result.copy() if result is photograph else result
+
+
+def detector_for(model: Model, finder: Finder | None = None) -> FaceDetector | None:
+    """What finds faces for a model: the `finder` given, else its own aligner, else that of the embedded model.
+
+    None for a model whose images are not aligned as FFHQ's are: there are no faces to find.
+    """
+    if model.bundle.alignment != "ffhq":
+        return None
+    if finder is not None:
+        return FaceDetector(finder)
+    aligner = model.networks.aligner
+    return FaceDetector(AlignerFinder(aligner)) if aligner else embedded_detector()
 
 
 @cache

@@ -13,7 +13,7 @@ from stedit.training.config import TrainingConfig, key
 class AlignerTrainingConfig(TrainingConfig):
     """An aligner: photographs -> faces, each with its box and five points."""
 
-    steps: int = key(4_000, text="How many steps to train.", low=1, changeable=True)
+    steps: int = key(4_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(256, text="Composed pictures in a step, of all processes together.", low=1)
     learning_rate: float = key(3e-3, text="AdamW's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(

@@ -27,7 +27,7 @@ from torch import Tensor
 from stedit.errors import ImageError, InputError, cause
 from stedit.models.aligner import POINTS
 from stedit.photo.alignment import five_points
-from stedit.training.data.images import Member, PictureSet
+from stedit.training.data.images import ImageSet, Member
 
 SCENE_SIDE, CROP_SIDE, RENDER_SIDE = 288, 256, 128  # pixels of the stored squares
 MAX_FACES = 8  # of a scene; one with more is left out
@@ -77,7 +77,7 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
     """
     records = _read_records(labels)
     members: dict[str, list[tuple[Member, Mapping[str, Any]]]] = {"scenes": [], "crops": [], "renders": []}
-    for member in PictureSet.open(data, SCENE_SIDE).members:
+    for member in ImageSet.open(data, SCENE_SIDE).members:
         record = records.get(PurePath(member.name).stem)
         if record is None:
             continue

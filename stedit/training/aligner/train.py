@@ -19,8 +19,9 @@ from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
+from stedit.training.ema import update_ema
 from stedit.training.provenance import model_card, provenance, with_parts
-from stedit.training.run import Run, update_average
+from stedit.training.run import Run
 
 THRESHOLD = 0.5  # of the probability, where it is measured
 SAME_FACE = 0.4  # intersection over union of a true box and a found one
@@ -62,7 +63,7 @@ class Hardness(nn.Module):
 class Aligning:
     """The task: a heat map by quality focal loss (Li et al. 2020), points and boxes by the distance in face sizes."""
 
-    kind = "aligner"
+    command = "aligner"
 
     def __init__(self, config: AlignerTrainingConfig, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
         self.config, self.bundle = config, bundle
@@ -71,7 +72,7 @@ class Aligning:
         self.aligner = Aligner(config.aligner_config())
         self.average = copy.deepcopy(self.aligner)
         self.hardness = Hardness(len(next(iter(self._sets.values()))))
-        self.numbers: dict[str, float] = {}
+        self.scalars: dict[str, float] = {}
         self.figures: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {
             "aligner": self.aligner,
@@ -103,7 +104,7 @@ class Aligning:
         self.hardness.learn(canvases.scenes, faults)
         total = losses["heat"] + POINTS_WEIGHT * losses["points"] + BOX_WEIGHT * losses["box"]
         run.update(self.optimizers["adam"], total, clip=5.0)
-        update_average(self.average, self.aligner, min(self.config.average, (run.step + 1) / (run.step + 10)))
+        update_ema(self.average, self.aligner, min(self.config.average, (run.step + 1) / (run.step + 10)))
         return {"loss": total, **losses}
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
@@ -124,7 +125,7 @@ class Aligning:
         network = copy.deepcopy(self.average).cpu()
         parts = {"aligner": (network.config, network.state_dict())}
         training: dict[str, Any] = {
-            "aligner": provenance(self.kind, config, pictures=self.pictures, held_out=self.figures)
+            "aligner": provenance(self.command, config, pictures=self.pictures, held_out=self.figures)
         }
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, overwrite=overwrite)
