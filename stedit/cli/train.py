@@ -253,7 +253,7 @@ judge = training(
 )
 
 aligner = training(
-    "aligner.train",
+    "aligner",
     AlignerTrainingConfig,
     """Train an aligner, which finds the faces of photographs and five points of each, to crop them by.
 

@@ -20,7 +20,7 @@ from scenes import backdrop, place
 from stedit.imaging.files import read_image
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder, is_aligned_crop
-from stedit.runtime.model import load_network
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]

@@ -11,7 +11,7 @@ import torch
 from training.aligner.faces import write_faces
 
 from stedit.errors import UsageError
-from stedit.runtime.model import load_network
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases
 from stedit.training.aligner.config import AlignerTrainingConfig
@@ -34,7 +34,7 @@ def small(folder: Path, **keys: object) -> AlignerTrainingConfig:
         tilt=15,
         held_out=0.25,
         average=0.9,
-        sample_every=50,
+        eval_interval=50,
         widths=(8, 8, 16, 16, 16),
         device="cpu",
     )
@@ -115,7 +115,7 @@ def test_it_learns_to_find_faces(tmp_path: Path) -> None:
 
 
 def test_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
-    config = small(tmp_path, steps=4, batch_size=4, schedule="constant", checkpoint_every=2, sample_every=100)
+    config = small(tmp_path, steps=4, batch_size=4, schedule="constant", checkpoint_interval=2, eval_interval=100)
     straight, _ = train(lambda: build(config), config, tmp_path / "straight")
     train(lambda: build(config), replace(config, steps=2), tmp_path / "half")
     resumed, _ = train(lambda: build(config), config, tmp_path / "half", resume=True)
