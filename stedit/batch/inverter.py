@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from stedit.batch.reporter import Reporter
 from stedit.batch.request import InversionRequest
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import require_iterative
 from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import Step
@@ -48,14 +48,17 @@ class Inverter:
         if request.tuning:
             reporter.note(f"tuning: at most {request.tuning.steps} steps of rank {request.tuning.rank}, on {losses}")
 
-    def fit(self, image: Pixels) -> tuple[Pixels, Pixels | None]:
-        """An image (H, W, 3) in the sizes that `__call__` needs: for the encoder, and to compare renderings with."""
+    def fit(self, cut: Callable[[tuple[int, int]], Pixels]) -> tuple[Pixels, Pixels | None]:
+        """A face in the sizes that `__call__` needs: for the encoder, and to compare renderings with.
+
+        `cut` gives it in a size (height, width).
+        """
         if self._request.method == "optimise":  # which does without an encoder and its size
-            target = fit_picture(image, self._engine.target_size)
+            target = cut(self._engine.target_size)
             return target, target
         compared = self._request.method != "encoder" or self._request.tuning
         target_size = self._engine.target_size
-        return fit_picture(image, self._engine.input_size), fit_picture(image, target_size) if compared else None
+        return cut(self._engine.input_size), cut(target_size) if compared else None
 
     def __call__(self, images: Sequence[tuple[Pixels, Pixels | None]]) -> list[Inverted]:
         """Invert images, each as `fit` gives it, and tune the generator to them if the request says so."""

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stedit.errors import InputError, UsageError
+from stedit.errors import InputError
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import MIRRORED, POINTS, Aligner
 from stedit.photo.alignment import Quad, transform
@@ -220,17 +220,6 @@ def choose(faces: list[Face], which: Literal["largest", "all"] | int, name: str)
     if not 1 <= number <= len(faces):
         raise InputError(f"{name} has {len(faces)} face{'s' * (len(faces) > 1)}, so there is no face {number}")
     return [faces[number - 1]]
-
-
-def parse_choice(text: str) -> Literal["largest", "all"] | int:
-    """What `--face` takes. Raises UsageError."""
-    if text == "largest":
-        return "largest"
-    if text == "all":
-        return "all"
-    if text.isascii() and text.isdigit() and int(text[:9]) >= 1:
-        return int(text[:9])
-    raise UsageError(f"--face is {text!r}: give largest, all, or the number of a face, the largest being 1")
 
 
 def is_aligned_crop(image: Pixels, face: Face) -> bool:
