@@ -26,7 +26,7 @@ from stedit.runtime.allocator import keep_big_blocks
 from stedit.runtime.arrays import CodeArray
 from stedit.runtime.devices import Precision, choose_device, require_precision
 from stedit.runtime.framing import frame_size
-from stedit.storage.bundle import PART_CONFIGS, Bundle, PartConfig, part_kind
+from stedit.storage.bundle import PART_CONFIGS, Bundle, PartConfig, part_type
 
 _NETWORKS: dict[str, type[nn.Module]] = {
     "generator": Generator,
@@ -153,12 +153,12 @@ def build_network(name: str, config: PartConfig) -> nn.Module:
     """The network of a part, untrained."""
     if isinstance(config, EncoderConfig) and config.kind != "style-transformer":
         return PspEncoder(config)
-    return _NETWORKS[part_kind(name)](config)
+    return _NETWORKS[part_type(name)](config)
 
 
 def load_network(bundle: Bundle, name: str) -> nn.Module:
     """The network of a part with its weights, frozen. Raises BundleError if they do not fit its sizes."""
-    config = PART_CONFIGS[part_kind(name)].from_dict(bundle.parts[name].config)
+    config = PART_CONFIGS[part_type(name)].from_dict(bundle.parts[name].config)
     with torch.device("meta"):
         network = build_network(name, config)
     tensors = bundle.read_part(name)
