@@ -351,6 +351,8 @@ def editor_of(attribute: str, tiny_bundle: Path) -> Path:
     """A partial bundle whose only part is an edit transformer for one attribute."""
     config = EditorConfig(style_count=8, style_dim=16, heads=2, feedforward=32)
     network = EditTransformer(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # an untrained one changes nothing
     return Bundle.save(
         f"editor-{attribute}",
         name=f"editor-{attribute}",
