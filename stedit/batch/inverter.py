@@ -12,6 +12,8 @@ import numpy.typing as npt
 from stedit.batch.reporter import Reporter
 from stedit.batch.request import InversionRequest
 from stedit.imaging.files import Pixels, fit_picture
+from stedit.inversion.encoder import require_iterative
+from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import Step
 from stedit.storage.tunings import Tuning
 
@@ -38,9 +40,9 @@ class Inverter:
         self._reporter = reporter
         if request.method == "encoder" and not request.tuning:
             return
-        losses = engine.describe_losses(request.options.losses)
+        losses = describe_losses(request.options.losses, engine.networks)
         if request.method == "iterative":
-            engine.require_iterative()
+            require_iterative(engine.model)
         if request.method != "encoder":
             reporter.note(f"{request.method}: at most {request.steps} steps in {request.options.space}, on {losses}")
         if request.tuning:
@@ -93,7 +95,7 @@ class Inverter:
             self._reporter.progress(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}")
 
         codes = np.stack([one.code for one in inverted])
-        tunings = self._engine.tune(targets, codes, options=self._request.tuning, report=on_step)
+        tunings = self._engine.tune_generator(targets, codes, options=self._request.tuning, report=on_step)
         for i, (one, tuning) in enumerate(zip(inverted, tunings, strict=True)):
             one.tuning = tuning
             one.details["tuning"] = _details(steps[i], 0)

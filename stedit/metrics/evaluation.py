@@ -56,7 +56,7 @@ def evaluate(
         MissingPartError: edits are asked for and the model has no judge, classifier or editor.
         UsageError: references are to be drawn from fewer than two pictures.
     """
-    if (settings.attributes or pairs) and "judge" not in engine.networks:
+    if (settings.attributes or pairs) and engine.networks.judge is None:
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
@@ -92,7 +92,7 @@ def _fit_probes(looker: Looker, entries: Sequence[Entry]) -> dict[Kind, Probe]:
         return {}
     embeddings, labels = [], []
     for batch in looker.read(known[:PROBE_PICTURES], tell=False):
-        embeddings.append(looker.engine.judge_embedding(batch.shown))
+        embeddings.append(looker.engine.attribute_features(batch.shown))
         labels += [looker.labels[entry.id] for entry in batch.entries]
     fitted = {kind: Probe.fit(kind, np.concatenate(embeddings), labels) for kind in sorted(wanted)}
     return {kind: probe for kind, probe in fitted.items() if probe}

@@ -18,7 +18,6 @@ from stedit.metrics.editing import Seen
 from stedit.metrics.identity import Embeddings, Identity
 from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import JudgeResult, Results, Settings
-from stedit.models.attribute_network import Judge
 from stedit.runtime.arrays import CodeArray
 from stedit.storage.labels import Label
 
@@ -61,7 +60,7 @@ class Looker:
     ) -> None:
         self.engine, self.settings, self.archives, self.labels = engine, settings, archives, labels
         self.attributes = tuple(item.name for item in engine.bundle.attributes)
-        self.judge = cast("Judge | None", engine.networks.get("judge"))
+        self.judge = engine.networks.judge
         self.identity = Identity.of(engine)
         self.out = Results(identity_measure=self.identity.measure if self.identity else None)
         self._advance, self._failed = advance, failed
@@ -109,7 +108,7 @@ class Looker:
     def look(self, pictures: Pixels) -> Look:
         """Let the judge, and who else is there, look at pictures."""
         nothing = np.zeros((len(pictures), 0), np.float32)
-        judged = self.engine.judge_embedding(pictures) if self.judge else nothing
+        judged = self.engine.attribute_features(pictures) if self.judge else nothing
         seen = np.zeros((len(pictures), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
@@ -160,7 +159,7 @@ class Looker:
     def _read(self, entry: Entry) -> _Fitted:
         """Read a picture, and keep of it only the sizes that are needed: it may be large."""
         original = self.archives.read(entry)
-        encoded = fit_picture(original, self.engine.input_size) if "encoder" in self.engine.networks else None
+        encoded = fit_picture(original, self.engine.input_size) if self.engine.networks.encoder else None
         return entry, fit_picture(original, self.engine.output_size), encoded
 
     def _batch(self, pictures: Sequence[_Fitted], first: int) -> Batch:

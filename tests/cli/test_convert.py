@@ -184,7 +184,7 @@ def test_what_a_part_answers_is_recorded(cli: Cli, stylegan: Path) -> None:
     record = json.loads(cli("weights", "convert", stylegan, "-o", "m", "--json").stdout)
     assert record["parts"] == ["generator"]
     w = torch.from_numpy(np.random.default_rng(0).standard_normal((1, STYLE_DIM), dtype=np.float32))
-    network: Any = Engine.from_pretrained("m", device="cpu").networks["generator"]
+    network: Any = Engine.from_pretrained("m", device="cpu").networks.generator
     with torch.no_grad():
         image = network(network.mapping(w))
     assert record["probe"]["generator"][:2] == pytest.approx(
