@@ -100,7 +100,7 @@ def _change_by_reference(
 ) -> Tensor:
     """The change of codes (B, N, D) by as many references.
 
-    Where a reference has, by the classifier, what the source has not, it goes on to the model's `reference_target_logit`.
+    Where a reference has, by the classifier, what the source has not, it goes on to `reference_target_logit`.
     """
     with model.autocast():
         change = change_by_reference(editor, w, reference, index)

@@ -146,7 +146,7 @@ def test_a_model_of_several_files(
     assert cli("edit", "--attr", "smile", face, "--model", "my-face").exit_code == 0
     assert cli("edit", "--attr", "smile", "--ref", face, face, "--model", "my-face", "-o", "r.png").exit_code == 0
     assert cli("weights", "verify", "my-face").exit_code == 0
-    who = Engine.from_pretrained("my-face", device="cpu").identity(read_image(face))
+    who = Engine.from_pretrained("my-face", device="cpu").identity_embedding(read_image(face))
     assert who.shape == (1, 512)
     assert np.linalg.norm(who) == pytest.approx(1, abs=1e-5)
 
