@@ -291,7 +291,7 @@ class Mix:
         """Raises UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths)
         if file_format == "gif" and len(self.strengths) == 1:
-            raise UsageError("an animation needs several images: give --steps")
+            raise UsageError("an animation needs several pictures: give --steps")
         _check_layers(self.layers, bundle)
 
     def suffix(self, _bundle: Bundle) -> str:

@@ -59,7 +59,7 @@ def test_request_is_pickled_whole(request_: Request) -> None:
         (lambda: InversionRequest("encoder", InversionOptions(steps=3)), "steps"),
         (lambda: InversionRequest("encoder", InversionOptions(losses={"l1": 1.0})), "loss"),
         (lambda: InversionRequest("iterative", InversionOptions(space="w")), r"w\+ only"),
-        (lambda: LabelEdit(), "nothing is named to be edited"),
+        (LabelEdit, "nothing is named to be edited"),
         (lambda: LabelEdit("smile", []), "strengths"),
         (lambda: LabelEdit("smile", [float("nan")]), "strengths"),
         (lambda: ReferenceEdit("smile", []), "no reference"),
