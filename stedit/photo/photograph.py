@@ -81,6 +81,8 @@ class Photo:
         whole = Quad.of_picture(height, width)
         if detector is None or search.align == "never":
             return (whole,)
+        if search.align == "auto" and detector.is_aligned_crop(self.pixels):
+            return (whole,)
         faces = detector.detect(self.pixels)
         if search.align == "auto" and faces and is_aligned_crop(self.pixels, faces[0]):
             return (whole,)
