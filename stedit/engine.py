@@ -261,8 +261,8 @@ class Engine:
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
             strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
-                learned and what is then missing to the model's `learned_sure`; a code that has the attribute already
-                does not change. Along other directions, 1 goes to where the classifier is sure, at -1 of the
+                learned and what is then missing to the model's `learned_target_logit`; a code that has the attribute
+                already does not change. Along other directions, 1 goes to where the classifier is sure, at -1 of the
                 opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure
                 already does not change at 1. Without attributes, strength counts standard deviations of codes along
                 the direction.
@@ -301,7 +301,7 @@ class Engine:
             attributes: names such as "glasses"; several are taken one after the other.
             strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
                 carried over; and, where the reference has what the source has not, what is then missing to the model's
-                `reference_sure`; 0 no change, others in proportion.
+                `reference_target_logit`; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:

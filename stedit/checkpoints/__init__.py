@@ -5,5 +5,5 @@ convert(checkpoint)
     canonicalise        unwrap `G_ema`, `g_ema` or `state_dict`, drop `module.`            state_dicts.py, nvidia.py
     recognise           the first of FORMATS whose key tensors are all there
     build               deduce the config, rename the tensors, compute what is missing     one file for each format
-combine(ingredients)    parts of several files and models -> one model, if they fit        merge.py
+merge(sources)    parts of several files and models -> one model, if they fit        merge.py
 """

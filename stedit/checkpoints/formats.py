@@ -15,7 +15,7 @@ NVIDIA_LICENSE = "NVIDIA Source Code License (non-commercial)"
 
 @dataclass(frozen=True)
 class Format:
-    """A kind of checkpoint: what it is called, the tensors that give it away, and how to build its parts."""
+    """A checkpoint format: its name, the tensors by which it is recognised, and how to build its parts."""
 
     name: str
     keys: frozenset[str]
@@ -70,38 +70,34 @@ FORMATS = (
 
 
 @dataclass(frozen=True)
-class Converted:
-    """What became of a checkpoint."""
+class Conversion:
+    """A converted checkpoint."""
 
     format: Format
     parts: dict[str, Part]
+    """"generator", "encoder", "classifier", "editor" or "identity" -> (config, state dict, float32)."""
     checkpoint: Checkpoint
 
 
-def convert(checkpoint: Mapping[str, Any]) -> dict[str, Part]:
+def convert(checkpoint: Mapping[str, Any]) -> Conversion:
     """Build the parts that a loaded checkpoint holds.
 
     Args:
         checkpoint: what `load_file` gives: tensors by name, or such a dictionary wrapped in another.
 
     Returns:
-        "generator", "encoder", "classifier", "editor" or "identity" -> (config, state dict, float32).
+        The format, the parts, and in `checkpoint.notes` what had to be made up or left out.
 
     Raises:
         InputError: no known format, a tensor missing or of the wrong shape, or sizes that no network here can have.
     """
-    return convert_and_tell(checkpoint).parts
-
-
-def convert_and_tell(checkpoint: Mapping[str, Any]) -> Converted:
-    """`convert`, which also tells the format and what had to be made up. Raises InputError."""
     try:
         canonical = nvidia.network_of(checkpoint) or canonicalise(checkpoint)
     except ValueError as error:
         raise InputError(f"the checkpoint cannot be used: {error}") from error
     found = recognise(canonical)
     try:
-        return Converted(found, found.build(canonical), canonical)
+        return Conversion(found, found.build(canonical), canonical)
     except (ValueError, RuntimeError) as error:  # RuntimeError is torch's word for shapes that do not fit together
         raise InputError(f"the checkpoint looks like {found.name}, but {error}") from error
 

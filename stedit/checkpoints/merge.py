@@ -11,8 +11,8 @@ import torch
 from safetensors.torch import load as decode
 from torch import Tensor
 
-from stedit.checkpoints.formats import convert_and_tell
-from stedit.checkpoints.lcnet import CELEBA
+from stedit.checkpoints.formats import convert
+from stedit.checkpoints.lcnet import CELEBA_ATTRIBUTES
 from stedit.checkpoints.probe import probe
 from stedit.checkpoints.reader import LoadedFile
 from stedit.errors import BundleError, InputError
@@ -24,15 +24,25 @@ from stedit.models.config import (
     GeneratorConfig,
     JudgeConfig,
 )
-from stedit.storage.bundle import PART_CONFIGS, Alignment, AttributeSpec, Bundle, PartConfig, Precision, encode_part
+from stedit.storage.bundle import (
+    EDITOR_PREFIX,
+    PART_CONFIGS,
+    Alignment,
+    AttributeSpec,
+    Bundle,
+    PartConfig,
+    Precision,
+    encode_part,
+    part_type,
+)
 
 BOUND = ("encoder", "classifier", "editor")  # parts whose codes mean something to one generator only
 SAME = 2e-3  # relative difference of two generators, one of which may have been stored in half precision
 
 
 @dataclass(frozen=True)
-class Ingredient:
-    """What one checkpoint file, or one model, puts into a model."""
+class ModelParts:
+    """The parts of one checkpoint file, or of one model, and what is known of them."""
 
     label: str
     """The file or the model, for people."""
@@ -50,15 +60,15 @@ class Ingredient:
     notes: tuple[str, ...] = ()
 
 
-def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = "") -> Ingredient:
+def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = "") -> ModelParts:
     """Convert a checkpoint, run each of its parts once, and encode them.
 
-    `attribute` is what a reference-edit checkpoint was trained for, which it does not tell. Raises InputError.
+    `attribute` is what a reference-edit checkpoint was trained for, which is not in the file. Raises InputError.
     """
     if not isinstance(file.content, dict):
         raise InputError(f"{file.path} holds no dictionary of tensors: give a checkpoint")
     try:
-        converted = convert_and_tell(file.content)
+        converted = convert(file.content)
     except InputError as error:
         raise InputError(f"{file.path}: {error}") from error
     parts, probes, origin = {}, {}, {}
@@ -72,7 +82,7 @@ def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = 
         origin[name] = {"file": printable(file.path.name), "sha256": file.sha256, "format": converted.format.name}
     faces = any(isinstance(config, GeneratorConfig) and config.resolution == 1024 for config, _ in parts.values())
     cars = any(isinstance(config, EncoderConfig) and config.input_height == 192 for config, _ in parts.values())
-    found = Ingredient(
+    found = ModelParts(
         label=str(file.path),
         parts=parts,
         origin=origin,
@@ -86,10 +96,10 @@ def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = 
     return replace(found, fingerprint=fingerprint_of(found))
 
 
-def from_bundle(bundle: Bundle) -> Ingredient:
+def from_bundle(bundle: Bundle) -> ModelParts:
     """The parts of a model, byte for byte. Raises BundleError if a file is damaged."""
     parts = {
-        name: (PART_CONFIGS[name].from_dict(part.config), bundle.read_bytes(name))
+        name: (PART_CONFIGS[part_type(name)].from_dict(part.config), bundle.read_bytes(name))
         for name, part in bundle.parts.items()
     }
     known, probes = bundle.training.get("parts"), bundle.training.get("probe")
@@ -99,7 +109,7 @@ def from_bundle(bundle: Bundle) -> Ingredient:
         stated = known.get(name)
         made = {"model": bundle.name, "sha256": part.sha256}
         origin[name] = stated if isinstance(stated, dict) else made
-    return Ingredient(
+    return ModelParts(
         label=bundle.name,
         parts=parts,
         origin=origin,
@@ -112,18 +122,18 @@ def from_bundle(bundle: Bundle) -> Ingredient:
     )
 
 
-def combine(ingredients: Sequence[Ingredient], *, replacing: bool = False) -> Ingredient:
-    """One ingredient of all parts.
+def merge(sources: Sequence[ModelParts], *, replacing: bool = False) -> ModelParts:
+    """All parts together.
 
-    The generators of several ingredients may be the same one, of which the first is kept. `replacing` lets later parts
-    take the place of those of the first ingredient. Raises BundleError, saying which parts do not go together and why.
+    The generators of several sources may be the same one, of which the first is kept. `replacing` lets later parts
+    take the place of those of the first source. Raises BundleError, saying which parts do not go together and why.
     """
-    chosen: dict[str, Ingredient] = {}
-    notes = [f"{one.label}: {note}" for one in ingredients for note in one.notes]
-    for position, one in enumerate(ingredients):
+    chosen: dict[str, ModelParts] = {}
+    notes = [f"{one.label}: {note}" for one in sources for note in one.notes]
+    for position, one in enumerate(sources):
         for name in one.parts:
             earlier = chosen.get(name)
-            if earlier is None or (replacing and earlier is ingredients[0] and position):
+            if earlier is None or (replacing and earlier is sources[0] and position):
                 chosen[name] = one
             elif name != "generator":
                 raise BundleError(
@@ -138,14 +148,14 @@ def combine(ingredients: Sequence[Ingredient], *, replacing: bool = False) -> In
                     )
                 notes.append(f"the generator of {one.label} is the same as that of {earlier.label}, which is kept")
     _require_fit(chosen)
-    joined = Ingredient(
-        label=" and ".join(one.label for one in ingredients),
-        parts={name: chosen[name].parts[name] for name in PART_CONFIGS if name in chosen},
+    joined = ModelParts(
+        label=" and ".join(one.label for one in sources),
+        parts={name: chosen[name].parts[name] for name in sorted(chosen, key=_place)},
         origin={name: one.origin[name] for name, one in chosen.items()},
-        license=_joined(one.license for one in ingredients),
-        domain=next((one.domain for one in ingredients if one.domain), ""),
-        alignment=next((one.alignment for one in ingredients if one.alignment != "none"), "none"),
-        attributes=_agreed_attributes(ingredients, chosen),
+        license=_joined(one.license for one in sources),
+        domain=next((one.domain for one in sources if one.domain), ""),
+        alignment=next((one.alignment for one in sources if one.alignment != "none"), "none"),
+        attributes=_agreed_attributes(sources, chosen),
         fingerprint=_lineage(chosen).fingerprint if chosen else "",
         probes={name: one.probes[name] for name, one in chosen.items() if name in one.probes},
         notes=tuple(notes),
@@ -153,15 +163,15 @@ def combine(ingredients: Sequence[Ingredient], *, replacing: bool = False) -> In
     return replace(joined, fingerprint=fingerprint_of(joined) or joined.fingerprint)
 
 
-def fingerprint_of(ingredient: Ingredient) -> str:
+def fingerprint_of(source: ModelParts) -> str:
     """As `Bundle.fingerprint` will be, "" without a generator."""
-    if "generator" not in ingredient.parts:
+    if "generator" not in source.parts:
         return ""
-    sha256 = hashlib.sha256(ingredient.parts["generator"][1]).hexdigest()
+    sha256 = hashlib.sha256(source.parts["generator"][1]).hexdigest()
     return hashlib.sha256(sha256.encode()).hexdigest()[:16]
 
 
-def same_generator(one: Ingredient, other: Ingredient) -> bool:
+def same_generator(one: ModelParts, other: ModelParts) -> bool:
     """Whether codes mean the same to both: mapping network and noise maps may differ, as inversion training does."""
     (config, data), (other_config, other_data) = one.parts["generator"], other.parts["generator"]
     if config.to_dict() != other_config.to_dict():
@@ -172,7 +182,7 @@ def same_generator(one: Ingredient, other: Ingredient) -> bool:
     )
 
 
-def model_card(joined: Ingredient, name: str) -> str:
+def model_card(joined: ModelParts, name: str) -> str:
     """A README with the front matter of the Hub."""
     return "\n".join(
         [
@@ -194,7 +204,7 @@ def model_card(joined: Ingredient, name: str) -> str:
     )
 
 
-def table(joined: Ingredient) -> list[str]:
+def table(joined: ModelParts) -> list[str]:
     """What each part is and where it comes from, as lines of Markdown."""
     rows = [
         f"| {part} | {describe(config)} | {_origin(joined.origin[part])} |"
@@ -214,7 +224,7 @@ def describe(config: PartConfig) -> str:
     if isinstance(config, EditorConfig):
         return f"edit transformer, {config.layers} layer{'s' if config.layers > 1 else ''}"
     if isinstance(config, JudgeConfig):
-        return f"judge, sees {config.attributes} attributes in pictures of {config.input_width} px"
+        return f"judge, {config.attributes} attributes, reads {config.input_width} px"
     if isinstance(config, AlignerConfig):
         return f"aligner, finds faces and five points of each, of {config.smallest} to {config.largest} px at a time"
     return "network of its own kind"
@@ -225,11 +235,11 @@ def printable(text: str) -> str:
     return "".join(letter if letter.isprintable() and letter != "|" else "?" for letter in text)
 
 
-def _require_fit(chosen: Mapping[str, Ingredient]) -> None:
+def _require_fit(chosen: Mapping[str, ModelParts]) -> None:
     """Every bound part must be for the generator that was chosen, as far as is known."""
     lineage = _lineage(chosen) if chosen else None
     for name, one in chosen.items():
-        if lineage is None or name not in BOUND or one is lineage or not one.fingerprint:
+        if lineage is None or part_type(name) not in BOUND or one is lineage or not one.fingerprint:
             continue
         if "generator" in one.parts and "generator" in lineage.parts:
             fits = same_generator(lineage, one)
@@ -242,18 +252,19 @@ def _require_fit(chosen: Mapping[str, Ingredient]) -> None:
             )
 
 
-def _lineage(chosen: Mapping[str, Ingredient]) -> Ingredient:
+def _lineage(chosen: Mapping[str, ModelParts]) -> ModelParts:
     """Where the generator comes from, or else the first whose parts were made for a known one."""
     if "generator" in chosen:
         return chosen["generator"]
-    return next((one for name, one in chosen.items() if name in BOUND and one.fingerprint), next(iter(chosen.values())))
+    return next(
+        (one for name, one in chosen.items() if part_type(name) in BOUND and one.fingerprint),
+        next(iter(chosen.values())),
+    )
 
 
-def _agreed_attributes(
-    ingredients: Sequence[Ingredient], chosen: Mapping[str, Ingredient]
-) -> tuple[AttributeSpec, ...]:
+def _agreed_attributes(sources: Sequence[ModelParts], chosen: Mapping[str, ModelParts]) -> tuple[AttributeSpec, ...]:
     """Those of the classifier, whose order counts; other parts that name attributes must name the same."""
-    order = [*(chosen[name] for name in ("classifier", "editor") if name in chosen), *ingredients]
+    order = [*(chosen[name] for name in ("classifier", "editor") if name in chosen), *sources]
     stated = [one for one in order if one.attributes]
     if not stated:
         return ()
@@ -266,14 +277,32 @@ def _agreed_attributes(
                 f"{first.label} and {one.label} name different attributes, or name them in another order: "
                 "a model has one list of them"
             )
-    return first.attributes
+    attributes = first.attributes
+    for name in sorted(chosen, key=_place):
+        attribute = name.removeprefix(EDITOR_PREFIX)
+        if not name.startswith(EDITOR_PREFIX) or attribute in {item.name for item in attributes}:
+            continue
+        for other, one in chosen.items():
+            if _reads_attributes(one, other):
+                raise BundleError(
+                    f"the {name} of {chosen[name].label} edits {attribute}, which the {other} of {one.label} does not "
+                    "know: a model has one list of attributes"
+                )
+        attributes += tuple(item for item in chosen[name].attributes if item.name == attribute)
+    return attributes
 
 
-def _names(one: Ingredient) -> list[str]:
+def _place(name: str) -> tuple[int, str]:
+    """Where a part stands in a model: in the order of PART_CONFIGS, then editors of one attribute by name."""
+    order = list(PART_CONFIGS)
+    return order.index(name) if name in order else len(order), name
+
+
+def _names(one: ModelParts) -> list[str]:
     return [attribute.name for attribute in one.attributes]
 
 
-def _reads_attributes(one: Ingredient, name: str) -> bool:
+def _reads_attributes(one: ModelParts, name: str) -> bool:
     """Whether a part numbers attributes, so that their order matters; the published editor knows no attributes."""
     return getattr(one.parts[name][0], "attributes", 0) > 0
 
@@ -283,7 +312,11 @@ def _attributes(parts: Mapping[str, tuple[PartConfig, bytes]], attribute: str) -
     for config, _ in parts.values():
         if isinstance(config, ClassifierConfig):
             count = config.attributes
-            names = CELEBA if count == len(CELEBA) else [f"attribute-{index:02d}" for index in range(count)]
+            names = (
+                CELEBA_ATTRIBUTES
+                if count == len(CELEBA_ATTRIBUTES)
+                else [f"attribute-{index:02d}" for index in range(count)]
+            )
             return tuple(AttributeSpec(name) for name in names)
     return (AttributeSpec(attribute),) if attribute and "editor" in parts else ()
 

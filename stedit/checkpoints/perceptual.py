@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TypeVar
 
-import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from stedit.checkpoints.reader import load_file
 from stedit.checkpoints.state_dicts import Checkpoint, canonicalise
 from stedit.errors import InputError, cause
 from stedit.models.lpips import WIDTHS, Backbone, Lpips
-
-MAX_FILE_BYTES = 2**31
 
 Network = TypeVar("Network", bound=nn.Module)
 
@@ -27,15 +23,15 @@ def load_lpips(backbone: str, heads: str) -> Lpips:
     """LPIPS from the files of a backbone and of its heads ("" for none). Raises InputError."""
     tensors = read_weights(backbone).tensors
     first = tensors.get("features.0.weight")
-    kinds: dict[tuple[int, ...], Backbone] = {(64, 3, 11, 11): "alex", (64, 3, 3, 3): "vgg"}
-    kind = kinds.get(tuple(first.shape)) if first is not None else None
-    if kind is None:
+    backbones: dict[tuple[int, ...], Backbone] = {(64, 3, 11, 11): "alex", (64, 3, 3, 3): "vgg"}
+    architecture = backbones.get(tuple(first.shape)) if first is not None else None
+    if architecture is None:
         raise InputError(f"{backbone} is neither AlexNet nor VGG16: give {LPIPS_SOURCE}")
-    network = Lpips(kind, heads=bool(heads))
+    network = Lpips(architecture, heads=bool(heads))
     state = {key: value for key, value in tensors.items() if key.startswith("features.")}
     if heads:
         linear = read_weights(heads).tensors
-        for level, width in enumerate(WIDTHS[kind]):
+        for level, width in enumerate(WIDTHS[architecture]):
             name = f"lin{level}.model.1.weight"
             if name not in linear or linear[name].shape != (1, width, 1, 1):
                 raise InputError(f"{heads} holds no LPIPS heads for the network of {backbone}: give {LPIPS_SOURCE}")
@@ -45,23 +41,10 @@ def load_lpips(backbone: str, heads: str) -> Lpips:
 
 def read_weights(path: str) -> Checkpoint:
     """A checkpoint without wrapping. Raises InputError."""
-    file = Path(path)
-    try:
-        too_large = file.stat().st_size > MAX_FILE_BYTES
-        loaded: Any = None
-        if not too_large and file.suffix == ".safetensors":
-            loaded = load_file(file)
-        elif not too_large:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no weights file {path}: check the spelling") from None
-    except Exception as error:  # torch.load meets damage with nearly every exception there is
-        raise InputError(f"cannot read the weights {path} ({cause(error)}): get a whole copy of it") from error
-    if too_large:
-        raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**30} GB: give another file")
-    if not isinstance(loaded, dict):
+    content = load_file(path).content
+    if not isinstance(content, dict):
         raise InputError(f"{path} holds no weights by name: give a state dictionary")
-    return canonicalise(loaded)
+    return canonicalise(content)
 
 
 def filled(network: Network, state: dict[str, Tensor], path: str, source: str) -> Network:

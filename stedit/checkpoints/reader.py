@@ -27,7 +27,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
-from stedit.checkpoints.unpickler import STORAGES, Budget, Source, unpickle
+from stedit.checkpoints.unpickler import STORAGES, MemoryBudget, PickleContext, unpickle
 from stedit.errors import InputError, cause
 
 MAX_FILE_BYTES = 2**33
@@ -91,7 +91,7 @@ def _read(path: Path, view: View) -> Any:
         return _read_array(path)
     if len(view) > 9 and view[8:9] == b"{":
         return _read_safetensors(path, view)
-    return _read_pickle(cast("IO[bytes]", view), view, Budget(len(view)), Budget(2 * len(view)))
+    return _read_pickle(cast("IO[bytes]", view), view, MemoryBudget(len(view)), MemoryBudget(2 * len(view)))
 
 
 def _read_safetensors(path: Path, view: View) -> dict[str, Any]:
@@ -113,7 +113,7 @@ def _read_array(path: Path) -> Tensor:
     return torch.from_numpy(array.astype(np.float32))
 
 
-def _read_pickle(stream: IO[bytes], view: View, memory: Budget, views: Budget, depth: int = 0) -> Any:
+def _read_pickle(stream: IO[bytes], view: View, memory: MemoryBudget, views: MemoryBudget, depth: int = 0) -> Any:
     """A legacy torch.save file, or NVIDIA's plain pickle, which holds such files."""
 
     def nested(data: bytes) -> Any:
@@ -124,14 +124,14 @@ def _read_pickle(stream: IO[bytes], view: View, memory: Budget, views: Budget, d
     def no_storage(_: Any) -> Tensor:
         raise ValueError("its pickle is damaged (a storage where none can be)")
 
-    source = Source(no_storage, nested, views)
+    source = PickleContext(no_storage, nested, views)
     first = unpickle(stream, source)
     if type(first) is int and first == LEGACY_MAGIC:
         return _read_legacy(stream, view, source, memory)
     return first
 
 
-def _read_legacy(stream: IO[bytes], view: View, source: Source, memory: Budget) -> Any:
+def _read_legacy(stream: IO[bytes], view: View, source: PickleContext, memory: MemoryBudget) -> Any:
     """What follows the magic number: version, system, the pickle, the names of its storages, and their numbers."""
     version, system = unpickle(stream, source), unpickle(stream, source)
     if type(version) is not int or version != LEGACY_PROTOCOL or not isinstance(system, dict):
@@ -152,7 +152,7 @@ def _read_legacy(stream: IO[bytes], view: View, source: Source, memory: Budget) 
         _, offset, length = part  # a part of another storage, as PyTorch wrote before 0.4
         return flat[offset : offset + length]
 
-    content = unpickle(stream, Source(reserve, source.nested, source.views))
+    content = unpickle(stream, PickleContext(reserve, source.nested, source.views))
     keys = unpickle(stream, source)
     if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
         raise ValueError("it is damaged (the list of its storages is wrong)")
@@ -198,7 +198,7 @@ def _read_zip(path: Path, view: View) -> Any:
         raise ValueError("it nests files in files")
 
     data = bytes(_stored(view, entries[pickles[0]]))
-    return unpickle(io.BytesIO(data), Source(find, nested, Budget(2 * len(view))))
+    return unpickle(io.BytesIO(data), PickleContext(find, nested, MemoryBudget(2 * len(view))))
 
 
 def _entries(path: Path, size: int) -> dict[str, zipfile.ZipInfo]:

@@ -201,7 +201,7 @@ def _measure(
 
 def _entries(inputs: Sequence[str], archives: Archives, console: Console, *, recursive: bool) -> list[Entry]:
     """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
-    from stedit.batch.plan import gather
+    from stedit.batch.inputs import collect_inputs
     from stedit.metrics.pictures import Entry
 
     entries: list[Entry] = []
@@ -209,12 +209,12 @@ def _entries(inputs: Sequence[str], archives: Archives, console: Console, *, rec
         if text.lower().endswith(".zip"):
             entries += archives.members(Path(text))
             continue
-        gathered = gather([text], recursive=recursive, attributes=None, latents=False)
-        for name, error in gathered.unreadable:
+        found = collect_inputs([text], recursive=recursive, latents=False)
+        for name, error in found.unreadable:
             console.error(error, name)
-        for folder in gathered.empty:
+        for folder in found.empty:
             console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-        entries += [Entry(source.path) for source in gathered.sources if source.path]
+        entries += [Entry(source.path) for source in found.sources if source.path]
     return list(dict.fromkeys(entries))
 
 
@@ -237,7 +237,7 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    from stedit.cli.edit import parse_strengths
+    from stedit.batch.notation import parse_strengths
 
     strengths = tuple(dict.fromkeys(parse_strengths(text)))
     if min(strengths) <= 0:

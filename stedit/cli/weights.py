@@ -13,7 +13,7 @@ from stedit.cli.options import DEFAULT_MODEL, TalkOptions, complete_model
 from stedit.errors import BundleError, HubError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.hub import HubModel
+    from stedit.hub import HubModelId
     from stedit.storage.bundle import Bundle
 
 Model = Annotated[
@@ -97,8 +97,8 @@ def info(talk: TalkOptions, model: Model = DEFAULT_MODEL) -> int:
     name = _on_hub(model)
     cached = hub.find_cached(name) if name else None
     if name and not cached:
-        offer = hub.inspect(name)
-        facts = _facts(offer.bundle, model, offer.commit)
+        remote = hub.fetch_info(name)
+        facts = _facts(remote.bundle, model, remote.commit)
     else:
         facts = _facts(Bundle.load(_here(model)), model, cached.commit if cached else "")
     if console.json:
@@ -214,18 +214,18 @@ def remove(talk: TalkOptions, model: OnHub) -> int:
     return DONE
 
 
-def _on_hub(model: str) -> HubModel | None:
+def _on_hub(model: str) -> HubModelId | None:
     """Read the name of a model on the Hub; an embedded model and whatever lies under this path go before."""
-    from stedit.hub import HubModel
+    from stedit.hub import HubModelId
     from stedit.hub.find import embedded_bundles
 
-    return None if model in embedded_bundles() or Path(model).exists() else HubModel.parse(model)
+    return None if model in embedded_bundles() or Path(model).exists() else HubModelId.parse(model)
 
 
-def _require_on_hub(model: str) -> HubModel:
-    from stedit.hub import HubModel
+def _require_on_hub(model: str) -> HubModelId:
+    from stedit.hub import HubModelId
 
-    if name := HubModel.parse(model):
+    if name := HubModelId.parse(model):
         return name
     raise UsageError(f"{model!r} is no name on the Hub: give OWNER/NAME, or OWNER/NAME@REV for a branch, tag or commit")
 

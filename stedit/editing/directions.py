@@ -1,8 +1,8 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
     auto                                     learned where the model has learned the attribute, else preserving
-    learned                                  the edit transformer's change, see edits.py
-    preserving, first-order, second-order    found anew for every code, see label.py
+    learned                                  the edit transformer's change, see `transformer`
+    preserving, first-order, second-order    found anew for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
     sefa:3                                   the fourth of the generator's own (Shen and Zhou 2021)

@@ -27,7 +27,7 @@ RULED_OUT_LOGIT = 3.0
 
 
 @dataclass(frozen=True)
-class LabelEdit:
+class ResolvedLabelEdit:
     """A request, understood."""
 
     signs: Mapping[int, int]
@@ -62,7 +62,7 @@ def edit_by_label(
     kept = {resolve_attribute(name, model.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
     if both := kept & {model.attributes[index] for index in signs}:
         raise UsageError(f"{min(both)} is both to be edited and to be kept: leave one of them out")
-    edit = LabelEdit(signs, strength, frozenset(kept), styles)
+    edit = ResolvedLabelEdit(signs, strength, frozenset(kept), styles)
     if isinstance(chosen, LinearDirection):
         return _edit_linear(model, w, edit, chosen)
     if not names:
@@ -77,7 +77,7 @@ def has_learned_edit(model: Model, attributes: str | Sequence[str]) -> bool:
     return all(learned_editor(editors, model.attributes[index], index) for index in _signs(model, names))
 
 
-def _edit_linear(model: Model, w: Tensor, edit: LabelEdit, direction: LinearDirection) -> Tensor:
+def _edit_linear(model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: LinearDirection) -> Tensor:
     """Along one direction for each attribute; without attributes, as far as the strength says."""
     lines = linear_directions(
         direction,
@@ -96,7 +96,7 @@ def _edit_linear(model: Model, w: Tensor, edit: LabelEdit, direction: LinearDire
     return follow_direction(model.require_classifier(), w, goals, along, keep=mask, styles=edit.styles)
 
 
-def _edit_learned(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
+def _edit_learned(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
     """By the edit transformer, one attribute after the other, for codes that are not so already.
 
     The edit transformer has learned what changes, not when nothing does: the classifier says who has it already.
@@ -108,7 +108,7 @@ def _edit_learned(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
         lacking = lacks(model, w, index, present=present)
         change = learned_change(model, w, index, present=present)
         edited = add_direction(w, change, None, keep=keep, styles=edit.styles)
-        goal = (1 if present else -1) * model.bundle.attributes[index].learned_sure
+        goal = (1 if present else -1) * model.bundle.attributes[index].learned_target_logit
         goals = torch.where(lacking, goal, 0.0)
         edited = push_to_logit(model, edited, index, goals, keep=keep, styles=edit.styles)
         w = torch.where(lacking[:, None, None], w + abs(edit.strength) * (edited - w), w)
@@ -117,7 +117,7 @@ def _edit_learned(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
     return add_direction(source, w - source, classifier, keep=model.attribute_mask(edit.keep), styles=edit.styles)
 
 
-def _edit_preserving(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
+def _edit_preserving(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
     """Along the attribute-preserving direction, which holds all attributes but those related to the ones edited."""
     logits = attribute_logits(model, w)
     goals = _goals(model, logits, edit)
@@ -137,10 +137,10 @@ def _edit_preserving(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
     )
 
 
-def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, LabelEdit], Tensor]:
+def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]:
     """Along the attributes' own directions of an order."""
 
-    def technique(model: Model, w: Tensor, edit: LabelEdit) -> Tensor:
+    def technique(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
         return move_to_logits(
             model.require_classifier(),
             w,
@@ -154,7 +154,7 @@ def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, Lab
     return technique
 
 
-_TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, LabelEdit], Tensor]] = {
+_TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]] = {
     "learned": _edit_learned,
     "preserving": _edit_preserving,
     "first-order": _edit_by_gradient("first-order"),
@@ -217,10 +217,10 @@ def _signs(model: Model, names: Sequence[str]) -> dict[int, int]:
     return signs
 
 
-def _goals(model: Model, logits: Tensor, edit: LabelEdit) -> dict[int, Tensor]:
+def _goals(model: Model, logits: Tensor, edit: ResolvedLabelEdit) -> dict[int, Tensor]:
     """Attribute index -> the logits (B,) to reach from `logits` (B, K)."""
     return {
-        index: _goal(logits[:, index], sign * edit.strength, model.bundle.attributes[index].sure)
+        index: _goal(logits[:, index], sign * edit.strength, model.bundle.attributes[index].target_logit)
         for index, sign in edit.signs.items()
     }
 

@@ -100,19 +100,19 @@ def _change_by_reference(
 ) -> Tensor:
     """The change of codes (B, N, D) by as many references.
 
-    Where a reference has, by the classifier, what the source has not, it goes on to the model's `reference_sure`.
+    Where a reference has, by the classifier, what the source has not, it goes on to `reference_target_logit`.
     """
     with model.autocast():
         change = change_by_reference(editor, w, reference, index)
     if model.networks.classifier is None:
         return change
     spec = model.bundle.attributes[index]
-    if spec.carried and learned_editor(model.networks.editors, spec.name, index):
+    if spec.transfer_weight and learned_editor(model.networks.editors, spec.name, index):
         removed = _removal_change(model, w, index) - _removal_change(model, reference, index)
-        change = torch.lerp(change, removed, spec.carried)
+        change = torch.lerp(change, removed, spec.transfer_weight)
     wanted = attribute_logits(model, reference)[:, index] > 0
     differs = wanted != (attribute_logits(model, w)[:, index] > 0)
-    goal = torch.where(wanted, spec.reference_sure, -spec.reference_sure)
+    goal = torch.where(wanted, spec.reference_target_logit, -spec.reference_target_logit)
     return push_to_logit(model, w + change, index, torch.where(differs, goal, 0.0), keep=keep) - w
 
 

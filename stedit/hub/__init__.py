@@ -12,17 +12,17 @@ huggingface_hub is imported when it is needed, since it takes longer than most c
 """
 
 from stedit.hub.cache import CachedModel, cached_models, find_cached, remove
-from stedit.hub.model_id import HubModel
-from stedit.hub.repository import Offer, find_or_pull, inspect, is_non_commercial, one_line, pull, push
+from stedit.hub.model_id import HubModelId
+from stedit.hub.repository import RemoteModel, fetch_info, find_or_pull, is_non_commercial, one_line, pull, push
 
 __all__ = [
     "CachedModel",
-    "HubModel",
-    "Offer",
+    "HubModelId",
+    "RemoteModel",
     "cached_models",
+    "fetch_info",
     "find_cached",
     "find_or_pull",
-    "inspect",
     "is_non_commercial",
     "one_line",
     "pull",

@@ -1,4 +1,4 @@
-"""huggingface_hub as stedit uses it: quietly, and its failures in words."""
+"""huggingface_hub as stedit uses it: quietly, its failures translated to HubError."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from stedit._version import __version__
 from stedit.errors import HubError, SteditError, cause
-from stedit.hub.model_id import HubModel
+from stedit.hub.model_id import HubModelId
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -42,7 +42,7 @@ def is_offline() -> bool:
 
 @contextmanager
 def quiet_library(*, bars: bool = True) -> Iterator[None]:
-    """Keep the library from telling of its retries, and of progress where nobody watches or wants to hear of it."""
+    """Silence the library's messages about retries, and its progress bars where there is no terminal or -q is given."""
     from huggingface_hub import constants
     from huggingface_hub.utils import disable_progress_bars  # type: ignore[attr-defined]
     from huggingface_hub.utils import logging as library_log
@@ -50,14 +50,14 @@ def quiet_library(*, bars: bool = True) -> Iterator[None]:
     with ExitStack() as stack:
         stack.callback(library_log.set_verbosity, library_log.get_verbosity())
         library_log.set_verbosity(logging.ERROR)
-        watched = bars and sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING)
-        if not watched and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # which goes before whatever is asked here
+        shown = bars and sys.stderr.isatty() and _log.isEnabledFor(logging.WARNING)
+        if not shown and constants.HF_HUB_DISABLE_PROGRESS_BARS is None:  # which goes before whatever is asked here
             stack.enter_context(disable_progress_bars())
         yield
 
 
 @contextmanager
-def in_words(model: HubModel, *, writing: bool = False) -> Iterator[None]:
+def translated_errors(model: HubModelId, *, writing: bool = False) -> Iterator[None]:
     """Turn what goes wrong with the Hub into a HubError that says what to do."""
     from httpx2 import HTTPError
 
@@ -69,7 +69,7 @@ def in_words(model: HubModel, *, writing: bool = False) -> Iterator[None]:
         raise HubError(_sentence(error, model, writing)) from error
 
 
-def _sentence(error: Exception, model: HubModel, writing: bool) -> str:
+def _sentence(error: Exception, model: HubModelId, writing: bool) -> str:
     from huggingface_hub import constants, errors
 
     page = f"{constants.ENDPOINT}/{model.repository}"
@@ -95,16 +95,16 @@ def _sentence(error: Exception, model: HubModel, writing: bool) -> str:
         ),
         errors.HfHubHTTPError: _refusal(error, model, writing),
         errors.LocalEntryNotFoundError: lost,
-        ValueError: f"{model} is no model that this stedit can use: {cause(error)}; choose another, or tell its owner",
+        ValueError: f"{model} is not a model for this stedit: {cause(error)}; choose another, or tell its owner",
         RuntimeError: (  # so the library calls it if one of several uploads fails
             f"the upload of {model} broke off ({cause(_root(error))}): push again; what has arrived is not sent again"
         ),
         OSError: full if getattr(error, "errno", None) else lost,
     }
-    return next((text for kind, text in sentences.items() if isinstance(error, kind)), lost)
+    return next((text for error_type, text in sentences.items() if isinstance(error, error_type)), lost)
 
 
-def _refusal(error: Exception, model: HubModel, writing: bool) -> str:
+def _refusal(error: Exception, model: HubModelId, writing: bool) -> str:
     """What an answer of the Hub without a name of its own means, and what to do."""
     response = getattr(error, "response", None)
     status = response.status_code if response is not None else 0
@@ -117,11 +117,11 @@ def _refusal(error: Exception, model: HubModel, writing: bool) -> str:
     elif status == 429:
         text = f"the Hub refuses {model} after too many requests: wait some minutes, or log in"
     elif status >= 500:
-        text = f"the Hub is in trouble and cannot serve {model}: try again later"
+        text = f"the Hub returned a server error for {model}: try again later"
     else:
         text = f"the Hub refuses {model}: check the name and the revision"
-    told = getattr(error, "server_message", None)
-    return f"{text} ({status}{', ' + cause(ValueError(told)) if told else ''})"
+    detail = getattr(error, "server_message", None)
+    return f"{text} ({status}{', ' + cause(ValueError(detail)) if detail else ''})"
 
 
 def _root(error: Exception) -> Exception:

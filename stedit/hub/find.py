@@ -6,7 +6,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from stedit.errors import BundleError
-from stedit.hub.model_id import HubModel
+from stedit.hub.model_id import HubModelId
 from stedit.hub.repository import find_or_pull
 from stedit.storage.bundle import CONFIG_NAME
 
@@ -28,7 +28,7 @@ def find_bundle(name_or_path: str | Path) -> Path:
         return embedded[str(name_or_path)]
     if (path := Path(name_or_path)).is_dir():
         return path
-    if isinstance(name_or_path, str) and not path.exists() and (model := HubModel.parse(name_or_path)):
+    if isinstance(name_or_path, str) and not path.exists() and (model := HubModelId.parse(name_or_path)):
         return find_or_pull(model)
     names = ", ".join(embedded) or "none"
     raise BundleError(

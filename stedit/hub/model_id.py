@@ -13,7 +13,7 @@ _MODEL = re.compile(
 
 
 @dataclass(frozen=True)
-class HubModel:
+class HubModelId:
     """The name of a model on the Hub."""
 
     repository: str

@@ -13,24 +13,24 @@ from stedit._version import __version__
 from stedit.errors import BundleError, HubError, OutputError, UsageError
 from stedit.hub.cache import (
     COMMIT,
+    delete_revisions,
     find_cached,
-    forget,
-    licence_told,
+    licence_notice_file,
     repository_folder,
 )
-from stedit.hub.client import hub_api, in_words, is_offline, quiet_library
+from stedit.hub.client import hub_api, is_offline, quiet_library, translated_errors
 from stedit.hub.download import (
     MAX_SMALL_BYTES,
     HubFile,
     blob_path,
     fetch_part,
     fetch_small,
-    is_whole,
     link,
     listed_file,
     make_parent,
+    matches_sha256,
 )
-from stedit.hub.model_id import HubModel
+from stedit.hub.model_id import HubModelId
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import CARD_NAME, CONFIG_NAME, MAX_CONFIG_BYTES, MAX_PART_BYTES, Bundle
 
@@ -40,24 +40,19 @@ _log = logging.getLogger("stedit.hub")
 
 
 @dataclass(frozen=True)
-class Offer:
-    """What the Hub has under a name: a commit, and its `config.json`, checked. Nothing else has been fetched."""
+class RemoteModel:
+    """A model on the Hub at a commit, with its `config.json`, checked. Nothing else has been fetched."""
 
-    model: HubModel
+    model: HubModelId
     commit: str
     bundle: Bundle
-    """Without a path; the sizes of its parts are those that the Hub tells, the numbers of parameters are 0."""
+    """Without a path; the sizes of its parts are those that the Hub lists, the numbers of parameters are 0."""
     config: bytes
     files: Mapping[str, HubFile] = field(repr=False)
     """All files that a pull fetches, by name."""
 
-    @property
-    def size(self) -> int:
-        """Of all files, in bytes."""
-        return sum(file.size for file in self.files.values())
 
-
-def find_or_pull(model: HubModel) -> Path:
+def find_or_pull(model: HubModelId) -> Path:
     """The folder of a model: as it was last pulled, or else pulled now. Raises HubError, BundleError."""
     cached = find_cached(model)
     if cached is None:
@@ -65,14 +60,14 @@ def find_or_pull(model: HubModel) -> Path:
     try:
         bundle = Bundle.load(cached.path)
     except BundleError:  # another program may have fetched a part of it only
-        return pull(HubModel(model.repository, cached.commit)).path
-    _tell_licence(model.repository, bundle.license)
+        return pull(HubModelId(model.repository, cached.commit)).path
+    _notify_licence(model.repository, bundle.license)
     return cached.path
 
 
-def inspect(model: HubModel) -> Offer:
+def fetch_info(model: HubModelId) -> RemoteModel:
     """Ask the Hub for a model and check its `config.json`. Raises HubError."""
-    with in_words(model):
+    with translated_errors(model):
         from huggingface_hub import constants
 
         info = hub_api().model_info(
@@ -98,44 +93,46 @@ def inspect(model: HubModel) -> Offer:
         if CARD_NAME in listed:
             files[CARD_NAME] = listed_file(listed[CARD_NAME], MAX_SMALL_BYTES)
         parts = {name: replace(part, size=files[part.file].size) for name, part in bundle.parts.items()}
-        return Offer(model, commit, replace(bundle, parts=parts), config, files)
+        return RemoteModel(model, commit, replace(bundle, parts=parts), config, files)
 
 
-def pull(model: HubModel) -> Bundle:
+def pull(model: HubModelId) -> Bundle:
     """Fetch a model, or what is new of it, into the cache; gives it from there, at a commit.
 
     A download that was interrupted goes on where it stopped, and files that are damaged are fetched again. Raises
     HubError if the Hub cannot be reached or has no such model, if the model is refused, or the cache cannot be written.
     """
-    offer = inspect(model)
-    folder = repository_folder(model.repository) / "snapshots" / offer.commit
-    parts = {part.file: part.sha256 for part in offer.bundle.parts.values()}
-    checksums = parts | {CONFIG_NAME: hashlib.sha256(offer.config).hexdigest()}
-    missing = [file for file in offer.files.values() if not is_whole(folder / file.name, checksums.get(file.name))]
-    _tell_licence(model.repository, offer.bundle.license)
+    remote = fetch_info(model)
+    folder = repository_folder(model.repository) / "snapshots" / remote.commit
+    parts = {part.file: part.sha256 for part in remote.bundle.parts.values()}
+    checksums = parts | {CONFIG_NAME: hashlib.sha256(remote.config).hexdigest()}
+    missing = [
+        file for file in remote.files.values() if not matches_sha256(folder / file.name, checksums.get(file.name))
+    ]
+    _notify_licence(model.repository, remote.bundle.license)
     if missing:
         size = sum(file.size for file in missing)
-        _log.warning("fetching %s at %s from the Hub (%.1f MB)", model.repository, offer.commit[:12], size / 1e6)
-    with in_words(model):
+        _log.warning("fetching %s at %s from the Hub (%.1f MB)", model.repository, remote.commit[:12], size / 1e6)
+    with translated_errors(model):
         for file in missing:
             if file.name in parts:
-                fetch_part(model, offer.commit, file, parts[file.name])
+                fetch_part(model, remote.commit, file, parts[file.name])
             else:
-                known = offer.config if file.name == CONFIG_NAME else fetch_small(model, offer.commit, file)
+                known = remote.config if file.name == CONFIG_NAME else fetch_small(model, remote.commit, file)
                 write_file(make_parent(blob_path(model, file)), known)
-            link(model, offer.commit, file)
+            link(model, remote.commit, file)
         try:
             bundle = Bundle.load(folder)
         except BundleError:
-            forget(model.repository, [offer.commit])
+            delete_revisions(model.repository, [remote.commit])
             raise
-        if model.revision != offer.commit:
+        if model.revision != remote.commit:
             ref = repository_folder(model.repository) / "refs" / model.branch
-            write_file(make_parent(ref), offer.commit.encode())
+            write_file(make_parent(ref), remote.commit.encode())
     return bundle
 
 
-def push(folder: Path, model: HubModel, *, private: bool = False, message: str | None = None) -> str:
+def push(folder: Path, model: HubModelId, *, private: bool = False, message: str | None = None) -> str:
     """Share the model in `folder` as `model`, making its repository if there is none; gives the commit.
 
     All files go up in one commit: it is there whole or not at all. Only what belongs to the model is sent.
@@ -154,7 +151,7 @@ def push(folder: Path, model: HubModel, *, private: bool = False, message: str |
         names.append(CARD_NAME)
         if (folder / CARD_NAME).stat().st_size > MAX_SMALL_BYTES:
             raise UsageError(f"{folder / CARD_NAME} is larger than {MAX_SMALL_BYTES // 2**20} MB: shorten it")
-    with in_words(model, writing=True), quiet_library():
+    with translated_errors(model, writing=True), quiet_library():
         from huggingface_hub import CommitOperationAdd, get_token
 
         if is_offline():
@@ -186,16 +183,16 @@ def one_line(text: str) -> str:
     return text if len(text) <= 100 else text[:97] + "..."
 
 
-def _tell_licence(repository: str, licence: str) -> None:
-    """Say once, before a model is first used on this machine, what its licence is."""
+def _notify_licence(repository: str, licence: str) -> None:
+    """Log once, before a model is first used on this machine, what its licence is."""
     if not _log.isEnabledFor(logging.WARNING):
         return
     try:
-        told = licence_told(repository)
-        if told.is_file() and told.read_text("utf-8") == licence:
+        notice = licence_notice_file(repository)
+        if notice.is_file() and notice.read_text("utf-8") == licence:
             return
-        write_file(told, licence.encode())
+        write_file(notice, licence.encode())
     except (OSError, ValueError, OutputError):
-        pass  # where nothing can be remembered, it is said every time
+        pass  # where nothing can be remembered, it is logged every time
     only = ": non-commercial use only" if is_non_commercial(licence) else ""
     _log.warning("%s is under the licence %s%s", repository, one_line(licence), only)

@@ -42,36 +42,40 @@ def carry_edit(
         indices, palette = _into_palette(samples, colours, after, own, changed)
         values[box][changed] = indices[changed]
         return replace(samples, values=values, palette=palette)
-    channels = {"LA": 1, "RGBA": 3}.get(samples.mode)
-    colour = (own[..., 0] if channels == 1 else own[..., :channels]) if channels else own
-    new = _moved(colour, colours, before, after, alpha)
+    for top in range(0, len(own), _BAND):  # the numbers between take twenty times the memory of the pixels
+        rows = slice(top, top + _BAND)
+        band = alpha[rows] if alpha is not None else None
+        _change(samples, colours, before[rows], after[rows], band, changed[rows], values[box][rows])
+    return replace(samples, values=values)
+
+
+def _change(
+    samples: Samples,
+    colours: ColourSpace,
+    before: Pixels,
+    after: Pixels,
+    alpha: Pixels | None,
+    changed: Mask,
+    values: Values,
+) -> None:
+    """Put the new samples of some rows into `values`."""
+    channels = {"LA": 1, "RGBA": 3}.get(samples.mode, 0)
+    if channels:
+        values = values[..., 0] if channels == 1 else values[..., :channels]
+    new = _moved(values, colours, before, after, alpha)
     if samples.mode == "1":
         new = np.asarray(Image.fromarray(new.astype(np.uint8)).convert("1").convert("L"))
     elif samples.bits < 8:
         step = 255 / (2**samples.bits - 1)
         new = np.round(np.round(new / step) * step).astype(np.uint8)
     new = _off_key(new, samples.key)
-    if channels:
-        values[box][changed, :channels] = (new[..., None] if channels == 1 else new)[changed]
-    else:
-        values[box][changed] = new[changed]
-    return replace(samples, values=values)
+    np.copyto(values, new, where=changed if new.ndim == 2 else changed[..., None])
 
 
 def _moved(colour: Values, colours: ColourSpace, before: Pixels, after: Pixels, alpha: Pixels | None) -> Values:
-    """The colour channels of all pixels after the edit."""
+    """The colour channels after the edit."""
     if colours.is_srgb and alpha is None and colour.dtype == np.uint8:
         return after
-    moved = np.empty_like(colour)
-    for top in range(0, len(colour), _BAND):  # the numbers between take twenty times the memory of the pixels
-        rows = slice(top, top + _BAND)
-        moved[rows] = _moved_band(
-            colour[rows], colours, before[rows], after[rows], alpha[rows] if alpha is not None else None
-        )
-    return moved
-
-
-def _moved_band(colour: Values, colours: ColourSpace, before: Pixels, after: Pixels, alpha: Pixels | None) -> Values:
     unit = 256 if colour.dtype == np.uint16 else 1  # of the view, in these samples
     own = (colour // unit).astype(np.uint8)
     viewed = colours.from_srgb(before, own).astype(np.float32)

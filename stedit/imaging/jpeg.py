@@ -142,7 +142,7 @@ def encoder_options(image: JpegImageFile) -> dict[str, Any]:
     "resampled" is there, and True, if Pillow cannot write the subsampling.
     """
     subsampling, own = subsampling_of(image)
-    options: dict[str, Any] = {"subsampling": subsampling}
+    options: dict[str, Any] = {"subsampling": subsampling, "optimize": True}
     if not own:
         options["resampled"] = True
     if (tables := tables_of(image)) is not None:

@@ -6,6 +6,7 @@ It carries IPTC's digital source type too, by which other programs know a pictur
 from __future__ import annotations
 
 import io
+import re
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,12 @@ _EMPTY = (
     f'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="{_RDF}"></rdf:RDF></x:xmpmeta>'
     '<?xpacket end="w"?>'
 ).encode()
+
+# What a camera or an earlier edit said of where the picture comes from: a property stands but once.
+_OLD_SOURCE_TYPE = re.compile(
+    rb"\sIptc4xmpExt:DigitalSourceType\s*=\s*(?:\"[^\"]*\"|'[^']*')"
+    rb"|<Iptc4xmpExt:DigitalSourceType>[^<]*</Iptc4xmpExt:DigitalSourceType>"
+)
 
 MAX_XMP_BYTES = 2**22
 
@@ -56,6 +63,7 @@ class Provenance:
         ).encode()
         if _parse(xmp) is None or b"</rdf:RDF>" not in xmp:
             xmp = _EMPTY
+        xmp = _OLD_SOURCE_TYPE.sub(b"", xmp)
         before, _, after = xmp.rpartition(b"</rdf:RDF>")
         return before + block + b"</rdf:RDF>" + after
 

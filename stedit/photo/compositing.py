@@ -8,11 +8,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from stedit.photo.fields import Field, resized
+from stedit.photo.fields import Field, resized, smoothstep
 from stedit.photo.transfer import Change, with_appearance
 
 Samples = TypeVar("Samples", NDArray[np.uint8], NDArray[np.uint16])
 
+FADE = 0.12  # of the crop's side: so far from its border an edit of hair that goes on behind it fades
 ROWS = 192  # at a time, so that memory does not grow with the photograph
 
 
@@ -37,6 +38,7 @@ def composite(photograph: Samples, change: Change, quad: NDArray[np.floating] | 
     motion, look, matter, opacity, mask = (
         resized(field, size) for field in (change.motion, change.appearance, change.matter, change.opacity, change.mask)
     )
+    mask = mask * _fading(size, to_photo, width, height)
     fields = (motion, look, np.concatenate([matter, opacity[..., None]], axis=2), mask)
     result = photograph.copy()
     box = _bounds(mask, to_photo, width, height)
@@ -107,6 +109,20 @@ def _grain(change: Change, to_photo: NDArray[np.float64], rows: Field, columns: 
     across = (inverse[0, 0] * x + inverse[0, 1] * y) % tile
     down = (inverse[1, 0] * x + inverse[1, 1] * y) % tile
     return cv2.remap(change.grain, across, down, cv2.INTER_CUBIC, borderMode=cv2.BORDER_WRAP)  # type: ignore[return-value]
+
+
+def _fading(size: int, to_photo: NDArray[np.float64], width: int, height: int) -> Field:
+    """1 in the crop, falling to 0 at those of its sides (size, size) behind which the photograph goes on."""
+    middles = np.array([[0.0, 0.5, 1], [1.0, 0.5, 1], [0.5, 0.0, 1], [0.5, 1.0, 1]]) @ to_photo.T
+    left, right, top, bottom = ((middles > 1) & (middles < [width - 1, height - 1])).all(axis=1)
+    place = (np.arange(size, dtype=np.float32) + 0.5) / size / FADE
+    across, along = np.ones(size, np.float32), np.ones(size, np.float32)
+    for line, first, last in ((across, left, right), (along, top, bottom)):
+        if first:
+            line *= smoothstep(0, 1, place)
+        if last:
+            line *= smoothstep(0, 1, place[::-1])
+    return along[:, None] * across
 
 
 def _bounds(mask: Field, to_photo: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int] | None:

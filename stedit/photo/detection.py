@@ -18,13 +18,14 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stedit.errors import InputError, UsageError
+from stedit.errors import InputError
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import MIRRORED, POINTS, Aligner
 from stedit.photo.alignment import Quad, transform
 from stedit.photo.search import search
 
 SEARCH_SIDE = 1280  # pixels of the longer side of what is searched
+GLANCE_SIDE = 192  # pixels of a square that is looked at to see whether it is a crop
 LEAST_SIDE = 16  # pixels of the shorter side: a smaller picture shows no face
 LEAST_FACE = 12.0  # pixels of a face's size, below which nobody can use it
 OVERLAP = 0.4  # intersection over union of boxes from which two answers are one face
@@ -172,6 +173,15 @@ class FaceDetector:
         ]
         return sorted(faces, key=lambda face: -face.size)
 
+    def is_aligned_crop(self, image: Pixels) -> bool:
+        """Whether an image already is the aligned crop of a face, at a glance: as a small picture, without refinement."""
+        height, width = image.shape[:2]
+        if min(height, width) < LEAST_SIDE or not _is_square(image):
+            return False
+        small = _resized(image, min(1.0, GLANCE_SIDE / max(height, width)))
+        seen = _central(self._finder.find(small), small.shape[0])
+        return seen is not None and _is_at_border(small, Quad.of_points(seen.points))
+
     def _again(self, image: Pixels, answer: Answer) -> Answer | None:
         """The face with the points that are found where it is cut out upright; None if nothing is found there."""
         try:
@@ -222,25 +232,20 @@ def choose(faces: list[Face], which: Literal["largest", "all"] | int, name: str)
     return [faces[number - 1]]
 
 
-def parse_choice(text: str) -> Literal["largest", "all"] | int:
-    """What `--face` takes. Raises UsageError."""
-    if text == "largest":
-        return "largest"
-    if text == "all":
-        return "all"
-    if text.isascii() and text.isdigit() and int(text[:9]) >= 1:
-        return int(text[:9])
-    raise UsageError(f"--face is {text!r}: give largest, all, or the number of a face, the largest being 1")
-
-
 def is_aligned_crop(image: Pixels, face: Face) -> bool:
     """Whether a picture already is the aligned crop of its face: its border lies where FFHQ's would."""
+    return _is_square(image) and _is_at_border(image, face.quad)
+
+
+def _is_square(image: Pixels) -> bool:
     height, width = image.shape[:2]
-    side = min(height, width)
-    if abs(height - width) > SQUARE * side:
-        return False
-    away = face.quad.corners - Quad.of_picture(height, width).corners
-    return bool(np.linalg.norm(away, axis=1).mean() <= ALIGNED * side)
+    return abs(height - width) <= SQUARE * min(height, width)
+
+
+def _is_at_border(image: Pixels, quad: Quad) -> bool:
+    height, width = image.shape[:2]
+    away = quad.corners - Quad.of_picture(height, width).corners
+    return bool(np.linalg.norm(away, axis=1).mean() <= ALIGNED * min(height, width))
 
 
 def _central(answers: list[Answer], size: int) -> Answer | None:

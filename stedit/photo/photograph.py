@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -80,6 +81,8 @@ class Photo:
         whole = Quad.of_picture(height, width)
         if detector is None or search.align == "never":
             return (whole,)
+        if search.align == "auto" and detector.is_aligned_crop(self.pixels):
+            return (whole,)
         faces = detector.detect(self.pixels)
         if search.align == "auto" and faces and is_aligned_crop(self.pixels, faces[0]):
             return (whole,)
@@ -102,6 +105,12 @@ def crop_for(photograph: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
     if quad == Quad.of_picture(height, width):
         return fit_picture(photograph, size)
     return fit_picture(quad.crop(photograph, max(size)), size)
+
+
+def crop_of(photo: Photo, quad: Quad) -> str:
+    """What a latent file says of the face's place in its photograph: JSON of the quad and the size in pixels."""
+    height, width = photo.pixels.shape[:2]
+    return json.dumps({"quad": [round(value, 3) for value in quad.values], "photo": [height, width]})
 
 
 def carry_over(

@@ -19,7 +19,7 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
-from stedit.storage.bundle import PART_CONFIGS, Bundle, PartConfig, part_kind
+from stedit.storage.bundle import PART_CONFIGS, Bundle, PartConfig, part_type
 
 Encoder = StyleTransformer | PspEncoder
 
@@ -54,7 +54,7 @@ class Networks:
     def load(cls, bundle: Bundle, device: torch.device) -> Self:
         """Every part of a bundle that has a generator, frozen. Raises BundleError if tensors do not fit their sizes."""
         networks: dict[str, Any] = {name: load_network(bundle, name).to(device) for name in bundle.parts}
-        editors = {name: networks.pop(name) for name in bundle.parts if part_kind(name) == "editor"}
+        editors = {name: networks.pop(name) for name in bundle.parts if part_type(name) == "editor"}
         return cls(**networks, editors=editors)
 
     def parts(self) -> dict[str, nn.Module]:
@@ -70,12 +70,12 @@ def build_network(name: str, config: PartConfig) -> nn.Module:
     """The network of a part, untrained."""
     if isinstance(config, EncoderConfig) and config.kind != "style-transformer":
         return PspEncoder(config)
-    return _NETWORKS[part_kind(name)](config)
+    return _NETWORKS[part_type(name)](config)
 
 
 def load_network(bundle: Bundle, name: str) -> nn.Module:
     """The network of a part with its weights, frozen. Raises BundleError if they do not fit its sizes."""
-    config = PART_CONFIGS[part_kind(name)].from_dict(bundle.parts[name].config)
+    config = PART_CONFIGS[part_type(name)].from_dict(bundle.parts[name].config)
     with torch.device("meta"):
         network = build_network(name, config)
     tensors = bundle.read_part(name)

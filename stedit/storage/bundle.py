@@ -12,7 +12,7 @@
       identity.safetensors      faces -> embeddings of who it is        may be absent
       README.md
 
-A bundle without a generator is a box of parts: it computes nothing until `stedit weights assemble` adds one.
+A bundle without a generator is a partial bundle: it computes nothing until `stedit weights assemble` adds one.
 
 Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
 no file name may lead out of the folder. Torch is imported only to read or write tensors.
@@ -47,13 +47,13 @@ from stedit.storage.atomic import write_folder
 if TYPE_CHECKING:
     import torch
 
-FORMAT = 1
+FORMAT = 2
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
 MAX_CONFIG_BYTES = 2**20
 MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
-MAX_SURE = 100.0  # logit
+MAX_TARGET_LOGIT = 100.0  # logit
 
 PartConfig = (
     GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | AlignerConfig | BackboneConfig
@@ -67,16 +67,25 @@ PART_CONFIGS: dict[str, type[PartConfig]] = {
     "aligner": AlignerConfig,
     "identity": BackboneConfig,
 }
-EDITOR_OF = "editor-"  # and an attribute: a part that is an edit transformer for that attribute alone
+EDITOR_PREFIX = "editor-"  # and an attribute: a part that is an edit transformer for that attribute alone
 Alignment = Literal["ffhq", "none"]
 Precision = Literal["float32", "float16", "bfloat16"]
 
 _FILE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}\.safetensors")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 _FINGERPRINT = re.compile(r"[0-9a-f]{16}")
+_FORMAT_1_NAMES = {  # of fields of config.json, of attributes, and of the encoder's sizes
+    "made_for": "generator_fingerprint",
+    "sure": "target_logit",
+    "learned_sure": "learned_target_logit",
+    "reference_sure": "reference_target_logit",
+    "carried": "transfer_weight",
+    "fold": "unshuffle",
+    "summary_rank": "query_rank",
+}
 _STORED_TYPES = {"F32", "F16", "BF16", "I64"}  # I64: the step counters of batch normalisation
 
-_KINDS: dict[type, str] = {
+_TYPE_WORDS: dict[type, str] = {
     int: "a whole number",
     str: "text",
     list: "a list",
@@ -92,14 +101,14 @@ class AttributeSpec:
 
     name: str
     """CelebA's name, such as "Wearing_Hat"."""
-    sure: float = 3.0
-    """The logit at which the classifier is sure, where an edit of strength 1 aims; 3.0 is a probability of 0.95."""
-    learned_sure: float = 0.0
-    """The logit to which an edit by label of strength 1 goes on from the change that was learned; 0.0: it does not."""
-    reference_sure: float = 0.0
+    target_logit: float = 3.0
+    """The classifier's logit at which an edit of strength 1 aims; 3.0 is a probability of 0.95."""
+    learned_target_logit: float = 0.0
+    """The logit to which an edit by label of strength 1 goes on after the edit transformer; 0.0: it does not."""
+    reference_target_logit: float = 0.0
     """The same of an edit by reference."""
-    carried: float = 0.0
-    """How much of an edit by reference is the reference's own trait carried over, 0..1; the rest is as learned."""
+    transfer_weight: float = 0.0
+    """The share of an edit by reference that is the reference's own trait, 0..1; the rest is the transformer's."""
 
 
 @dataclass(frozen=True)
@@ -135,7 +144,7 @@ class Bundle:
     """How pictures must be cropped before the encoder."""
     training: Mapping[str, Any] = field(default_factory=dict)
     """Provenance: data, steps, code version; free-form JSON."""
-    made_for: str = ""
+    generator_fingerprint: str = ""
     """Of a bundle without a generator: the fingerprint of the one that its parts were trained for, "" if unknown."""
 
     @classmethod
@@ -162,10 +171,10 @@ class Bundle:
     def fingerprint(self) -> str:
         """16 hex digits that differ between any two generators: a code fits every model of the same fingerprint.
 
-        Without a generator, `made_for`.
+        Without a generator, `generator_fingerprint`.
         """
         generator = self.parts.get("generator")
-        return hashlib.sha256(generator.sha256.encode()).hexdigest()[:16] if generator else self.made_for
+        return hashlib.sha256(generator.sha256.encode()).hexdigest()[:16] if generator else self.generator_fingerprint
 
     def verify(self) -> None:
         """Compare every file with its checksum. Raises BundleError naming the first that differs."""
@@ -213,14 +222,14 @@ class Bundle:
         alignment: Alignment = "none",
         training: Mapping[str, Any] | None = None,
         dtype: Precision = "float16",
-        made_for: str = "",
+        generator_fingerprint: str = "",
         overwrite: bool = False,
     ) -> Bundle:
         """Write networks, given as `{part: (config, state_dict)}`, to the folder `path`, whole or not at all.
 
         The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32; a part given as
         the bytes of its file is kept as it is. `overwrite` replaces a folder that holds a bundle and nothing else.
-        `made_for` is the fingerprint of the generator that the parts are for, where they come without one. Raises
+        `generator_fingerprint` is that of the generator that the parts are for, where they come without one. Raises
         OutputError if the folder cannot be written, and BundleError if `load` would refuse the result or a tensor is
         not finite.
         """
@@ -244,8 +253,8 @@ class Bundle:
                 "attributes": [asdict(attribute) for attribute in attributes],
                 "parts": entries,
             }
-            if made_for and "generator" not in parts:
-                values["made_for"] = made_for
+            if generator_fingerprint and "generator" not in parts:
+                values["generator_fingerprint"] = generator_fingerprint
             (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
             (folder / CARD_NAME).write_text(readme, encoding="utf-8")
             try:
@@ -255,9 +264,9 @@ class Bundle:
         return replace(bundle, path=path)
 
 
-def part_kind(name: str) -> str:
-    """What kind of network a part is: "editor" for "editor-Smiling", else its name."""
-    return "editor" if name.startswith(EDITOR_OF) else name
+def part_type(name: str) -> str:
+    """The type of network that a part is: "editor" for "editor-Smiling", else its name."""
+    return "editor" if name.startswith(EDITOR_PREFIX) else name
 
 
 def encode_part(part: str, tensors: Mapping[str, torch.Tensor], dtype: Precision) -> bytes:
@@ -290,12 +299,12 @@ def _inside(folder: Path, name: str) -> Path:
     file = folder / name
     if not file.is_file():
         raise ValueError(f"{name} is missing")
-    if file.resolve().parent not in _homes(folder.resolve(), file.resolve()):
+    if file.resolve().parent not in _allowed_folders(folder.resolve(), file.resolve()):
         raise ValueError(f"{name} is a link that leads out of the folder")
     return file
 
 
-def _homes(folder: Path, file: Path) -> set[Path]:
+def _allowed_folders(folder: Path, file: Path) -> set[Path]:
     """The folders where a file of `folder` may lie: itself, and those to which the Hub's cache links.
 
     The cache is `CACHE/models--OWNER--NAME/snapshots/COMMIT/config.json -> ../../blobs/HASH`, and that may be a link
@@ -309,8 +318,10 @@ def _homes(folder: Path, file: Path) -> set[Path]:
 
 def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bundle:
     """Check every field of `config.json` and the tensor headers. Raises ValueError or OSError."""
-    if (version := _get(values, "format", int)) != FORMAT:
-        raise ValueError(f"it is of the format version {version}, and this stedit reads {FORMAT}, so upgrade stedit")
+    if (version := _get(values, "format", int)) == 1:
+        values = _from_format_1(values)
+    elif version != FORMAT:
+        raise ValueError(f"it is of the format version {version}, and this stedit reads 1 and 2, so upgrade stedit")
     alignment = _get(values, "alignment", str)
     if alignment not in get_args(Alignment):
         raise ValueError(f"'alignment' is {alignment!r}, none of {', '.join(get_args(Alignment))}")
@@ -324,36 +335,61 @@ def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bu
         training=_get(values, "training", dict),
         attributes=tuple(_parse_attribute(item) for item in _get(values, "attributes", list)),
         parts={name: _parse_part(path, name, part, with_files) for name, part in _get(values, "parts", dict).items()},
-        made_for=_matching(values, "made_for", _FINGERPRINT) if "made_for" in values else "",
+        generator_fingerprint=_matching(values, "generator_fingerprint", _FINGERPRINT)
+        if "generator_fingerprint" in values
+        else "",
     )
     _require_agreement(bundle)
     return bundle
+
+
+def _from_format_1(values: dict[str, Any]) -> dict[str, Any]:
+    """The same with the names of format 2; whatever is wrong with it is for the checks to find."""
+
+    def renamed(found: Any) -> Any:
+        return {_FORMAT_1_NAMES.get(key, key): x for key, x in found.items()} if isinstance(found, dict) else found
+
+    values = renamed(values)
+    if isinstance(attributes := values.get("attributes"), list):
+        values["attributes"] = [renamed(item) for item in attributes]
+    if isinstance(parts := values.get("parts"), dict):
+        values["parts"] = {
+            name: {key: renamed(x) if key == "config" else x for key, x in part.items()}
+            if isinstance(part, dict)
+            else part
+            for name, part in parts.items()
+        }
+    return values
 
 
 def _parse_attribute(values: object) -> AttributeSpec:
     if not isinstance(values, dict):
         raise ValueError("'attributes' holds something other than objects")  # noqa: TRY004 - see _read_config
     logits = {}
-    for key in ("sure", "learned_sure", "reference_sure"):
+    for key in ("target_logit", "learned_target_logit", "reference_target_logit"):
         logit = values.get(key, getattr(AttributeSpec, key))
-        if type(logit) not in (int, float) or not 0 <= logit <= MAX_SURE or (key == "sure" and not logit):
-            bounds = "above 0 and up" if key == "sure" else "from 0"
-            raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} to {MAX_SURE}")
+        if (
+            type(logit) not in (int, float)
+            or not 0 <= logit <= MAX_TARGET_LOGIT
+            or (key == "target_logit" and not logit)
+        ):
+            bounds = "above 0 and up" if key == "target_logit" else "from 0"
+            raise ValueError(f"{key!r} is {logit!r}, not a number {bounds} to {MAX_TARGET_LOGIT}")
         logits[key] = float(logit)
-    carried = values.get("carried", AttributeSpec.carried)
-    if type(carried) not in (int, float) or not 0 <= carried <= 1:
-        raise ValueError(f"'carried' is {carried!r}, not a number from 0 to 1")
-    return AttributeSpec(_matching(values, "name", NAME), **logits, carried=float(carried))
+    weight = values.get("transfer_weight", AttributeSpec.transfer_weight)
+    if type(weight) not in (int, float) or not 0 <= weight <= 1:
+        raise ValueError(f"'transfer_weight' is {weight!r}, not a number from 0 to 1")
+    return AttributeSpec(_matching(values, "name", NAME), **logits, transfer_weight=float(weight))
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:
-    if part_kind(name) not in PART_CONFIGS:
+    if part_type(name) not in PART_CONFIGS:
         raise ValueError(f"{name!r} is none of the parts {', '.join(PART_CONFIGS)}")
     if not isinstance(values, dict):
         raise ValueError(f"the part {name} is no object")  # noqa: TRY004 - see _read_config
     config = _get(values, "config", dict)
     try:
-        PART_CONFIGS[part_kind(name)].from_dict(config)
+        PART_CONFIGS[part_type(name)].from_dict(config)
     except ValueError as error:
         raise ValueError(f"the sizes of the {name} are wrong ({error})") from error
     file = _matching(values, "file", _FILE)
@@ -389,7 +425,7 @@ def _count_parameters(file: Path) -> int:
 def _require_agreement(bundle: Bundle) -> None:
     if not bundle.parts:
         raise ValueError("it has no parts")
-    configs = {name: PART_CONFIGS[part_kind(name)].from_dict(part.config) for name, part in bundle.parts.items()}
+    configs = {name: PART_CONFIGS[part_type(name)].from_dict(part.config) for name, part in bundle.parts.items()}
     shapes = {
         name: (config.style_count, config.style_dim)
         for name, config in configs.items()
@@ -406,7 +442,9 @@ def _require_agreement(bundle: Bundle) -> None:
         if isinstance(config, ClassifierConfig | JudgeConfig) and config.attributes != len(names):
             raise ValueError(f"the {name} gives {config.attributes} attributes, but {len(names)} are named")
     for name in configs:
-        if name.startswith(EDITOR_OF) and name.removeprefix(EDITOR_OF) not in {item.name for item in bundle.attributes}:
+        if name.startswith(EDITOR_PREFIX) and name.removeprefix(EDITOR_PREFIX) not in {
+            item.name for item in bundle.attributes
+        }:
             raise ValueError(f"the part {name!r} is for an attribute that is not among its attributes")
 
 
@@ -417,7 +455,7 @@ def _require_replaceable(path: Path, *, overwrite: bool) -> None:
     if found and not overwrite:
         raise OutputError(f"cannot write {path}: it exists already, so choose another folder")
     ours = {CONFIG_NAME, CARD_NAME, *(f"{part}.safetensors" for part in PART_CONFIGS)}
-    if foreign := {file for file in found - ours if not (file.startswith(EDITOR_OF) and _FILE.fullmatch(file))}:
+    if foreign := {file for file in found - ours if not (file.startswith(EDITOR_PREFIX) and _FILE.fullmatch(file))}:
         raise OutputError(f"cannot replace {path}: it holds {min(foreign)!r}, which is no part of a model")
 
 
@@ -436,12 +474,12 @@ def _stored(part: str, tensors: Mapping[str, torch.Tensor], dtype: Precision) ->
     return stored
 
 
-def _get(values: dict[str, Any], key: str, kind: type[T]) -> T:
+def _get(values: dict[str, Any], key: str, expected: type[T]) -> T:
     if key not in values:
         raise ValueError(f"{key!r} is missing in {CONFIG_NAME}")
     value = values[key]
-    if type(value) is not kind:  # isinstance would take true for 1
-        raise ValueError(f"{key!r} in {CONFIG_NAME} is not {_KINDS[kind]}")
+    if type(value) is not expected:  # isinstance would take true for 1
+        raise ValueError(f"{key!r} in {CONFIG_NAME} is not {_TYPE_WORDS[expected]}")
     return value
 
 

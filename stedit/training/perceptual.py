@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from stedit.checkpoints import arcface
 from stedit.checkpoints.perceptual import LPIPS_SOURCE, filled, load_lpips, read_weights
-from stedit.checkpoints.state_dicts import count, take
+from stedit.checkpoints.state_dicts import count, require_tensor
 from stedit.errors import InputError, MissingPartError, UsageError, cause
 from stedit.hub.find import find_bundle
 from stedit.models.attribute_network import AttributeNetwork
@@ -133,12 +133,12 @@ def load_attribute_network(name: str) -> AttributeNetwork:
     if name.endswith(".safetensors"):
         tensors = dict(read_weights(name).tensors)
         try:
-            widths = [len(take(tensors, "stem.0.weight"))]
+            widths = [len(require_tensor(tensors, "stem.0.weight"))]
             widths += [
                 len(tensors[f"stages.{stage}.down.0.weight"])
                 for stage in range(count(tensors, "stages.{}.down.0.weight"))
             ]
-            network = AttributeNetwork(len(take(tensors, "head.weight")), tuple(widths))
+            network = AttributeNetwork(len(require_tensor(tensors, "head.weight")), tuple(widths))
         except ValueError as error:
             raise InputError(f"{name} is no attribute network ({cause(error)}): name a model with a judge") from error
         return filled(network, tensors, name, "the weights of an attribute network")

@@ -11,7 +11,7 @@ from safetensors import safe_open
 from torch import Tensor
 
 from stedit._version import __version__
-from stedit.storage.bundle import CARD_NAME, PART_CONFIGS, AttributeSpec, Bundle, PartConfig, Precision
+from stedit.storage.bundle import CARD_NAME, PART_CONFIGS, AttributeSpec, Bundle, PartConfig, Precision, part_type
 from stedit.training.config import TrainingConfig
 
 _PRECISIONS: dict[str, Precision] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
@@ -63,7 +63,9 @@ def with_parts(
         BundleError, OutputError: as `Bundle.save`.
     """
     kept: dict[str, tuple[PartConfig, Mapping[str, Tensor]]] = {
-        name: parts[name] if name in parts else (PART_CONFIGS[name].from_dict(part.config), base.read_part(name))
+        name: parts[name]
+        if name in parts
+        else (PART_CONFIGS[part_type(name)].from_dict(part.config), base.read_part(name))
         for name, part in base.parts.items()
     }
     return Bundle.save(
@@ -78,7 +80,7 @@ def with_parts(
         parts={**kept, **parts},
         readme=(base.path / CARD_NAME).read_text(encoding="utf-8") if (base.path / CARD_NAME).is_file() else "",
         dtype=_precision(base),
-        made_for=base.made_for,
+        generator_fingerprint=base.generator_fingerprint,
         overwrite=overwrite,
     )
 

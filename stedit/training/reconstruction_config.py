@@ -87,13 +87,13 @@ class ReconstructionTrainingConfig(TrainingConfig):
             reduction=self.encoder_reduction,
             input_height=self.encoder_size,
             input_width=self.encoder_size,
-            fold=self.encoder_unshuffle,
+            unshuffle=self.encoder_unshuffle,
             style_count=style_count,
             style_dim=style_dim,
             heads=self.encoder_heads,
             feedforward=self.encoder_feedforward,
             position_embedding=self.encoder_position_embedding,
-            summary_rank=self.encoder_query_rank,
+            query_rank=self.encoder_query_rank,
         )
         if config.widths[-1] != style_dim:
             raise ValueError(f"encoder_widths ends in {config.widths[-1]}, not in the style dimension {style_dim}")

@@ -206,7 +206,7 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["smile", "no-smile"])
 def test_every_direction_reaches_the_goal(model: Engine, faces: CodeArray, direction: str, name: str) -> None:
     sign, index = (-1 if name == "no-smile" else 1), model.attributes.index("Smiling")
-    sure = model.bundle.attributes[index].sure
+    sure = model.bundle.attributes[index].target_logit
     before = sign * logits(model, faces)[:, index]
     after = sign * logits(model, model.edit_by_label(faces, name, direction=direction))[:, index]
     np.testing.assert_allclose(after, np.maximum(before, sure), atol=0.05 * sure)
@@ -227,7 +227,7 @@ def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: CodeArra
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
 def test_what_is_kept_drifts_less(model: Engine, faces: CodeArray, direction: str) -> None:
     """High_Cheekbones is related to Smiling, so that no direction holds it unless it is asked to."""
-    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].sure
+    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].target_logit
     before = logits(model, faces)[:, kept]
     free = logits(model, model.edit_by_label(faces, "smile", direction=direction))[:, kept] - before
     held = logits(model, model.edit_by_label(faces, "smile", direction=direction, keep="High_Cheekbones"))
@@ -243,7 +243,7 @@ def test_other_layers_stay_bit_identical(model: Engine, faces: CodeArray, direct
     moved = np.abs(edited - faces).max(axis=2)[:, [2, 3, 5]]
     assert (moved[2] > 1e-3).all()  # of the one who does not smile
     if direction != "sefa:3":
-        assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].sure
+        assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].target_logit
 
 
 def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
@@ -264,9 +264,9 @@ def test_the_judge_sees_what_was_learned(model: Engine, faces: CodeArray, name: 
     attribute, sign = resolve_attribute(name, model.attributes)
     index = model.attributes.index(attribute)
     others = [other not in related(attribute) for other in model.attributes]
-    before = model.judge(model.synthesise(faces)) > 0.5
+    before = model.predict_attributes(model.synthesise(faces)) > 0.5
     for strength in (1.0, -1.0):
         edited = model.edit_by_label(faces, name, strength=strength, direction="learned")
-        after = model.judge(model.synthesise(edited)) > 0.5
+        after = model.predict_attributes(model.synthesise(edited)) > 0.5
         assert (after[:, index] == (sign * strength > 0)).mean() >= 0.75
         assert (after != before)[:, others].mean() < 0.15

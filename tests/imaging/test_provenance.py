@@ -61,6 +61,7 @@ def test_a_second_edit_replaces_the_mark(suffix: str) -> None:
     assert read_provenance(data) == second
     with Image.open(io.BytesIO(data)) as image:
         assert image.info["xmp"].count(b"stedit:Version") == 1
+        assert image.info["xmp"].count(b"DigitalSourceType=") == 1
     assert read_provenance(edited(first, None)) is None
 
 

@@ -183,8 +183,10 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     photographs = rows_of(paths.photos / "train.jsonl.gz")
     names = list(photographs[0]["attributes"])
     assert [item.name for item in bundle.attributes] == names
-    assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
-    assert {logit for item in bundle.attributes for logit in (item.learned_sure, item.reference_sure)} <= {0.0, 2.0}
+    assert {item.target_logit for item in bundle.attributes} <= {1.0, 2.0}
+    assert {
+        logit for item in bundle.attributes for logit in (item.learned_target_logit, item.reference_target_logit)
+    } <= {0.0, 2.0}
     assert bundle.parts["encoder"].config["corrections"] == 1
 
     # transfer weights are fitted on edits from which the editor has not learned

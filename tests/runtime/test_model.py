@@ -22,7 +22,7 @@ from stedit.runtime.networks import build_network
 from stedit.storage.bundle import PART_CONFIGS
 
 configs = [(name, config()) for name, config in PART_CONFIGS.items()]
-configs += [("encoder", EncoderConfig(position_embedding=True, summary_rank=8)), ("encoder", EncoderConfig(kind="psp"))]
+configs += [("encoder", EncoderConfig(position_embedding=True, query_rank=8)), ("encoder", EncoderConfig(kind="psp"))]
 configs += [("classifier", PART_CONFIGS["classifier"](covariance_rank=8))]
 configs += [("editor", PART_CONFIGS["editor"](attributes=4, labels=(1, 2)))]
 with torch.device("meta"):

@@ -82,7 +82,7 @@ def test_a_saved_model_comes_back(tiny_bundle: Path) -> None:
     assert bundle.alignment == "none"
     assert bundle.training == {"steps": 0}
     assert tuple(attribute.name for attribute in bundle.attributes) == TINY_ATTRIBUTES
-    assert {attribute.sure for attribute in bundle.attributes} == {3.0}
+    assert {attribute.target_logit for attribute in bundle.attributes} == {3.0}
     assert list(bundle.parts) == ["generator", "encoder", "classifier", "editor", "judge"]
     for name, part in bundle.parts.items():
         data = (tiny_bundle / part.file).read_bytes()
@@ -373,7 +373,38 @@ def test_a_config_that_is_no_json_object(copy: Path, text: bytes, expected: str)
 
 
 def test_a_newer_format(copy: Path) -> None:
-    assert damage(copy, format=2) == "it is of the format version 2, and this stedit reads 1, so upgrade stedit"
+    assert damage(copy, format=3) == "it is of the format version 3, and this stedit reads 1 and 2, so upgrade stedit"
+
+
+def test_format_1_is_read_by_its_names(copy: Path) -> None:
+    before = Bundle.load(copy)
+    values = json.loads((copy / CONFIG_NAME).read_text())
+    assert values["format"] == 2
+    old = {"sure": 4.5, "learned_sure": 2.0, "reference_sure": 1.5, "carried": 0.25}
+    values["attributes"] = [{"name": name, **old} for name in TINY_ATTRIBUTES]
+    encoder = values["parts"]["encoder"]["config"]
+    encoder["fold"], encoder["summary_rank"] = encoder.pop("unshuffle"), encoder.pop("query_rank")
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "format": 1}))
+    bundle = Bundle.load(copy)
+    assert set(bundle.attributes) == {AttributeSpec(name, 4.5, 2.0, 1.5, 0.25) for name in TINY_ATTRIBUTES}
+    assert dict(bundle.parts) == dict(before.parts)
+    assert bundle.fingerprint == before.fingerprint  # so codes stay valid
+
+    del values["parts"]["generator"]
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "format": 1, "made_for": before.fingerprint}))
+    assert Bundle.load(copy).fingerprint == before.fingerprint
+
+
+def test_names_of_format_1_mean_nothing_in_format_2(copy: Path) -> None:
+    values = json.loads((copy / CONFIG_NAME).read_text())
+    encoder = values["parts"]["encoder"]["config"]
+    encoder["fold"] = encoder.pop("unshuffle")
+    assert "the sizes of the encoder are wrong" in damage(copy, parts=values["parts"])
+
+
+@pytest.mark.parametrize("part", [None, [], {}, {"config": None}, {"config": [1]}])
+def test_a_damaged_part_of_format_1(copy: Path, part: object) -> None:
+    damage(copy, format=1, parts={"generator": part})
 
 
 @pytest.mark.parametrize(
@@ -409,11 +440,11 @@ def test_fields_of_the_wrong_kind(copy: Path, changes: dict[str, object], expect
 
 @pytest.mark.parametrize("sure", ["3", None, True, 0, -1, 1e9, float("nan"), float("inf")])
 def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
-    attributes = [{"name": name, "sure": sure} for name in TINY_ATTRIBUTES]
-    assert damage(copy, attributes=attributes) == f"'sure' is {sure!r}, not a number above 0 and up to 100.0"
+    attributes = [{"name": name, "target_logit": sure} for name in TINY_ATTRIBUTES]
+    assert damage(copy, attributes=attributes) == f"'target_logit' is {sure!r}, not a number above 0 and up to 100.0"
 
 
-@pytest.mark.parametrize("key", ["learned_sure", "reference_sure"])
+@pytest.mark.parametrize("key", ["learned_target_logit", "reference_target_logit"])
 @pytest.mark.parametrize("logit", ["1", None, True, -1, 101, float("nan")])
 def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
     attributes = [{"name": name, key: logit} for name in TINY_ATTRIBUTES]
@@ -422,16 +453,16 @@ def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
 
 @pytest.mark.parametrize("share", ["1", None, True, -0.1, 1.1, float("nan")])
 def test_a_share_out_of_range(copy: Path, share: object) -> None:
-    attributes = [{"name": name, "carried": share} for name in TINY_ATTRIBUTES]
-    assert damage(copy, attributes=attributes) == f"'carried' is {share!r}, not a number from 0 to 1"
+    attributes = [{"name": name, "transfer_weight": share} for name in TINY_ATTRIBUTES]
+    assert damage(copy, attributes=attributes) == f"'transfer_weight' is {share!r}, not a number from 0 to 1"
 
 
 def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     values["attributes"] = [{"name": name} for name in TINY_ATTRIBUTES]
-    values["attributes"][1]["sure"] = 5
+    values["attributes"][1]["target_logit"] = 5
     (copy / CONFIG_NAME).write_text(json.dumps(values))
-    assert [attribute.sure for attribute in Bundle.load(copy).attributes] == [3.0, 5.0, 3.0, 3.0, 3.0]
+    assert [attribute.target_logit for attribute in Bundle.load(copy).attributes] == [3.0, 5.0, 3.0, 3.0, 3.0]
 
 
 @pytest.mark.parametrize(
@@ -478,10 +509,10 @@ def test_a_box_of_parts_has_no_generator(copy: Path) -> None:
     del values["parts"]["generator"]
     (copy / CONFIG_NAME).write_text(json.dumps(values))
     assert Bundle.load(copy).fingerprint == ""
-    (copy / CONFIG_NAME).write_text(json.dumps({**values, "made_for": "0123456789abcdef"}))
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "generator_fingerprint": "0123456789abcdef"}))
     assert Bundle.load(copy).fingerprint == "0123456789abcdef"
-    (copy / CONFIG_NAME).write_text(json.dumps({**values, "made_for": "../../etc"}))
-    assert "'made_for' in config.json is '../../etc'" in refusal(copy)
+    (copy / CONFIG_NAME).write_text(json.dumps({**values, "generator_fingerprint": "../../etc"}))
+    assert "'generator_fingerprint' in config.json is '../../etc'" in refusal(copy)
 
 
 def test_a_model_without_parts(copy: Path) -> None:

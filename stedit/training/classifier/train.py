@@ -149,7 +149,7 @@ class ClassifierTask:
         facts: dict[str, Any] = {"codes": len(self.codes), "validation": figures}
         known = {item.name: item for item in self.bundle.attributes}
         if self.config.calibrate:  # how far edits go is told in logits, which mean something else now
-            known = {name: AttributeSpec(name, carried=item.carried) for name, item in known.items()}
+            known = {name: AttributeSpec(name, transfer_weight=item.transfer_weight) for name, item in known.items()}
         return with_parts(
             self.bundle,
             path,

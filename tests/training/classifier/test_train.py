@@ -83,7 +83,7 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path) -> None:
     assert outcome.step == 150
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert [item.name for item in bundle.attributes] == list(NAMES)
-    assert {item.sure for item in bundle.attributes} == {3.0}
+    assert {item.target_logit for item in bundle.attributes} == {3.0}
     figures = bundle.training["classifier"]["validation"]
     assert figures["Smiling"]["accuracy"] > 0.95
     assert figures["Eyeglasses"]["positive"] == pytest.approx(0.2, abs=0.12)
@@ -181,12 +181,15 @@ def test_balanced_probabilities_are_weighed_by_what_they_say() -> None:
 
 
 def test_a_new_classifier_keeps_what_an_edit_by_reference_carries_over(tmp_path: Path, model: Path) -> None:
-    old = tuple(AttributeSpec(name, sure=8, learned_sure=5, reference_sure=7, carried=0.75) for name in NAMES)
+    old = tuple(
+        AttributeSpec(name, target_logit=8, learned_target_logit=5, reference_target_logit=7, transfer_weight=0.75)
+        for name in NAMES
+    )
     knowing = with_parts(Bundle.load(model), tmp_path / "knowing", {}, {}, attributes=old, overwrite=False)
     config = replace(write(tmp_path, knowing.path, 200), steps=2)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     for spec in task.save(tmp_path / "made", overwrite=False).attributes:
-        assert spec == AttributeSpec(spec.name, carried=0.75)  # a logit means something else now
+        assert spec == AttributeSpec(spec.name, transfer_weight=0.75)  # a logit means something else now
 
 
 def test_the_covariance_is_that_of_the_codes() -> None:

@@ -123,7 +123,7 @@ def test_less_of_what_was_not_asked_is_seen_to_change(tmp_path: Path, model: Pat
 def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
     """Edits go on after the editor's answer, until the classifier is as sure as the model says."""
     bundle = Bundle.load(model)
-    sure = tuple(replace(item, learned_sure=0.3) for item in bundle.attributes)
+    sure = tuple(replace(item, learned_target_logit=0.3) for item in bundle.attributes)
     old = with_parts(bundle, tmp_path / "sure", {}, {}, attributes=sure, overwrite=False)
     config = write(tmp_path, old.path, judges, steps=20, eval_interval=20)
     task, _ = train(lambda: build(config), config, tmp_path / "run")

@@ -37,7 +37,6 @@ from torch import Tensor
 from stedit import Engine
 from stedit.errors import BundleError, SteditError
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
 from stedit.storage.atomic import write_file, write_folder
 from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.storage.jsonl import read_records
@@ -486,7 +485,7 @@ def _with_codes(paths: Paths) -> tuple[Bundle, LatentSet]:
 
 def _with_mapping(base: Bundle, codes: LatentSet, paths: Paths) -> Bundle:
     """The model with a mapping network that gives codes as those of the pictures are distributed."""
-    network = cast(Generator, Engine.from_pretrained(base.path, device=paths.device).networks.generator)
+    network = Engine.from_pretrained(base.path, device=paths.device).networks.generator
     network.mapping.requires_grad_(True)
     explained = fit_mapping(network.mapping, _sampler(codes.codes.mean(dim=1).to(paths.device)), steps=2000)
     print(f"mapping network: {explained:.2f} of the variance of w explained")

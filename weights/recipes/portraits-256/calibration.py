@@ -40,7 +40,7 @@ def fit_transfer_weight(engine: Engine, codes: Tensor, edits: GroundTruthEdits) 
         some = edits.rows(rows[:: math.ceil(len(rows) / TRANSFER_EDITS)])
         source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
         spec = engine.bundle.attributes[index]
-        trials = [_with_spec(engine, replace(spec, carried=share)) for share in TRANSFER_WEIGHTS]
+        trials = [_with_spec(engine, replace(spec, transfer_weight=share)) for share in TRANSFER_WEIGHTS]
         errors = [F.mse_loss(trial.edit_by_reference(source, reference, name), truth).item() for trial in trials]
         engine = trials[errors.index(min(errors))]
     return engine
@@ -70,12 +70,12 @@ def calibrate(engine: Engine, network: AttributeNetwork, codes: Tensor) -> list[
         least = partial(_least, engine, network, index, before)
         opposite = ~before[:, index]
         by_label = partial(edit_towards, codes=some, attribute=name, wanted=opposite, strength=1.0)
-        candidates = [replace(spec, sure=value) for value in TARGET_LOGITS]
+        candidates = [replace(spec, target_logit=value) for value in TARGET_LOGITS]
         spec = least(candidates, opposite, partial(by_label, direction="preserving"))
         if engine.has_learned_edit(name):
-            candidates = [replace(spec, learned_sure=value) for value in LEARNED_TARGET_LOGITS]
+            candidates = [replace(spec, learned_target_logit=value) for value in LEARNED_TARGET_LOGITS]
             spec = least(candidates, opposite, partial(by_label, direction="learned"))
-        candidates = [replace(spec, reference_sure=value) for value in LEARNED_TARGET_LOGITS]
+        candidates = [replace(spec, reference_target_logit=value) for value in LEARNED_TARGET_LOGITS]
         edit = partial(Engine.edit_by_reference, codes=some, references=references, attributes=name)
         specs.append(least(candidates, of_reference[:, index], edit))
     return specs
