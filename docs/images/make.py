@@ -18,7 +18,7 @@ from stedit.photo.photograph import Photo
 ROOT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 WIDTH, CAPTION, GAP = 480, 40, 8  # pixels, of each panel
-FACE = (410, 270, 890, 750)  # in the room: left, top, right, bottom
+FACE = (430, 290, 890, 750)  # in the room: left, top, right, bottom
 
 
 def panel(pixels: Pixels, caption: str) -> Image.Image:
@@ -60,7 +60,7 @@ def main() -> None:
     left, top, right, bottom = FACE
     faces = [
         panel(engine.edit_photo(room, "smile", strength=strength)[top:bottom, left:right], f"--strength {strength:g}")
-        for strength in (0, 1, 1.5, 2)
+        for strength in (0, 0.5, 1, 1.5)
     ]
     grid(faces, 4, "strength.jpg")
 

@@ -58,11 +58,16 @@ class Scene:
 
 SCENES = {
     "room": Scene(
-        116,
-        {"hair_style": 4, "hair_color": 1, "beard": 0, "smile_on": 0, "open_on": 0, "bushy_on": 0, "wavy_on": 0},
+        106,
+        {
+            "hair_style": 4,
+            "hair_color": 1,
+            "iris": 4,
+            **dict.fromkeys(("beard", "smile_on", "open_on", "wavy_on", "arch_on"), 0),
+        },
         "room",
         Frame(zoom=2.2, tilt=-9, x=0.03, y=-0.12),
-        {"hair_light": -0.6, "exposure": 0.3},
+        {"hair_light": -0.6, "exposure": 0.3, "asym": 0, "brow_up": 0},
     ),
     "park": Scene(
         118,
