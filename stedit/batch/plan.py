@@ -1,22 +1,25 @@
-"""From what a person typed to a list of jobs: which files are read, where each output goes, what is refused or skipped.
+"""From inputs to jobs: where each output goes, and what is refused, skipped or left out.
 
-Nothing is computed and nothing is written here, so whatever is wrong with a request is said before any work is done.
+Nothing is computed and nothing is written here, so whatever is wrong with a run is said before any work is done.
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from stedit.editing.attributes import ALIASES, resolve_attribute
-from stedit.errors import AttributeNameError, InputError, OutputError, UsageError, cause
+from stedit.batch.inputs import Inputs, Source, collect_inputs
+from stedit.batch.record import Record
+from stedit.batch.request import InversionRequest, ReferenceEdit, Request
+from stedit.errors import OutputError, UsageError
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
-from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from stedit.storage.bundle import Bundle
 
 SUFFIXES = {
     "png": (".png",),
@@ -25,32 +28,8 @@ SUFFIXES = {
     "gif": (".gif",),
     "latent": (LATENT_SUFFIX,),
 }
-"""What each `--format` may be called on disk, the usual name first."""
-PICTURE_FORMATS = ("png", "jpg", "webp")
-
-_WAYS = re.compile(r"(?:^|-)(?:from|along|keep|layers|weights|mix)-")
-_NAMELESS = ("along-", "mix-")  # what an output may be called that is no edit of an attribute
-_NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
-_STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:to{_NUMBER})?)?")
-"""What one command puts behind a stem: `.reconstruct`, `.sheet`, or a dot and what `edit_name` gives."""
-
-
-@dataclass(frozen=True)
-class Source:
-    """An input: a picture, a latent code, or standard input."""
-
-    path: Path | None  # None: standard input
-    subfolder: Path = Path()  # where it lies inside the folder that was named; mirrored in an output folder
-
-    @property
-    def name(self) -> str:
-        """What messages and records call it."""
-        return str(self.path) if self.path else "-"
-
-    @property
-    def stem(self) -> str:
-        """The file's name without `.png` or `.latent.safetensors`."""
-        return stem_of(self.path) if self.path else "stdin"
+"""What each format may be called on disk, the usual name first."""
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @dataclass(frozen=True)
@@ -58,58 +37,62 @@ class Job:
     """One input and the one output made of it."""
 
     source: Source
-    output: Path | None  # None: standard output
-
-
-@dataclass(frozen=True)
-class Gathered:
-    """What the inputs on a command line stand for."""
-
-    sources: tuple[Source, ...]
-    unreadable: tuple[tuple[str, InputError], ...]  # folders that could not be listed
-    left_out: tuple[Path, ...]  # pictures that earlier runs have made
-    empty: tuple[Path, ...]  # folders without a picture
+    output: Path | None  # None: standard output, or no output at all
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a command is going to do."""
+    """What a run is going to do."""
 
+    request: Request
     jobs: tuple[Job, ...]
-    skipped: tuple[Job, ...]  # their outputs exist
-    gathered: Gathered
+    skipped: tuple[Job, ...] = ()  # their outputs exist
+    inputs: Inputs = field(default_factory=Inputs)
+    format: str = ""  # of all outputs; "" if nothing is written
+
+    @property
+    def writes_to_stdout(self) -> bool:
+        """Whether an output goes to standard output."""
+        return bool(self.format) and any(job.output is None for job in self.jobs)
+
+    def undone(self) -> list[Record]:
+        """A record of each input that is not computed: folders that cannot be listed, outputs that exist."""
+        failed = [Record.failed(name, error) for name, error in self.inputs.unreadable]
+        return failed + [Record(job.source.name, str(job.output), "skipped") for job in self.skipped]
 
 
 @dataclass(frozen=True)
-class Target:
-    """Where outputs go, and of which kind they are: `-o` and `--format`, understood."""
+class OutputTarget:
+    """Where outputs go, and of which format they are."""
 
     place: Literal["beside", "folder", "file", "stdout"]
     path: Path
     format: str
 
     @classmethod
-    def parse(cls, output: str | None, wanted: str | None, formats: Sequence[str]) -> Target:
-        """Understand `-o` and `--format` for a command that writes `formats`, of which the first is the default.
+    def parse(cls, output: str | None, file_format: str | None, formats: Sequence[str]) -> OutputTarget:
+        """Understand an output and a format for a request that writes `formats`, of which the first is the default.
 
-        Raises UsageError if the two contradict each other or name a kind of file that the command does not write.
+        Raises UsageError if the two contradict each other or name a format that is not written.
         """
-        format_ = wanted or formats[0]
+        chosen = file_format or formats[0]
+        if chosen not in formats:
+            raise UsageError(f"the format {chosen!r} is not written here: choose from {', '.join(formats)}")
         if output is None:
-            return cls("beside", Path(), format_)
+            return cls("beside", Path(), chosen)
         if output == "-":
-            return cls("stdout", Path(), format_)
+            return cls("stdout", Path(), chosen)
         path = Path(output)
         if path.is_dir() or output.endswith(("/", os.sep)) or not _looks_like_a_file(path):
             if path.exists() and not path.is_dir():
                 raise UsageError(f"-o {output} is a file and not a folder: name a folder, or a file ending in .png")
-            return cls("folder", path, format_)
+            return cls("folder", path, chosen)
         named = next((name for name in formats if path.name.lower().endswith(SUFFIXES[name])), None)
         if named is None:
             endings = ", ".join(SUFFIXES[name][0] for name in formats)
             raise UsageError(f"-o {output} has an ending that this command does not write: it writes {endings}")
-        if wanted and wanted != named:
-            raise UsageError(f"-o {output} and --format {wanted} contradict each other: leave one of them out")
+        if file_format and file_format != named:
+            raise UsageError(f"-o {output} and --format {file_format} contradict each other: leave one of them out")
         return cls("file", path, named)
 
 
@@ -117,49 +100,77 @@ def _looks_like_a_file(path: Path) -> bool:
     return path.suffix.lower() in IMAGE_SUFFIXES | {".safetensors"}
 
 
-def stem_of(path: Path) -> str:
-    """`face` for both `face.png` and `face.latent.safetensors`."""
-    return path.name[: -len(LATENT_SUFFIX)] if is_latent_path(path) else path.stem
+def plan_request(
+    request: Request,
+    inputs: Sequence[str | Path],
+    bundle: Bundle,
+    *,
+    output: str | Path | None = None,
+    file_format: str | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Check `request` against a model, and pair every input with its output.
 
+    Args:
+        request: what to make of each input.
+        inputs: images, latent codes, folders of them, or "-" for standard input.
+        bundle: of the model that is to compute it.
+        output: a file, a folder that mirrors the tree of an input folder, or "-"; None for beside each input.
+        file_format: of the outputs; None for that of the output's name, else the first of `request.formats`.
+        recursive: look into the folders of folders.
+        overwrite: make outputs that exist anew; else they are skipped.
 
-def edit_name(attributes: Sequence[str], strengths: Sequence[float], ways: Sequence[str] = (), usual: float = 1) -> str:
-    """What an edit is called in file names: `smile`, `smile+no-glasses@0.5`, `smile@-2to2`, `smile-from-jane`.
-
-    `ways` are such as `from-jane` or `along-first-order`. The `usual` strength goes without saying; any other is part
-    of the name, so that two strengths do not share a file.
+    Raises:
+        AttributeNameError: the model does not know an attribute.
+        UsageError: the request contradicts itself, two inputs share an output, an output would replace its input, or
+            several outputs are to go to one place.
+        OutputError: an output folder cannot be written to.
     """
-    named = "+".join(re.sub(r"[^\w-]+", "-", attribute).lower() for attribute in attributes)
-    name = "-".join(part for part in (named, *(re.sub(r"[.@/\\]", "_", way) for way in ways)) if part)
-    if len(strengths) > 1:
-        return f"{name}@{strengths[0]:g}to{strengths[-1]:g}"
-    return name if strengths[0] == usual else f"{name}@{strengths[0]:g}"
+    if not request.formats:
+        found = collect_inputs(inputs, recursive=recursive)
+        return Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found)
+    target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
+    request.check(bundle, target.format)
+    plan = make_plan(
+        request,
+        inputs,
+        request.suffix(bundle),
+        target,
+        [attribute.name for attribute in bundle.attributes],
+        recursive=recursive,
+        overwrite=overwrite,
+    )
+    if isinstance(request, ReferenceEdit) and request.attention:
+        _require_place(request.attention, plan, request.references, overwrite=overwrite)
+    if isinstance(request, InversionRequest) and request.tuning and plan.writes_to_stdout:
+        raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
+    return plan
 
 
 def make_plan(
-    inputs: Sequence[str],
-    what: str,
-    target: Target,
+    request: Request,
+    inputs: Sequence[str | Path],
+    suffix: str,
+    target: OutputTarget,
     attributes: Sequence[str],
     *,
     recursive: bool = False,
     overwrite: bool = False,
 ) -> Plan:
-    """Pair every input with its output: `<stem>.<what>.<ext>`, or what `-o FILE` says.
+    """Pair every input with its output: `<stem>.<suffix>.<format>`, or what `target` says.
 
-    `attributes` are the model's, by which outputs of earlier edits are known. `recursive` looks into the folders of
-    folders, `overwrite` makes outputs that exist anew. Raises UsageError, before anything is
-    done, if two inputs share an output, an output would replace its input, or several outputs are to go to one place;
-    OutputError if an output folder cannot be written to.
+    `attributes` are the model's, by which outputs of earlier edits are known. Raises as `plan_request` does.
     """
-    gathered = gather(
+    found = collect_inputs(
         inputs,
         recursive=recursive,
-        attributes=attributes,
-        latents=bool(what),
+        own_outputs_of=attributes,
+        latents=bool(suffix),
         outside=target.path if target.place == "folder" else None,
     )
-    target = _settle(target, gathered.sources)
-    pairs = [Job(source, _output(source, what, target)) for source in gathered.sources]
+    target = _settle(target, found.sources)
+    pairs = [Job(source, _output(source, suffix, target)) for source in found.sources]
     makers = {os.path.realpath(job.output): job for job in pairs if job.output}
     jobs, left_out = [], []
     for job in pairs:
@@ -177,112 +188,11 @@ def make_plan(
         exists = job.output is not None and job.output.exists()
         (skipped if exists and not overwrite else todo).append(job)
     _refuse_unwritable(todo)
-    return Plan(tuple(todo), tuple(skipped), replace(gathered, left_out=(*gathered.left_out, *left_out)))
+    found = replace(found, left_out=(*found.left_out, *left_out))
+    return Plan(request, tuple(todo), tuple(skipped), found, target.format)
 
 
-def gather(
-    inputs: Sequence[str],
-    *,
-    recursive: bool,
-    attributes: Sequence[str] | None,
-    latents: bool = True,
-    outside: Path | None = None,
-) -> Gathered:
-    """Find the pictures and, if `latents`, the latent codes that `inputs` stand for, each once.
-
-    A file that is named is taken whatever it is called. In folders, hidden files, files without the ending of a
-    picture, what lies in the folder `outside`, and (if `attributes` are given) outputs of earlier runs are passed over.
-    """
-    sources: dict[Path | None, Source] = {}  # by absolute path, so that a file that is named twice is taken once
-    unreadable: list[tuple[str, InputError]] = []
-    left_out: list[Path] = []
-    empty: list[Path] = []
-    for text in inputs:
-        if not text:
-            raise UsageError("an input is an empty name: is a variable of the shell unset?")
-        path = Path(text)
-        if text == "-":
-            sources.setdefault(None, Source(None))
-            continue
-        if not path.is_dir():
-            sources.setdefault(path.absolute(), Source(path))
-            continue
-        found = False
-        for folder, files in _walk(path, recursive, outside, unreadable):
-            usable = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
-            ours = made_by_stedit(usable, attributes) if attributes is not None else set()
-            left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
-            for file in usable:
-                if file not in ours and (latents or not is_latent_path(file)):
-                    sources.setdefault(file.absolute(), Source(file, folder.relative_to(path)))
-                    found = True
-        if not found:
-            empty.append(path)
-    return Gathered(tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(empty))
-
-
-def made_by_stedit(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
-    """Tell which `files` of one folder are outputs of earlier runs: by name, and by what they were made of being there.
-
-    `face.smile.png` is one if `smile` is an attribute and `face.jpg` or `face.latent.safetensors` lies beside it;
-    `face.latent.safetensors` is one beside `face.jpg`; `holiday.2024.png` beside `holiday.png` is none.
-    """
-    stems = {stem_of(file) for file in files}
-    pictures = {stem_of(file) for file in files if not is_latent_path(file)}
-
-    def is_output(file: Path) -> bool:
-        stem = stem_of(file)
-        if is_latent_path(file) and stem in pictures:
-            return True
-        dots = [place for place, letter in enumerate(stem) if letter == "."]
-        return any(stem[:dot] in stems and _names_our_steps(stem[dot:], attributes) for dot in dots)
-
-    return {file for file in files if is_output(file)}
-
-
-def _names_our_steps(tail: str, attributes: Sequence[str]) -> bool:
-    """Whether `tail`, such as `.smile@0.5.sheet`, consists of what stedit puts behind a stem."""
-    steps = list(_STEP.finditer(tail))
-    if "".join(step.group() for step in steps) != tail:
-        return False
-    return all(_is_our_word(step["what"], attributes) for step in steps)
-
-
-def _is_our_word(what: str, attributes: Sequence[str]) -> bool:
-    if what in {"reconstruct", "sheet"} or what.startswith(_NAMELESS):
-        return True
-    known = (*attributes, *(attribute for attribute, _ in ALIASES.values()))  # the earlier model may know others
-    try:
-        for name in _WAYS.split(what)[0].split("+"):
-            resolve_attribute(name, known)
-    except AttributeNameError:
-        return False
-    return True
-
-
-def _walk(
-    top: Path, recursive: bool, outside: Path | None, unreadable: list[tuple[str, InputError]]
-) -> Iterator[tuple[Path, list[Path]]]:
-    """Give each folder with its files, sorted; hidden ones and symbolic links to folders are passed over."""
-
-    def cannot_list(error: OSError) -> None:
-        unreadable.append((str(error.filename), InputError(f"cannot list the folder {error.filename}: {cause(error)}")))
-
-    for name, folders, files in os.walk(top, onerror=cannot_list):
-        folder = Path(name)
-        folders[:] = sorted(
-            inner
-            for inner in folders
-            if recursive and not inner.startswith(".") and not _is_at(folder / inner, outside)
-        )
-        yield folder, [folder / file for file in sorted(files) if not file.startswith(".")]
-
-
-def _is_at(folder: Path, place: Path | None) -> bool:
-    return place is not None and os.path.realpath(folder) == os.path.realpath(place)
-
-
-def _settle(target: Target, sources: Sequence[Source]) -> Target:
+def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
     """Send what has no folder to standard output, and refuse to send several outputs to one place."""
     if target.place == "beside" and any(source.path is None for source in sources):
         if len(sources) > 1:
@@ -293,12 +203,12 @@ def _settle(target: Target, sources: Sequence[Source]) -> Target:
     return target
 
 
-def _output(source: Source, what: str, target: Target) -> Path | None:
+def _output(source: Source, suffix: str, target: OutputTarget) -> Path | None:
     if target.place == "stdout":
         return None
     if target.place == "file":
         return target.path
-    name = (f"{source.stem}.{what}" if what else source.stem) + SUFFIXES[target.format][0]
+    name = (f"{source.stem}.{suffix}" if suffix else source.stem) + SUFFIXES[target.format][0]
     if target.place == "folder":
         return target.path / source.subfolder / name
     assert source.path is not None  # _settle has sent standard input elsewhere
@@ -331,3 +241,17 @@ def _refuse_unwritable(jobs: Sequence[Job]) -> None:
             raise OutputError(f"cannot write into {folder}: {existing} is a file: choose another folder with -o")
         if not os.access(existing, os.W_OK | os.X_OK):
             raise OutputError(f"cannot write into {folder}: permission is denied: choose another folder with -o")
+
+
+def _require_place(attention: Path, plan: Plan, references: Sequence[str | Path], *, overwrite: bool) -> None:
+    """Refuse to plot the attention of several inputs, or in the place of anything that is needed. Raises UsageError."""
+    if attention.suffix.lower() not in PLOT_SUFFIXES:
+        raise UsageError(f"--attention {attention} is no picture: end its name in .png")
+    jobs = (*plan.jobs, *plan.skipped)
+    if len(jobs) > 1:
+        raise UsageError(f"--attention draws that of one input, not of {len(jobs)}: give one")
+    others = [path for job in jobs for path in (job.source.path, job.output) if path]
+    if attention.absolute() in {path.absolute() for path in (*others, *map(Path, references))}:
+        raise UsageError(f"--attention {attention} would replace another file of this command: choose another place")
+    if attention.exists() and not overwrite:
+        raise UsageError(f"{attention} exists: choose another place for --attention, or replace it with --overwrite")

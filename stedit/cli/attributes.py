@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,8 +11,6 @@ from stedit.cli.console import DONE, Console
 from stedit.cli.options import ModelOptions, Recursive, TalkOptions
 
 if TYPE_CHECKING:
-    from stedit.batch.pipeline import Batch, Product, Work
-    from stedit.engine import Engine
     from stedit.storage.bundle import Bundle
 
 
@@ -38,9 +35,8 @@ def attributes(
     stedit attributes face.png
     stedit attributes --json -r photos > attributes.jsonl
     """
-    from stedit.batch.pipeline import Product
-    from stedit.batch.plan import Job, Plan, gather
-    from stedit.cli.batch import run
+    from stedit.batch import Classification, plan_request
+    from stedit.cli.batch import TerminalReporter, run
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
@@ -48,23 +44,8 @@ def attributes(
     console = Console(talk)
     if not inputs:
         return _list_known(bundle, console)
-    gathered = gather(inputs, recursive=recursive, attributes=None)
-    plan = Plan(tuple(Job(source, None) for source in gathered.sources), (), gathered)
-
-    def start(engine: Engine) -> Work:
-        def work(batch: Batch) -> Sequence[Product]:
-            products = []
-            for source, row in zip(batch.sources, engine.classify(batch.codes), strict=True):
-                named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
-                text = "\n".join([source.name, *(f"  {probability:.3f}  {name}" for name, probability in named)])
-                products.append(
-                    Product(None, details={"attributes": {name: round(p, 6) for name, p in named}}, text=text)
-                )
-            return products
-
-        return work
-
-    return run(plan, start, lambda _job, product: product.text, "Classifying", model, console)
+    plan = plan_request(Classification(), inputs, bundle, recursive=recursive)
+    return run(plan, model, TerminalReporter(console, "Classifying", result=lambda record: record.summary))
 
 
 def _list_known(bundle: Bundle, console: Console) -> int:

@@ -1,111 +1,153 @@
-"""What commands that compute share: they do a plan, report every input, and end in an exit code."""
+"""What commands that work on many inputs share: the batch engine does a request, and a person or a program hears of it.
+
+The exit code follows from how many inputs are done, failed or skipped.
+"""
 
 from __future__ import annotations
 
-import errno
 import sys
-import time
-from collections import Counter
-from collections.abc import Callable
-from pathlib import Path
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Self
 
-from stedit.batch import pipeline, writing
-from stedit.batch.inverter import Inverter, Search
-from stedit.batch.pipeline import Deliver, Product, Work
-from stedit.batch.plan import Job, Plan, Target
-from stedit.batch.record import Record
+from stedit.batch import Job, Plan, Record, Request, Summary, plan_request, run_plan
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, standard_output
 from stedit.cli.options import FileOptions, ModelOptions
-from stedit.errors import OutputError, UsageError
-from stedit.imaging.animation import Animation
-from stedit.imaging.files import Pixels
-from stedit.storage.latents import LatentCode
-from stedit.storage.tunings import Tuning
+from stedit.errors import UsageError
 
 if TYPE_CHECKING:
+    from stedit.batch.process import Output
+    from stedit.cli.progress import Progress
     from stedit.engine import Engine
+    from stedit.storage.bundle import Bundle
 
 
-def write_all(
-    plan: Plan,
-    target: Target,
-    start: Callable[[Engine], Work],
+def run_request(
+    request: Request,
+    inputs: Sequence[str],
+    bundle: Bundle,
     *,
     verb: str,
     files: FileOptions,
     model: ModelOptions,
     console: Console,
-    keep_pictures: bool = False,
-    search: Search | None = None,
+    file_format: str | None = None,
 ) -> int:
-    """Do `plan`, writing every product to its place, or with --dry-run only tell it; returns the exit code."""
+    """Do a request that writes files, or with --dry-run only show what it would write; returns the exit code."""
+    plan = plan_request(
+        request,
+        inputs,
+        bundle,
+        output=files.output,
+        file_format=file_format,
+        recursive=files.recursive,
+        overwrite=files.overwrite,
+    )
     if files.dry_run:
-        return _tell(plan, console)
-    if any(job.output is None for job in plan.jobs):
+        return _show(plan, console)
+    if plan.writes_to_stdout:
         require_free_stdout(console)
-
-    def deliver(job: Job, product: Product) -> str:
-        assert product.made is not None
-        write(product.made, job.output, target.format, product.tuning)
-        if product.text:
-            console.detail(f"{job.source.name}: {product.text}")
-        return str(job.output or "")
-
-    return run(plan, start, deliver, verb, model, console, keep_pictures=keep_pictures, search=search)
+    return run(plan, model, TerminalReporter(console, verb))
 
 
-def run(
-    plan: Plan,
-    start: Callable[[Engine], Work],
-    deliver: Deliver,
-    verb: str,
-    model: ModelOptions,
-    console: Console,
-    *,
-    keep_pictures: bool = False,
-    search: Search | None = None,
-) -> int:
-    """Do `plan` batch by batch and report every input; returns the exit code.
+def run(plan: Plan, model: ModelOptions, reporter: TerminalReporter) -> int:
+    """Do `plan` with a model that is loaded only if there is something to do; returns the exit code."""
+    console = reporter.console
 
-    The model is loaded only if there is something to do. `start` gets the engine and returns what turns a batch into
-    products; `deliver` is given a product as soon as its batch is done, and returns what to print for it. `search` says
-    how codes are found where it is not by the encoder at once.
-    """
-    tally = _report_undone(plan, console)
-    began = time.perf_counter()
-    if plan.jobs:
-        with console.progress(len(plan.jobs), verb) as progress:
-            from stedit.engine import Engine
+    def write(_job: Job, output: Output) -> None:
+        write_to_stdout(output, plan.format)
 
-            engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-            console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
-            work = start(engine)
-            show = progress.describe if progress else lambda _state: None
-            inverter = Inverter(engine, search, console.note, show) if search else None
-            began = time.perf_counter()
-            if progress:
-                progress.begin()
-            records = pipeline.run(
-                engine,
-                plan.jobs,
-                work,
-                deliver,
-                batch_size=model.batch_size,
-                keep_pictures=keep_pictures,
-                inverter=inverter,
-            )
-            for record in records:
-                tally[record.status] += 1
-                console.report(record)
-                if progress:
-                    progress.advance()
-                if _is_out_of_space(record.cause):
-                    break  # all that follows would be computed in vain
-    _summarise(tally, plan, console, time.perf_counter() - began)
-    if tally["failed"]:
+    with reporter:
+        summary = run_plan(
+            plan,
+            model=model.model,
+            device=model.device,
+            precision=model.precision,
+            batch_size=model.batch_size,
+            reporter=reporter,
+            write=write if plan.writes_to_stdout else None,
+            details=console.json or console.verbose,
+        )
+    _show_summary(summary, console)
+    return exit_code(summary)
+
+
+def exit_code(summary: Summary) -> int:
+    """What the command ends with."""
+    if summary.failed:
         return FAILED
-    return DONE if tally["done"] else NOTHING_TO_DO
+    return DONE if summary.done else NOTHING_TO_DO
+
+
+class TerminalReporter:
+    """Prints the record of each input, and shows a bar to a person who is watching."""
+
+    def __init__(
+        self,
+        console: Console,
+        verb: str,
+        *,
+        result: Callable[[Record], str] | None = None,
+        errors_only: bool = False,
+    ) -> None:
+        """How to report.
+
+        Args:
+            console: where to.
+            verb: what is done, for the bar.
+            result: gives what to print for an input that is done; by default the file that was written.
+            errors_only: print nothing else of an input, since the result of the command is another one.
+        """
+        self.console = console
+        self._verb = verb
+        self._result = result
+        self._errors_only = errors_only
+        self._closing = ExitStack()
+        self._bar: Progress | None = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._closing.close()
+
+    def record(self, record: Record) -> None:
+        """The result on standard output; notes and an error on standard error."""
+        if self._bar:
+            self._bar.advance()
+        if self._errors_only:
+            if record.error:
+                self.console.error(record.error, record.input)
+            return
+        if record.status == "done" and record.summary and not self._result:
+            self.console.detail(f"{record.input}: {record.summary}")
+        text = ""
+        if record.status == "done":
+            text = self._result(record) if self._result else record.output or ""
+        self.console.report(record, text)
+        if record.status == "skipped":
+            self.console.detail(f"{record.input}: skipped, because {record.output} exists")
+
+    def planned(self, plan: Plan) -> None:
+        """Say what is left out, and start the bar."""
+        _note_left_out(plan, self.console)
+        if plan.jobs:
+            self._bar = self._closing.enter_context(self.console.progress(len(plan.jobs), self._verb))
+
+    def loaded(self, engine: Engine) -> None:
+        """Name the model and the device, for those who ask for more."""
+        self.console.detail(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
+        if self._bar:
+            self._bar.begin()
+
+    def note(self, text: str) -> None:
+        """On standard error."""
+        self.console.note(text)
+
+    def progress(self, state: str) -> None:
+        """Beside the bar."""
+        if self._bar:
+            self._bar.describe(state)
 
 
 def require_free_stdout(console: Console) -> None:
@@ -116,64 +158,48 @@ def require_free_stdout(console: Console) -> None:
         raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
 
 
-def write(made: Pixels | LatentCode | Animation, path: Path | None, kind: str, tuning: Tuning | None = None) -> None:
-    """Put what was made at `path`, making its folder, or as `kind` on standard output. Raises OutputError."""
-    if path is not None:
-        writing.write(made, path, kind, tuning)
-        return
-    if isinstance(made, LatentCode) and tuning:
-        raise OutputError("a tuned code is two files, and standard output takes one: name an output with -o")
+def write_to_stdout(output: Output, file_format: str) -> None:
+    """Print the bytes of an image or a code. Raises OutputError."""
+    from stedit.batch.writing import encode_output
+
+    encoded = encode_output(output, file_format)
     with standard_output() as stdout:
-        stdout.buffer.write(writing.encode_output(made, kind))
+        stdout.buffer.write(encoded)
 
 
-def _tell(plan: Plan, console: Console) -> int:
+def _show(plan: Plan, console: Console) -> int:
     """Answer --dry-run."""
-    tally = _report_undone(plan, console)
+    reporter = TerminalReporter(console, "")
+    for record in plan.undone():
+        reporter.record(record)
+    _note_left_out(plan, console)
     for job in plan.jobs:
-        text = f"{job.source.name} -> {_name(job)}"
-        console.report(Record(job.source.name, _name(job), "planned", text=text))
-    if tally["failed"]:
+        place = str(job.output) if job.output else "-"
+        console.report(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
+    if plan.inputs.unreadable:
         return FAILED
     return DONE if plan.jobs else NOTHING_TO_DO
 
 
-def _report_undone(plan: Plan, console: Console) -> Counter[str]:
-    """Tell what is not going to be done, and why; gives how many inputs failed or are skipped already."""
-    for error in plan.gathered.unreadable:
-        console.report(Record.failed(*error))
-    for job in plan.skipped:
-        console.report(Record(job.source.name, _name(job), "skipped"))
-        console.detail(f"{job.source.name}: skipped, because {_name(job)} exists")
-    for folder in plan.gathered.empty:
+def _note_left_out(plan: Plan, console: Console) -> None:
+    for folder in plan.inputs.empty:
         console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-    if left_out := plan.gathered.left_out:
+    if left_out := plan.inputs.left_out:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
-    return Counter(failed=len(plan.gathered.unreadable), skipped=len(plan.skipped))
 
 
-def _summarise(tally: Counter[str], plan: Plan, console: Console, seconds: float) -> None:
+def _show_summary(summary: Summary, console: Console) -> None:
     """Add up, unless there is but one input and its result says it all."""
-    done, parts = tally["done"], []
+    done, seconds, parts = summary.done, summary.seconds, []
     if done:
         parts.append(f"{done} done in {seconds:.1f} s ({done / seconds:.1f} images/s)")
-    if tally["failed"]:
-        parts.append(f"{tally['failed']} failed")
-    if plan.skipped:
-        parts.append(f"{tally['skipped']} skipped because the output exists (--overwrite replaces it)")
-    untried = len(plan.jobs) + tally["skipped"] + len(plan.gathered.unreadable) - tally.total()
-    if untried:
-        parts.append(f"{untried} not tried because nothing more can be written")
-    if tally.total() + untried > 1 or plan.skipped:
+    if summary.failed:
+        parts.append(f"{summary.failed} failed")
+    if summary.skipped:
+        parts.append(f"{summary.skipped} skipped because the output exists (--overwrite replaces it)")
+    if summary.untried:
+        parts.append(f"{summary.untried} not tried because nothing more can be written")
+    if summary.total > 1 or summary.skipped:
         console.note(", ".join(parts))
-    elif not tally.total():
+    elif not summary.total:
         console.note("nothing to do")
-
-
-def _is_out_of_space(error: Exception | None) -> bool:
-    cause = error.__cause__ if isinstance(error, OutputError) else None
-    return isinstance(cause, OSError) and cause.errno in {errno.ENOSPC, errno.EDQUOT, errno.EROFS}
-
-
-def _name(job: Job) -> str:
-    return str(job.output) if job.output else "-"

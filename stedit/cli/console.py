@@ -78,7 +78,7 @@ def record_as_json(record: Record) -> str:
             "input": record.input,
             "output": record.output,
             "status": record.status,
-            "error": None if record.cause is None else sentence(record.cause),
+            "error": None if record.error is None else sentence(record.error),
             "seconds": round(record.seconds, 4),
             "notes": record.notes,
             **record.details,
@@ -112,15 +112,14 @@ class Console:
         library.handlers = [_Notes(self)]
         library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
 
-    def report(self, record: Record) -> None:
-        """Tell what became of one input: the result on stdout, notes and an error on stderr."""
+    def report(self, record: Record, text: str = "") -> None:
+        """Say what became of one input: its record or `text` on stdout, notes and an error on stderr."""
         for note in record.notes:
             self.note(f"{record.input}: {note}")
-        if record.cause is not None:
-            self.error(record.cause, record.input)
-        text = record_as_json(record) if self.json else record.text
-        if text:
-            self.result(text)
+        if record.error is not None:
+            self.error(record.error, record.input)
+        if self.json or text:
+            self.result(record_as_json(record) if self.json else text)
 
     def result(self, text: str) -> None:
         """Print to stdout, at once, since a program may wait at the other end of a pipe."""

@@ -202,8 +202,8 @@ def _measure(
 
 
 def _entries(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
-    """The pictures that inputs stand for, in their order; reader hold pictures like folders."""
-    from stedit.batch.plan import gather
+    """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
+    from stedit.batch.inputs import collect_inputs
     from stedit.imaging.sources import ImageRef
 
     entries: list[ImageRef] = []
@@ -211,12 +211,12 @@ def _entries(inputs: Sequence[str], reader: ImageReader, console: Console, *, re
         if text.lower().endswith(".zip"):
             entries += reader.find(Path(text))
             continue
-        gathered = gather([text], recursive=recursive, attributes=None, latents=False)
-        for name, error in gathered.unreadable:
+        found = collect_inputs([text], recursive=recursive, latents=False)
+        for name, error in found.unreadable:
             console.error(error, name)
-        for folder in gathered.empty:
+        for folder in found.empty:
             console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-        entries += [ImageRef(source.path) for source in gathered.sources if source.path]
+        entries += [ImageRef(source.path) for source in found.sources if source.path]
     return list(dict.fromkeys(entries))
 
 
@@ -239,7 +239,7 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    from stedit.cli.edit import parse_strengths
+    from stedit.batch.notation import parse_strengths
 
     strengths = tuple(dict.fromkeys(parse_strengths(text)))
     if min(strengths) <= 0:

@@ -9,9 +9,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
+
+if TYPE_CHECKING:
+    from stedit.batch import InversionRequest, Rendering
 
 DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
@@ -194,6 +197,15 @@ class SearchOptions:
     ] = None
     tune: Annotated[bool, _about_inversion("--tune", help=_TUNE)] = False
 
+    def to_request(self) -> InversionRequest:
+        """Raises UsageError for an option that the method would ignore, and for losses that do not exist."""
+        from stedit.batch import InversionRequest
+        from stedit.inversion.options import InversionOptions, TuningOptions, parse_losses
+
+        losses = parse_losses(self.loss) if self.loss is not None else {}
+        options = InversionOptions(steps=self.steps, space=self.space, losses=losses)
+        return InversionRequest(self.method, options, TuningOptions(losses=losses) if self.tune else None)
+
 
 @dataclass(frozen=True)
 class RenderOptions:
@@ -201,6 +213,12 @@ class RenderOptions:
 
     noise: Annotated[Literal["const", "random", "none"], _about_model("--noise", help=_NOISE)] = "const"
     seed: Annotated[int, _about_model("--seed", metavar="NUMBER", min=0, help="What --noise random draws by.")] = 0
+
+    def to_rendering(self) -> Rendering:
+        """The same for the batch engine."""
+        from stedit.batch import Rendering
+
+        return Rendering(self.noise, self.seed)
 
 
 @dataclass(frozen=True)

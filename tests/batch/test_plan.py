@@ -9,7 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stedit.batch.plan import Plan, Target, edit_name, gather, made_by_stedit, make_plan, stem_of
+from stedit.batch.inputs import collect_inputs
+from stedit.batch.naming import output_suffix, own_outputs, stem_of
+from stedit.batch.plan import OutputTarget, Plan, make_plan
+from stedit.batch.request import Reconstruction
 from stedit.errors import OutputError, UsageError
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Wearing_Lipstick_Red")
@@ -25,8 +28,8 @@ def touch(*names: str) -> None:
 def planned(
     *inputs: str, what: str = "smile", output: str | None = None, form: str | None = None, **files: bool
 ) -> Plan:
-    target = Target.parse(output, form, ("png", "jpg", "webp", "latent"))
-    return make_plan(inputs, what, target, ATTRIBUTES, **files)
+    target = OutputTarget.parse(output, form, ("png", "jpg", "webp", "latent"))
+    return make_plan(Reconstruction(), inputs, what, target, ATTRIBUTES, **files)
 
 
 def pairs(plan: Plan) -> dict[str, str]:
@@ -91,7 +94,7 @@ def test_file_named_twice_is_taken_once() -> None:
 )
 def test_place_and_format_follow_from_the_output(output: str | None, place: str, form: str) -> None:
     Path("there.png").mkdir()
-    target = Target.parse(output, None, ("png", "jpg", "webp", "latent"))
+    target = OutputTarget.parse(output, None, ("png", "jpg", "webp", "latent"))
     assert (target.place, target.format) == (place, form)
 
 
@@ -108,7 +111,7 @@ def test_place_and_format_follow_from_the_output(output: str | None, place: str,
 def test_contradicting_output_is_refused(output: str, form: str | None, reason: str) -> None:
     touch("file")
     with pytest.raises(UsageError, match=reason):
-        Target.parse(output, form, PICTURES)
+        OutputTarget.parse(output, form, PICTURES)
 
 
 def test_two_inputs_for_one_output_are_refused_by_name() -> None:
@@ -148,7 +151,7 @@ def test_outputs_of_the_same_glob_are_no_inputs_of_the_next_run() -> None:
     touch("a.png", "a.smile.png")
     plan = planned("a.png", "a.smile.png", overwrite=True)
     assert pairs(plan) == {"a.png": "a.smile.png"}
-    assert plan.gathered.left_out == (Path("a.smile.png"),)
+    assert plan.inputs.left_out == (Path("a.smile.png"),)
 
 
 def test_standard_input_goes_to_standard_output_unless_told() -> None:
@@ -183,7 +186,7 @@ def test_folder_without_permission_is_refused() -> None:
 def test_unreadable_folder_is_reported_and_the_others_are_read() -> None:
     touch("in/a.png", "in/locked/b.png")
     Path("in/locked").chmod(0)
-    gathered = gather(["in"], recursive=True, attributes=ATTRIBUTES)
+    gathered = collect_inputs(["in"], recursive=True, own_outputs_of=ATTRIBUTES)
     Path("in/locked").chmod(0o700)
     assert [source.name for source in gathered.sources] == ["in/a.png"]
     assert [name for name, _ in gathered.unreadable] == ["in/locked"]
@@ -196,8 +199,8 @@ def test_output_folder_inside_the_input_folder_is_no_input() -> None:
 
 def test_folder_without_a_picture_is_told() -> None:
     touch("in/readme.txt", "in/deeper/a.png")
-    assert planned("in").gathered.empty == (Path("in"),)
-    assert planned("in", recursive=True).gathered.empty == ()
+    assert planned("in").inputs.empty == (Path("in"),)
+    assert planned("in", recursive=True).inputs.empty == ()
 
 
 @pytest.mark.parametrize(
@@ -219,20 +222,20 @@ def test_folder_without_a_picture_is_told() -> None:
     ],
 )
 def test_output_of_an_earlier_run_is_known_by_its_origin(name: str) -> None:
-    assert made_by_stedit([Path("face.png"), Path(name)], ATTRIBUTES) == {Path(name)}
-    assert made_by_stedit([Path("other.png"), Path(name)], ATTRIBUTES) == set()
+    assert own_outputs([Path("face.png"), Path(name)], ATTRIBUTES) == {Path(name)}
+    assert own_outputs([Path("other.png"), Path(name)], ATTRIBUTES) == set()
 
 
 @pytest.mark.parametrize(
     "name", ["face.2024.png", "face.cropped.png", "face.smile.backup.png", "face.png", "face-smile.png"]
 )
 def test_picture_with_a_dot_in_its_name_is_not_taken_for_an_output(name: str) -> None:
-    assert made_by_stedit([Path("face.jpg"), Path(name)], ATTRIBUTES) == set()
+    assert own_outputs([Path("face.jpg"), Path(name)], ATTRIBUTES) == set()
 
 
 def test_latent_file_stands_for_its_picture_where_that_is_gone() -> None:
     files = [Path("face.latent.safetensors"), Path("face.smile.png")]
-    assert made_by_stedit(files, ATTRIBUTES) == {Path("face.smile.png")}
+    assert own_outputs(files, ATTRIBUTES) == {Path("face.smile.png")}
 
 
 @given(
@@ -243,11 +246,11 @@ def test_latent_file_stands_for_its_picture_where_that_is_gone() -> None:
 def test_every_name_that_an_edit_gets_is_known_again(
     names: list[str], strengths: list[float], ref: Path | None
 ) -> None:
-    output = Path(f"face.{edit_name(names, strengths, [f'from-{stem_of(ref)}'] if ref else [])}.png")
-    assert made_by_stedit([Path("face.png"), output], ATTRIBUTES) == {output}
+    output = Path(f"face.{output_suffix(names, strengths, [f'from-{stem_of(ref)}'] if ref else [])}.png")
+    assert own_outputs([Path("face.png"), output], ATTRIBUTES) == {output}
 
 
 def test_strength_is_part_of_the_name_unless_it_is_the_default() -> None:
-    assert edit_name(["smile"], [1.0]) == "smile"
-    assert edit_name(["smile", "no-glasses"], [-1.5]) == "smile+no-glasses@-1.5"
-    assert edit_name(["smile"], [-2, 0, 2], ["from-jane.doe"]) == "smile-from-jane_doe@-2to2"
+    assert output_suffix(["smile"], [1.0]) == "smile"
+    assert output_suffix(["smile", "no-glasses"], [-1.5]) == "smile+no-glasses@-1.5"
+    assert output_suffix(["smile"], [-2, 0, 2], ["from-jane.doe"]) == "smile-from-jane_doe@-2to2"
