@@ -20,7 +20,8 @@ from stedit.errors import ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
-    from stedit.metrics.pictures import Archives, Entry, Pair
+    from stedit.imaging.sources import ImageReader, ImageRef
+    from stedit.metrics.ground_truth import Pair
     from stedit.metrics.results import Results, Settings
     from stedit.storage.bundle import Bundle
 
@@ -28,7 +29,7 @@ _ALL = "all"
 
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
 _LABELS = "What is known of the pictures: .jsonl, .csv, or CelebA's list, gzipped or not."
-_PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
+_PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or reader of their pictures. Repeat it for each."
 _FID = "Measure the FID too, with Inception's weights, torch-fidelity's file."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
 _LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
@@ -40,7 +41,7 @@ def evaluate(
     talk: TalkOptions,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip archives."),
+        typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip reader."),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", "-l", metavar="FILE", help=_LABELS)] = None,
     attr: Annotated[
@@ -83,7 +84,8 @@ def evaluate(
     stedit evaluate --pairs pairs.jsonl.gz --pairs pairs.zip --json
     """
     from stedit.hub.find import find_bundle
-    from stedit.metrics.pictures import Archives, read_pairs
+    from stedit.imaging.sources import ImageReader
+    from stedit.metrics.ground_truth import read_pairs
     from stedit.metrics.results import Settings
     from stedit.storage.bundle import Bundle
     from stedit.storage.labels import LabelTable
@@ -109,14 +111,14 @@ def evaluate(
     if output and _exists(output, overwrite=overwrite):
         console.note(f"skipped because {output} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
-    with Archives() as archives:
+    with ImageReader() as reader:
         known = LabelTable.read(labels).rows if labels else {}
-        entries = _entries(inputs or [], archives, console, recursive=recursive)
+        entries = _entries(inputs or [], reader, console, recursive=recursive)
         others = entries[limit:] if limit else []
         entries = entries[:limit]
         records = [path for path in pairs or () if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
         places = [str(path) for path in pairs or () if path not in records]
-        true_pairs = read_pairs(records, _entries(places, archives, console, recursive=recursive))
+        true_pairs = read_pairs(records, _entries(places, reader, console, recursive=recursive))
         if not entries and not true_pairs:
             console.note("nothing to do")
             return NOTHING_TO_DO
@@ -124,7 +126,7 @@ def evaluate(
             settings,
             model,
             console,
-            archives,
+            reader,
             entries,
             true_pairs,
             _Weights(fid, lpips, lpips_heads),
@@ -156,8 +158,8 @@ def _measure(
     settings: Settings,
     model: ModelOptions,
     console: Console,
-    archives: Archives,
-    entries: Sequence[Entry],
+    reader: ImageReader,
+    entries: Sequence[ImageRef],
     pairs: Sequence[Pair],
     weights: _Weights,
     **known: Any,
@@ -188,7 +190,7 @@ def _measure(
             engine,
             entries,
             settings,
-            archives=archives,
+            reader=reader,
             pairs=pairs,
             inception=inception,
             lpips=lpips,
@@ -199,22 +201,22 @@ def _measure(
     return engine, results
 
 
-def _entries(inputs: Sequence[str], archives: Archives, console: Console, *, recursive: bool) -> list[Entry]:
+def _entries(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
     """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
     from stedit.batch.inputs import collect_inputs
-    from stedit.metrics.pictures import Entry
+    from stedit.imaging.sources import ImageRef
 
-    entries: list[Entry] = []
+    entries: list[ImageRef] = []
     for text in inputs:
         if text.lower().endswith(".zip"):
-            entries += archives.members(Path(text))
+            entries += reader.find(Path(text))
             continue
         found = collect_inputs([text], recursive=recursive, latents=False)
         for name, error in found.unreadable:
             console.error(error, name)
         for folder in found.empty:
             console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-        entries += [Entry(source.path) for source in found.sources if source.path]
+        entries += [ImageRef(source.path) for source in found.sources if source.path]
     return list(dict.fromkeys(entries))
 
 

@@ -13,10 +13,11 @@ import torch
 from stedit.engine import Engine
 from stedit.errors import ImageError
 from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics import distortion
 from stedit.metrics.editing import Seen
+from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Embeddings, Identity
-from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import JudgeResult, Results, Settings
 from stedit.runtime.arrays import CodeArray
 from stedit.storage.labels import Label
@@ -28,13 +29,13 @@ T = TypeVar("T")
 class Batch:
     """Pictures in memory."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ImageRef]
     first: int  # the number of the first, counted over all that could be read
     shown: Pixels  # (B, R, R, 3)
     encoded: Pixels | None  # (B, h, w, 3) as the encoder takes them, if there is one
 
 
-_Fitted = tuple[Entry, Pixels, Pixels | None]  # a picture as `Batch` holds it: shown, encoded
+_Fitted = tuple[ImageRef, Pixels, Pixels | None]  # a picture as `Batch` holds it: shown, encoded
 
 
 @dataclass(frozen=True)
@@ -53,12 +54,12 @@ class Looker:
         self,
         engine: Engine,
         settings: Settings,
-        archives: Archives,
+        reader: ImageReader,
         labels: Mapping[str, Label],
         advance: Callable[[], None],
         failed: Callable[[str, ImageError], None],
     ) -> None:
-        self.engine, self.settings, self.archives, self.labels = engine, settings, archives, labels
+        self.engine, self.settings, self.reader, self.labels = engine, settings, reader, labels
         self.attributes = tuple(item.name for item in engine.bundle.attributes)
         self.judge = engine.networks.judge
         self.identity = Identity.of(engine)
@@ -66,7 +67,7 @@ class Looker:
         self._advance, self._failed = advance, failed
         self._confirmed, self._known = np.zeros(len(self.attributes)), np.zeros(len(self.attributes))
 
-    def read(self, entries: Sequence[Entry], *, tell: bool = True) -> Iterator[Batch]:
+    def read(self, entries: Sequence[ImageRef], *, tell: bool = True) -> Iterator[Batch]:
         """Read pictures a batch at a time; those that cannot be read are left out, and told."""
         first = 0
         for some in _chunks(entries, self.settings.batch_size):
@@ -156,9 +157,9 @@ class Looker:
         self.out.peak_memory = _peak_memory(self.engine.device)
         return self.out
 
-    def _read(self, entry: Entry) -> _Fitted:
+    def _read(self, entry: ImageRef) -> _Fitted:
         """Read a picture, and keep of it only the sizes that are needed: it may be large."""
-        original = self.archives.read(entry)
+        original = self.reader.read(entry)
         encoded = fit_picture(original, self.engine.input_size) if self.engine.networks.encoder else None
         return entry, fit_picture(original, self.engine.output_size), encoded
 

@@ -114,15 +114,17 @@ def _grain(change: Change, to_photo: NDArray[np.float64], rows: Field, columns: 
 def _fading(size: int, to_photo: NDArray[np.float64], width: int, height: int) -> Field:
     """1 in the crop, falling to 0 at those of its sides (size, size) behind which the photograph goes on."""
     middles = np.array([[0.0, 0.5, 1], [1.0, 0.5, 1], [0.5, 0.0, 1], [0.5, 1.0, 1]]) @ to_photo.T
-    left, right, top, bottom = ((middles > 1) & (middles < [width - 1, height - 1])).all(axis=1)
-    place = (np.arange(size, dtype=np.float32) + 0.5) / size / FADE
+    inside = (middles > 1) & (middles < [width - 1, height - 1])
+    left, right, top, bottom = (bool(row.all()) for row in inside)
+    place: Field = ((np.arange(size, dtype=np.float32) + 0.5) / (size * FADE)).astype(np.float32)
     across, along = np.ones(size, np.float32), np.ones(size, np.float32)
     for line, first, last in ((across, left, right), (along, top, bottom)):
         if first:
             line *= smoothstep(0, 1, place)
         if last:
             line *= smoothstep(0, 1, place[::-1])
-    return along[:, None] * across
+    fading: Field = along[:, None] * across
+    return fading
 
 
 def _bounds(mask: Field, to_photo: NDArray[np.float64], width: int, height: int) -> tuple[int, int, int, int] | None:

@@ -174,7 +174,7 @@ class FaceDetector:
         return sorted(faces, key=lambda face: -face.size)
 
     def is_aligned_crop(self, image: Pixels) -> bool:
-        """Whether an image already is the aligned crop of a face, at a glance: as a small picture, without refinement."""
+        """Whether an image already is the aligned crop of a face, at a glance: seen small, without refinement."""
         height, width = image.shape[:2]
         if min(height, width) < LEAST_SIDE or not _is_square(image):
             return False
@@ -239,7 +239,7 @@ def is_aligned_crop(image: Pixels, face: Face) -> bool:
 
 def _is_square(image: Pixels) -> bool:
     height, width = image.shape[:2]
-    return abs(height - width) <= SQUARE * min(height, width)
+    return bool(abs(height - width) <= SQUARE * min(height, width))
 
 
 def _is_at_border(image: Pixels, quad: Quad) -> bool:

@@ -79,7 +79,7 @@ class LabelTable:
                     ) from None
                 if probability is not None:
                     known[attribute] = probability
-            rows[example_name(name)] = Label(known, details)
+            rows[example_id(name)] = Label(known, details)
         if not attributes:
             wanted = f"of {' or '.join(only)}" if only else "at all"
             raise InputError(f"{path} holds no labels {wanted}: give a CSV or JSONL file of attributes")
@@ -101,7 +101,7 @@ class LabelTable:
         return np.array(values, np.float32).reshape(len(names), len(attributes))
 
 
-def example_name(file: str) -> str:
+def example_id(file: str) -> str:
     """What labels call a file: `face` for face.png, photos/face.png and face.latent.safetensors; `face.2` stays so."""
     path = PurePath(file)
     if is_latent_path(path.name):

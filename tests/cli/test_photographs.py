@@ -8,10 +8,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from photo.scenes import backdrop, place
 from PIL import Image
 from typer.testing import Result
 
-from photo.scenes import backdrop, place
 from stedit.imaging.files import decode_image, read_image
 from stedit.imaging.provenance import read_provenance
 from stedit.storage.latents import LatentCode

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from photo.scenes import backdrop, place
+
 from stedit import Engine, FaceSearch, Photo, read_image
 from stedit.errors import InputError
 from stedit.imaging.files import Pixels, write_image

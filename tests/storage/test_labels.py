@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from stedit.errors import InputError
-from stedit.storage.labels import Label, LabelTable, example_name
+from stedit.storage.labels import Label, LabelTable, example_id
 
 NAN = np.nan
 
@@ -74,8 +74,8 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
 
 def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
     for name in ("face.png", "photos/face.JPG", "face.latent.safetensors", "face"):
-        assert example_name(name) == "face"
-    assert example_name("face.2.png") == example_name("face.2") == "face.2"
+        assert example_id(name) == "face"
+    assert example_id("face.2.png") == example_id("face.2") == "face.2"
 
 
 @pytest.mark.parametrize(

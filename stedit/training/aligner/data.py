@@ -25,6 +25,7 @@ from PIL import Image
 from torch import Tensor
 
 from stedit.errors import ImageError, InputError, cause
+from stedit.imaging.sources import ImageReader
 from stedit.models.aligner import POINTS
 from stedit.photo.alignment import five_points
 from stedit.training.data.images import ImageSet, Member
@@ -78,7 +79,7 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
     records = _read_records(labels)
     members: dict[str, list[tuple[Member, Mapping[str, Any]]]] = {"scenes": [], "crops": [], "renders": []}
     for member in ImageSet.open(data, SCENE_SIDE).members:
-        record = records.get(PurePath(member.name).stem)
+        record = records.get(PurePath(member.image.member or member.image.path).stem)
         if record is None:
             continue
         if "faces" in record:
@@ -164,7 +165,7 @@ def _decode(members: Sequence[tuple[Member, Mapping[str, Any]]], side: int) -> F
     def fill(index: int) -> None:
         member, record = members[index]
         try:
-            picture = member.read()
+            picture = reader.read(member.image)
         except ImageError:
             return  # it stays black, without a face
         height, width = picture.shape[:2]
@@ -189,7 +190,7 @@ def _decode(members: Sequence[tuple[Member, Mapping[str, Any]]], side: int) -> F
             boxes[index, 0] = boxes_of_points(torch.from_numpy(points[index, 0])).numpy()
             state[index, 0] = LEARNT
 
-    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
+    with ImageReader() as reader, ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
         list(threads.map(fill, range(len(members))))
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state)))

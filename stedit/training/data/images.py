@@ -3,46 +3,43 @@
 from __future__ import annotations
 
 import os
-import zipfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO, cast
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from stedit.errors import ImageError, InputError, cause
-from stedit.imaging.files import Pixels, fit_picture, read_picture
-from stedit.storage.suffixes import IMAGE_SUFFIXES
+from stedit.errors import ImageError, InputError
+from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.training.run import Run
-
-Reader = Callable[[], Pixels]
 
 
 @dataclass(frozen=True)
 class Member:
-    """One image that can be read again and again."""
+    """An image of a set."""
 
-    name: str
-    """As errors and labels call it: its path in the folder or zip file."""
-    read: Reader
+    image: ImageRef
     source: int = 0
-    """Number of the folder or zip file that it comes from."""
+    """The number of the folder or zip file that it comes from."""
 
 
 class ImageSet:
     """Images of one size: centre-cropped to a square and resized, in the order of their names."""
 
-    def __init__(self, members: Sequence[Member], size: int, *, cache: bool = False) -> None:
+    def __init__(
+        self, members: Sequence[Member], size: int, *, cache: bool = False, reader: ImageReader | None = None
+    ) -> None:
         """`cache` keeps decoded images in memory, size x size x 3 bytes each."""
         self.members = tuple(members)
         self.size = size
-        self.unreadable: set[str] = set()
-        """Names of files that turned out to be unreadable so far."""
-        self._cache: dict[Member, Pixels] | None = {} if cache else None
+        self.unreadable: set[ImageRef] = set()
+        """Images that turned out to be unreadable so far."""
+        self._cache: dict[ImageRef, Pixels] | None = {} if cache else None
+        self._reader = reader or ImageReader()
 
     @classmethod
     def open(cls, sources: Sequence[str | Path], size: int, *, cache: bool = False) -> ImageSet:
@@ -51,12 +48,13 @@ class ImageSet:
         Raises InputError if a source cannot be opened or holds no picture.
         """
         members: list[Member] = []
+        reader = ImageReader()
         for number, source in enumerate(map(Path, sources)):
-            found = _folder(source) if source.is_dir() else _archive(source)
+            found = reader.find(source)
             if not found:
                 raise InputError(f"{source} holds no pictures: give a folder or a zip file that does")
-            members += [replace(member, source=number) for member in found]
-        return cls(members, size, cache=cache)
+            members += [Member(image, number) for image in found]
+        return cls(members, size, cache=cache, reader=reader)
 
     def __len__(self) -> int:
         return len(self.members)
@@ -69,8 +67,16 @@ class ImageSet:
         parts: tuple[list[Member], list[Member]] = ([], [])
         for index, member in enumerate(self.members):
             parts[index in chosen].append(member)
-        cache = self._cache is not None
-        return ImageSet(parts[0], self.size, cache=cache), ImageSet(parts[1], self.size, cache=cache)
+        return self.subset(parts[0]), self.subset(parts[1])
+
+    def subset(self, members: Sequence[Member]) -> ImageSet:
+        """A set of some of the members, in the order given, which may come several times."""
+        return ImageSet(members, self.size, cache=self._cache is not None, reader=self._reader)
+
+    @property
+    def ids(self) -> tuple[str, ...]:
+        """What labels call the images, in their order."""
+        return tuple(member.image.id for member in self.members)
 
     def repeated(self, times: Sequence[int]) -> ImageSet:
         """The same, with the pictures of each source as many `times` as is said, of sources left out once.
@@ -80,7 +86,7 @@ class ImageSet:
         members = [
             member for member in self.members for _ in range(times[member.source] if member.source < len(times) else 1)
         ]
-        return ImageSet(members, self.size, cache=self._cache is not None)
+        return self.subset(members)
 
     def read(self, index: int) -> tuple[int, Pixels]:
         """An image, or the next one where it cannot be read: its index, and uint8 (size, size, 3).
@@ -89,30 +95,33 @@ class ImageSet:
         """
         while True:
             found = self.readable_index(index)
-            member = self.members[found]
-            if self._cache is not None and member in self._cache:
-                return found, self._cache[member]
+            image = self.members[found].image
+            if self._cache is not None and image in self._cache:
+                return found, self._cache[image]
             try:
-                pixels = fit_picture(member.read(), (self.size, self.size))
+                pixels = fit_picture(self._reader.read(image), (self.size, self.size))
             except ImageError:
-                self.unreadable.add(member.name)
+                self.unreadable.add(image)
                 continue
             if self._cache is not None:
-                self._cache[member] = pixels
+                self._cache[image] = pixels
             return found, pixels
 
     def readable_index(self, index: int) -> int:
         """The index of the image that `read` gives for `index`, as far as is known. Raises InputError if none is."""
         for step in range(len(self)):
             found = (index + step) % len(self)
-            if self.members[found].name not in self.unreadable:
+            if self.members[found].image not in self.unreadable:
                 return found
-        raise InputError(f"none of the {len(self)} pictures can be read: {min(self.unreadable)} is one of them")
+        raise InputError(f"none of the {len(self)} pictures can be read: {self._example()} is one of them")
 
     def log_unreadable(self, run: Run) -> None:
         """Log how many files are unreadable, if any are."""
         if self.unreadable:
-            run.log(f"{len(self.unreadable)} of {len(self)} pictures cannot be read, such as {min(self.unreadable)}")
+            run.log(f"{len(self.unreadable)} of {len(self)} pictures cannot be read, such as {self._example()}")
+
+    def _example(self) -> str:
+        return min(image.name for image in self.unreadable)
 
     def images(self, indices: Sequence[int]) -> Tensor:
         """float32 (B, 3, size, size) in [-1, 1]."""
@@ -146,47 +155,6 @@ class ImageBatches:
     def _start(self, run: Run, ahead: int) -> list[Future[tuple[int, Pixels]]]:
         indices = run.indices(len(self._images), ahead=ahead, stream=self._stream)
         return [self._threads.submit(self._images.read, index) for index in indices.tolist()]
-
-
-def _folder(folder: Path) -> list[Member]:
-    try:
-        paths = sorted(path for path in folder.rglob("*") if _is_picture(path.relative_to(folder)) and path.is_file())
-    except OSError as error:
-        raise InputError(f"cannot read the folder {folder} ({cause(error)}): check its permissions") from error
-
-    def reader(path: Path) -> Reader:
-        return lambda: read_picture(path).pixels
-
-    return [Member(str(path.relative_to(folder)), reader(path)) for path in paths]
-
-
-def _archive(path: Path) -> list[Member]:
-    try:
-        archive = zipfile.ZipFile(path)
-    except FileNotFoundError:
-        raise InputError(f"there are no pictures at {path}: check the spelling") from None
-    except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
-        raise InputError(f"cannot read the pictures {path} ({cause(error)}): give a folder or a zip file") from error
-
-    def reader(info: zipfile.ZipInfo) -> Reader:
-        def read() -> Pixels:
-            try:
-                with archive.open(info) as file:  # as a stream, of which no more is read than a picture may have
-                    return read_picture(cast(BinaryIO, file), name=f"{path}/{info.filename}").pixels
-            except ImageError:
-                raise
-            except Exception as error:  # zipfile meets damage, passwords and odd methods with several kinds
-                raise ImageError(f"{path}/{info.filename} cannot be read ({cause(error)})") from error
-
-        return read
-
-    members = [info for info in archive.infolist() if _is_picture(Path(info.filename))]
-    return [Member(info.filename, reader(info)) for info in sorted(members, key=lambda info: info.filename)]
-
-
-def _is_picture(path: Path) -> bool:
-    """By its ending, and not hidden: archives made on a Mac hold a ._face.jpg beside each face.jpg."""
-    return path.suffix.lower() in IMAGE_SUFFIXES and not any(part.startswith(".") for part in path.parts)
 
 
 def _to_images(pixels: Tensor) -> Tensor:

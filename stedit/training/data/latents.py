@@ -8,7 +8,7 @@ import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -132,8 +132,9 @@ def _pictures(source: Path, engine: Engine) -> LatentSet:
             )
             codes.append(torch.from_numpy(engine.invert(np.stack(batch))))
     if pictures.unreadable:  # a neighbour stands in for each, which has another name
-        raise InputError(f"{source}/{min(pictures.unreadable)} cannot be read: remove it, or get a whole copy of it")
-    return LatentSet(tuple(PurePath(member.name).stem for member in pictures.members), torch.cat(codes))
+        unreadable = min(image.name for image in pictures.unreadable)
+        raise InputError(f"{unreadable} cannot be read: remove it, or get a whole copy of it")
+    return LatentSet(pictures.ids, torch.cat(codes))
 
 
 def _many(path: Path, engine: Engine) -> LatentSet:

@@ -77,13 +77,13 @@ class Targets:
 
     @classmethod
     def read(cls, path: str, names: Sequence[str]) -> Targets:
-        """Records with "id" (a picture's name without ending), "attributes" and "params". Raises InputError."""
+        """Of examples by their ids: records with "id", "attributes" and "params". Raises InputError."""
         if not path:
             return cls(torch.zeros(len(names), 0), torch.zeros(len(names), 0))
         rows = {str(row.get("id")): row for row in read_records(Path(path))}
         attributes = sorted({name for row in rows.values() for name in row.get("attributes", {})})
         width = max((len(row.get("params", ())) for row in rows.values()), default=0)
-        found = [rows.get(Path(name).stem, {}) for name in names]
+        found = [rows.get(name, {}) for name in names]
         if not any(found):
             raise InputError(f"{path} names none of the pictures: its id is a picture's name without its ending")
         unknown = [math.nan] * width
@@ -105,7 +105,7 @@ class AutoencoderTask:
         everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
         self.pictures, self.held_out = everything.split(config.val_images)
         self.pictures = self.pictures.repeated(config.repeat)
-        self.targets = Targets.read(config.labels, [member.name for member in self.pictures.members])
+        self.targets = Targets.read(config.labels, self.pictures.ids)
         self._batches = ImageBatches(self.pictures)
         sizes = config.generator_config()
         self.model = Autoencoder(

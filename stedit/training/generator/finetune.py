@@ -13,7 +13,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -74,7 +74,7 @@ class GeneratorFinetuneTask:
         kept = ~validation_mask(len(codes), config.val_images / len(codes))
         self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
         self._shown = self.held_out if len(self.held_out) else self.training
-        self._shown_pictures = ImageSet([self.pictures.members[k] for k in self._shown], config.resolution)
+        self._shown_pictures = self.pictures.subset([self.pictures.members[k] for k in self._shown])
         self.edits, _ = GroundTruthEdits.read(config.edits, codes.names, engine.attributes).split(kept)
         editors = engine.networks.editors
         for index in set(self.edits.attribute.tolist()):
@@ -210,16 +210,18 @@ class GeneratorFinetuneTask:
 
 def _pictures_of(names: Sequence[str], pictures: ImageSet) -> ImageSet:
     """The pictures that codes are called after, in their order. Raises InputError."""
-    if names == tuple(PurePath(member.name).stem for member in pictures.members):
+    if names == pictures.ids:
         return pictures  # as they were inverted; some may share a name then
     members: dict[str, Member] = {}
     for member in pictures.members:
-        if (before := members.setdefault(PurePath(member.name).stem, member)) is not member:
-            raise InputError(f"{before.name} and {member.name} share a name, by which codes are known: rename one")
+        if (before := members.setdefault(member.image.id, member)) is not member:
+            raise InputError(
+                f"{before.image.name} and {member.image.name} share a name, by which codes are known: rename one"
+            )
     missing = [name for name in names if name not in members]
     if missing:
         raise InputError(
             f"{len(missing)} of {len(names)} codes have no picture in data, such as {missing[0]}: give the pictures "
             "that the codes are of"
         )
-    return ImageSet([members[name] for name in names], pictures.size)
+    return pictures.subset([members[name] for name in names])

@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -43,13 +43,12 @@ def build(config: JudgeTrainingConfig) -> JudgeTask:
     table = LabelTable.read(Path(config.labels))
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
     everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
-    names = [PurePath(member.name).stem for member in everything.members]
-    labels = torch.from_numpy(table.of(names, attributes, "pictures"))
+    labels = torch.from_numpy(table.of(everything.ids, attributes, "pictures"))
     known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
     if not labelled:
         raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
-    pictures = ImageSet(labelled, config.resolution, cache=config.cache_images)
+    pictures = everything.subset(labelled)
     return JudgeTask(config, bundle, pictures, labels[known], attributes)
 
 

@@ -240,7 +240,7 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
 
     task, _ = train(build_and_listen, config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "there is no perceptual loss"
-    assert any("of 24 pictures cannot be read, such as p04.png" in note for note in watcher.notes)
+    assert any("of 24 pictures cannot be read, such as " in note and "p04.png" in note for note in watcher.notes)
     engine, codes = task.engine, task.codes
     edited = engine.edit_by_reference(codes[:8], codes[8:16], "bangs")
     seen = set()
@@ -303,10 +303,10 @@ def test_pictures_are_told_apart(config: GeneratorTrainingConfig, tmp_path: Path
         LatentCode(w, bundle.name, bundle.fingerprint).save(tmp_path / "pictures" / f"p{number:02}.latent.safetensors")
     task = build(replace(config, codes=(), edits=""))
     assert isinstance(task, GeneratorFinetuneTask)
-    assert [member.name for member in task.pictures.members] == ["p02.png", "p07.png"]
+    assert list(task.pictures.ids) == ["p02", "p07"]
     np.testing.assert_allclose(task.codes, np.stack([latents[2], latents[7]]), atol=1e-6)
     write_image(tmp_path / "pictures" / "p01.jpg", np.zeros((32, 32, 3), np.uint8))
-    with pytest.raises(InputError, match=r"p01\.jpg and p01\.png share a name"):
+    with pytest.raises(InputError, match=r"p01\.jpg and .*p01\.png share a name"):
         build(config)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -111,9 +111,9 @@ def _targets(path: Path, images: ImageSet) -> tuple[Tensor, Tensor]:
     width = max(len(row.get("params") or ()) for row in rows.values())
     labels, parameters = [], []
     for member in images.members:
-        row = rows.get(PurePath(member.name).stem)
+        row = rows.get(member.image.id)
         if row is None:
-            raise InputError(f"{path} does not label the image {member.name}: give labels of all")
+            raise InputError(f"{path} does not label the image {member.image.name}: give labels of all")
         labels.append([float(row["attributes"].get(name, math.nan)) for name in names])
         parameters.append(row.get("params") or [math.nan] * width)
     return torch.tensor(labels), torch.tensor(parameters)

@@ -14,7 +14,7 @@ import argparse
 import os
 from collections.abc import Sequence
 from io import BytesIO
-from pathlib import Path, PurePath
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,10 +35,9 @@ CHECKED_GROUPS = ("Eyeglasses", "No_Beard", "Hair_Color", "Wearing_Hat", "Bangs"
 def load_parameters(records: Path, images: ImageSet) -> NDArray[np.float64]:
     """The renderer's parameters (M, P) of images, by their names. Raises InputError if one has none."""
     rows = {str(row["id"]): row["params"] for row in read_records(records)}
-    names = [PurePath(member.name).stem for member in images.members]
-    if missing := [name for name in names if name not in rows]:
+    if missing := [name for name in images.ids if name not in rows]:
         raise InputError(f"{records} has no parameters of the image {missing[0]}: give the records of the images")
-    return np.array([rows[name] for name in names], np.float64)
+    return np.array([rows[name] for name in images.ids], np.float64)
 
 
 def choose(parameters: NDArray[np.float64], group: str, count: int) -> NDArray[np.int64]:

@@ -1,12 +1,56 @@
-"""Edits beside the truth: pairs of pictures that differ in one attribute and nothing else."""
+"""Ground-truth edits: pairs of images that differ in one attribute and nothing else, and edits compared with them."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
 from stedit.engine import Engine
+from stedit.errors import InputError
 from stedit.imaging.files import Pixels
+from stedit.imaging.sources import ImageRef
 from stedit.metrics.distortion import Numbers, l2
 from stedit.metrics.identity import similarity
 from stedit.metrics.results import PairResult
+from stedit.storage.jsonl import read_records
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture without an attribute and the same with it."""
+
+    identity: str
+    attribute: str
+    without: ImageRef
+    with_it: ImageRef
+
+
+def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pair]:
+    """The pairs that `records` tell of, in their order.
+
+    A record holds "id", "identity", "attribute" and "value": 1 with the attribute, 0 without. Raises InputError if a
+    picture is not among the `entries`.
+    """
+    pictures = {entry.id: entry for entry in entries}
+    found: dict[tuple[str, str], dict[int, ImageRef]] = {}
+    for path in records:
+        for record in read_records(path):
+            try:
+                key, value = (str(record["identity"]), str(record["attribute"])), int(record["value"])
+                name = str(record["id"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path} holds a record without 'id', 'identity', 'attribute' or 'value': give records of pairs"
+                ) from error
+            if name not in pictures:
+                raise InputError(f"{path} names the picture {name}, which is not there: give its folder or archive too")
+            found.setdefault(key, {})[value] = pictures[name]
+    return [
+        Pair(identity, attribute, values[0], values[1])
+        for (identity, attribute), values in found.items()
+        if {0, 1} <= set(values)
+    ]
 
 
 class PairTally:
