@@ -51,5 +51,7 @@ def test_import_lets_waiting_threads_sleep_unless_told_otherwise() -> None:
     code = "import os, stedit; print(os.environ['OMP_WAIT_POLICY'])"
     for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
         environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | given
-        found = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True)
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
         assert found.stdout.strip() == expected
