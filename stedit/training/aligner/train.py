@@ -5,15 +5,17 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.bundle import Bundle, find_bundle
+from stedit.errors import UsageError
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import POINTS, Aligner, cell_centres
+from stedit.networks import load_network
 from stedit.photo.search import search
 from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTraining
@@ -34,10 +36,14 @@ def build(config: AlignerTraining) -> Aligning:
 
     Raises:
         InputError: pictures or labels cannot be used.
-        BundleError: the model cannot be used.
+        BundleError: a model cannot be used.
+        UsageError: the aligner to start from has other sizes.
     """
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
-    return Aligning(config, bundle, read_faces(config.data, config.labels))
+    start = cast(Aligner, load_network(Bundle.load(find_bundle(config.start)), "aligner")) if config.start else None
+    if start is not None and start.config != config.aligner_config():
+        raise UsageError(f"the aligner of {config.start} has other sizes: set widths, smallest and largest to its own")
+    return Aligning(config, bundle, start, read_faces(config.data, config.labels))
 
 
 class Hardness(nn.Module):
@@ -63,11 +69,15 @@ class Aligning:
 
     kind = "aligner"
 
-    def __init__(self, config: AlignerTraining, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
+    def __init__(
+        self, config: AlignerTraining, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
+    ) -> None:
         self.config, self.bundle = config, bundle
         self._sets, self._held_out = _split(sets, config.held_out)
         self.pictures = sum(map(len, self._sets.values()))
         self.aligner = Aligner(config.aligner_config())
+        if start is not None:
+            self.aligner.load_state_dict(start.state_dict())
         self.average = copy.deepcopy(self.aligner)
         self.hardness = Hardness(len(next(iter(self._sets.values()))))
         self.numbers: dict[str, float] = {}
