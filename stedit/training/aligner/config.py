@@ -35,6 +35,7 @@ class AlignerTrainingConfig(TrainingConfig):
     average: float = key(0.998, text="Decay of the moving average of the weights, which is the result.", low=0, high=1)
     weight_decay: float = key(0.01, text="AdamW's weight decay.", low=0)
 
+    start: str = key("", text="A model from whose aligner the training goes on; none: from nothing.", local=True)
     model: str = key("", text="A model that gets this aligner; none: the result is an aligner alone.", local=True)
     name: str = key("aligner", text="The name of an aligner alone.")
     license: str = key("unknown", text="The licence of an aligner alone, an SPDX name.")

@@ -5,16 +5,18 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stedit.errors import UsageError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import POINTS, Aligner, cell_centres
 from stedit.photo.search import search
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
@@ -36,10 +38,14 @@ def build(config: AlignerTrainingConfig) -> Aligning:
 
     Raises:
         InputError: pictures or labels cannot be used.
-        BundleError: the model cannot be used.
+        BundleError: a model cannot be used.
+        UsageError: the aligner to start from has other sizes.
     """
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
-    return Aligning(config, bundle, read_faces(config.data, config.labels))
+    start = cast(Aligner, load_network(Bundle.load(find_bundle(config.start)), "aligner")) if config.start else None
+    if start is not None and start.config != config.aligner_config():
+        raise UsageError(f"the aligner of {config.start} has other sizes: set widths, smallest and largest to its own")
+    return Aligning(config, bundle, start, read_faces(config.data, config.labels))
 
 
 class Hardness(nn.Module):
@@ -65,11 +71,15 @@ class Aligning:
 
     command = "aligner"
 
-    def __init__(self, config: AlignerTrainingConfig, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
+    def __init__(
+        self, config: AlignerTrainingConfig, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
+    ) -> None:
         self.config, self.bundle = config, bundle
         self._sets, self._held_out = _split(sets, config.held_out)
         self.pictures = sum(map(len, self._sets.values()))
         self.aligner = Aligner(config.aligner_config())
+        if start is not None:
+            self.aligner.load_state_dict(start.state_dict())
         self.average = copy.deepcopy(self.aligner)
         self.hardness = Hardness(len(next(iter(self._sets.values()))))
         self.scalars: dict[str, float] = {}

@@ -124,6 +124,18 @@ def test_a_resumed_run_ends_the_same(tmp_path: Path) -> None:
             assert torch.equal(value, resumed.networks[name].state_dict()[key]), f"{name}/{key}"
 
 
+def test_it_goes_on_from_an_aligner(tmp_path: Path) -> None:
+    config = small(tmp_path, steps=2, batch_size=4, eval_interval=100)
+    first, _ = train(lambda: build(config), config, tmp_path / "first")
+    first.save(tmp_path / "model", overwrite=False)
+    again = build(replace(config, start=str(tmp_path / "model")))
+    stored = load_network(Bundle.load(tmp_path / "model"), "aligner").state_dict()
+    for network in (again.aligner, again.average):
+        assert all(torch.equal(value, stored[name]) for name, value in network.state_dict().items())
+    with pytest.raises(UsageError, match="has other sizes: set widths, smallest and largest to its own"):
+        build(replace(config, start=str(tmp_path / "model"), largest=60))
+
+
 def test_it_is_put_into_a_model(tmp_path: Path, tiny_bundle: Path) -> None:
     config = small(tmp_path, steps=1, model=str(tiny_bundle))
     task, _ = train(lambda: build(config), config, tmp_path / "run")
