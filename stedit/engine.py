@@ -266,9 +266,9 @@ class Engine:
                 opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure
                 already does not change at 1. Without attributes, strength counts standard deviations of codes along
                 the direction.
-            direction: "learned" (what the edit transformer has learned from ground-truth edits); "preserving",
+            direction: "transformer" (what the edit transformer has learned from ground-truth edits); "preserving",
                 "first-order" or "second-order" (see `stedit.editing.gradient`); "linear:FILE", "linear:FILE:NAME" or
-                "sefa:0" (see `stedit.editing.directions`); "auto" is learned where the model has learned all of the
+                "sefa:0" (see `stedit.editing.directions`); "auto" is transformer where it has learned all of the
                 attributes, else preserving.
             keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
                 the ones edited in any case.

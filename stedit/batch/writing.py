@@ -47,7 +47,9 @@ def encode_output(output: Output, file_format: str) -> bytes:
     made = output.made
     if isinstance(made, LatentCode):
         if output.tuning:
-            raise OutputError("a tuned code is two files, and standard output takes one: name an output with -o")
+            raise OutputError(
+                "a tuned code is two files, and standard output takes one: name an output", argument="output"
+            )
         return made.encode()
     if isinstance(made, Animation):
         return made.encode(file_format)

@@ -1,7 +1,7 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
-    auto                                     learned where the model has learned the attribute, else preserving
-    learned                                  the edit transformer's change, see `transformer`
+    auto                                     transformer where it has learned the attribute, else preserving
+    transformer                              the edit transformer's change, see `transformer`
     preserving, first-order, second-order    found anew for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
@@ -22,7 +22,7 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -34,12 +34,10 @@ from stedit.models.config import MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import MAX_STYLES
 
-if TYPE_CHECKING:
-    pass
-
 LabelDirection = Literal["preserving", "first-order", "second-order"]
-Direction = Literal["auto", "learned"] | LabelDirection
-NAMED = ("auto", "learned", *get_args(LabelDirection))
+Direction = Literal["auto", "transformer"] | LabelDirection
+FORMER_NAMES = {"learned": "transformer"}  # read for one more version
+NAMED = ("auto", "transformer", *get_args(LabelDirection))
 Vector = npt.NDArray[np.float32]
 
 SUFFIX = ".directions.safetensors"
@@ -106,6 +104,7 @@ def parse_direction(text: str) -> Direction | LinearDirection:
 
     A colon belongs to the file's name if there is a file of that name.
     """
+    text = FORMER_NAMES.get(text, text)
     if text in NAMED:
         return cast("Direction", text)
     if found := _SEFA.fullmatch(text):

@@ -1,6 +1,6 @@
 """Edits of latent codes by label: "smile", "no-glasses", each by the technique that `direction` names.
 
-learned                                  the change that the edit transformer has learned, see `transformer`
+transformer                              the change that the edit transformer has learned, see `transformer`
 preserving, first-order, second-order    by the latent classifier's derivatives, see `gradient`
 linear:FILE, sefa:0                      along one direction for all codes, see `linear`
 """
@@ -56,7 +56,7 @@ def edit_by_label(
     names = [attributes] if isinstance(attributes, str) else list(attributes)
     chosen = parse_direction(direction)
     if chosen == "auto":
-        chosen = "learned" if names and has_learned_edit(model, names) else "preserving"
+        chosen = "transformer" if names and has_learned_edit(model, names) else "preserving"
     styles = model.styles(layers)
     signs = _signs(model, names)
     kept = {resolve_attribute(name, model.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
@@ -66,7 +66,9 @@ def edit_by_label(
     if isinstance(chosen, LinearDirection):
         return _edit_linear(model, w, edit, chosen)
     if not names:
-        raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
+        raise UsageError(
+            "no attribute is named, and only linear directions can do without: name one", argument="attributes"
+        )
     return _TECHNIQUES[chosen](model, w, edit)
 
 
@@ -155,7 +157,7 @@ def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, Res
 
 
 _TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]] = {
-    "learned": _edit_learned,
+    "transformer": _edit_learned,
     "preserving": _edit_preserving,
     "first-order": _edit_by_gradient("first-order"),
     "second-order": _edit_by_gradient("second-order"),
@@ -172,8 +174,8 @@ def learned_change(model: Model, w: Tensor, index: int, *, present: bool) -> Ten
     editor = learned_editor(model.networks.editors, model.attributes[index], index)
     if editor is None:
         raise MissingPartError(
-            f"the model {model.bundle.name!r} has learned no edit of {model.attributes[index]} by label: leave "
-            "--direction out"
+            f"the model {model.bundle.name!r} has learned no edit of {model.attributes[index]} by label: choose "
+            "the direction auto"
         )
     with model.autocast():
         return change_by_label(editor, w, index, present=present)

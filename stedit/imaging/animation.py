@@ -37,5 +37,5 @@ class Animation:
                 encoded, FORMATS[kind], save_all=True, append_images=rest, duration=durations, loop=0, quality=quality
             )
         except (OSError, ValueError, RuntimeError) as error:  # such as WebP's limit of 16,383 px a side
-            raise OutputError(f"cannot encode the animation as {kind} ({cause(error)}): try fewer --steps") from error
+            raise OutputError(f"cannot encode the animation as {kind} ({cause(error)}): try fewer images") from error
         return encoded.getvalue()

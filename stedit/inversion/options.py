@@ -99,15 +99,15 @@ def parse_losses(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, equals, number = part.strip().partition("=")
         if name not in LOSSES:
-            raise UsageError(f"--loss {text} names {name!r}, which is no loss: choose from {', '.join(LOSSES)}")
+            raise UsageError(f"the losses {text!r} name {name!r}, which is not a loss: choose from {', '.join(LOSSES)}")
         if name in losses:
-            raise UsageError(f"--loss {text} names {name} twice: name it once")
+            raise UsageError(f"the losses {text!r} name {name} twice: name it once")
         try:
             losses[name] = float(number) if equals else DEFAULT_WEIGHTS[name]
         except ValueError:
             losses[name] = math.nan
         if not 0 < losses[name] <= MAX_WEIGHT:
-            raise UsageError(f"--loss {text} gives {name} the weight {number!r}: give a number above 0")
+            raise UsageError(f"the losses {text!r} give {name} the weight {number!r}: give a number above 0")
     return losses
 
 

@@ -60,7 +60,8 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
     [
         ("preserving", "preserving"),
         ("auto", "auto"),
-        ("learned", "learned"),
+        ("transformer", "transformer"),
+        ("learned", "transformer"),  # its former name
         ("sefa:12", LinearDirection(None, None, 12)),
         ("linear:a/b.pt", LinearDirection(Path("a/b.pt"), None)),
         ("linear:a/b.pt:3", LinearDirection(Path("a/b.pt"), "3")),

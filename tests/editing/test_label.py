@@ -266,7 +266,7 @@ def test_the_judge_sees_what_was_learned(model: Engine, faces: CodeArray, name: 
     others = [other not in related(attribute) for other in model.attributes]
     before = model.predict_attributes(model.synthesise(faces)) > 0.5
     for strength in (1.0, -1.0):
-        edited = model.edit_by_label(faces, name, strength=strength, direction="learned")
+        edited = model.edit_by_label(faces, name, strength=strength, direction="transformer")
         after = model.predict_attributes(model.synthesise(edited)) > 0.5
         assert (after[:, index] == (sign * strength > 0)).mean() >= 0.75
         assert (after != before)[:, others].mean() < 0.15

@@ -76,7 +76,7 @@ def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: CodeArray) ->
         assert lacking.any()
         np.testing.assert_allclose(edited - codes, lacking * expected, atol=1e-5, err_msg=f"{name} {strength}")
         np.testing.assert_array_equal(
-            knowing.edit_by_label(codes, name, strength=strength, direction="learned"), edited
+            knowing.edit_by_label(codes, name, strength=strength, direction="transformer"), edited
         )
 
 
@@ -99,8 +99,8 @@ def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, 
     for names in ("bangs", ["glasses", "bangs"]):
         preserving = knowing.edit_by_label(codes, names, direction="preserving")
         np.testing.assert_array_equal(knowing.edit_by_label(codes, names), preserving)
-    with pytest.raises(MissingPartError, match="has learned no edit of Bangs by label: leave --direction out"):
-        knowing.edit_by_label(codes, "bangs", direction="learned")
+    with pytest.raises(MissingPartError, match="has learned no edit of Bangs by label: choose the direction auto"):
+        knowing.edit_by_label(codes, "bangs", direction="transformer")
 
 
 def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: CodeArray) -> None:
