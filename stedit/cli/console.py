@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from stedit.batch.record import Record
 from stedit.cli.options import TalkOptions
-from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, cause
+from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, describe_cause
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -57,7 +57,9 @@ def standard_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write to standard output ({cause(error)}): send it somewhere else") from error
+        raise OutputError(
+            f"cannot write to standard output ({describe_cause(error)}): send it somewhere else"
+        ) from error
 
 
 def forget_unwritten() -> None:
