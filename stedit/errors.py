@@ -75,7 +75,7 @@ class UsageError(SteditError):
     """A request contradicts itself, so nothing was done."""
 
 
-def cause(error: Exception) -> str:
+def describe_cause(error: Exception) -> str:
     """What a library or the system said, fit to stand inside a sentence of ours.
 
     A library may say nothing, or quote a stranger's file at length, with line breaks and codes that rewrite a terminal;

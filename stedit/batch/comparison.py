@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stedit.errors import ImageError, InputError, UsageError, cause
+from stedit.errors import ImageError, InputError, UsageError, describe_cause
 from stedit.imaging.files import MAX_PIXELS, Pixels, fit_picture, read_image
 from stedit.imaging.sheets import sheet
 from stedit.storage.suffixes import IMAGE_SUFFIXES
@@ -71,7 +71,7 @@ def _images(folder: Path) -> dict[str, Path]:
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:
-        raise InputError(f"cannot list the folder {folder}: {cause(error)}") from error
+        raise InputError(f"cannot list the folder {folder}: {describe_cause(error)}") from error
     images: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: "." in file.stem):  # face.png first, before face.smile.png beside it
         if file.suffix.lower() in IMAGE_SUFFIXES:

@@ -33,7 +33,7 @@ from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, write_image
-from stedit.imaging.heatmap import matrix
+from stedit.imaging.heatmap import heatmap
 from stedit.imaging.sheets import enlarged, sheet
 from stedit.photo.photograph import crop_of
 from stedit.storage.latents import LatentCode
@@ -339,7 +339,7 @@ class _Editor:
         maps = self.engine.attention(codes, self._reference_codes, attributes)
         rows = [
             [
-                matrix(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
+                heatmap(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
                 for layer in weights
             ]
             for attribute, of_references in zip(attributes, maps, strict=True)

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 from stedit.cli.errors import format_error
 from stedit.cli.options import MessageOptions
-from stedit.errors import OutputError, cause
+from stedit.errors import OutputError, describe_cause
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
@@ -138,7 +138,9 @@ def standard_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write to standard output ({cause(error)}): send it somewhere else") from error
+        raise OutputError(
+            f"cannot write to standard output ({describe_cause(error)}): send it somewhere else"
+        ) from error
 
 
 def discard_unwritten() -> None:

@@ -37,9 +37,9 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 def complete_direction(incomplete: str) -> list[str]:
     """Offer the directions that need no file."""
-    from stedit.editing.directions import NAMED
+    from stedit.editing.directions import DIRECTION_NAMES
 
-    return [name for name in (*NAMED, "linear:", "sefa:") if name.startswith(incomplete)]
+    return [name for name in (*DIRECTION_NAMES, "linear:", "sefa:") if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stedit.editing.attributes import RULED_OUT, related, resolve_attribute
+from stedit.editing.attributes import EXCLUDES, related, resolve_attribute
 from stedit.editing.directions import Direction, LabelDirection, LinearDirection, parse_direction
 from stedit.editing.gradient import move_to_logits
 from stedit.editing.linear import add_direction, follow_direction, linear_directions
@@ -23,7 +23,7 @@ from stedit.runtime.model import Model
 from stedit.runtime.prediction import attribute_logits
 
 # A probability of 5 %: enough not to be seen; to be as sure as of what is asked for would spoil it.
-RULED_OUT_LOGIT = 3.0
+EXCLUDED_LOGIT = 3.0
 
 
 @dataclass(frozen=True)
@@ -125,10 +125,10 @@ def _edit_preserving(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor
     goals = _goals(model, logits, edit)
     free = frozenset[str]().union(*(related(model.attributes[index]) for index in goals)) - edit.keep
     given = [model.attributes[index] for index, sign in edit.signs.items() if sign * edit.strength > 0]
-    excluded = {name for attribute in given for name in RULED_OUT.get(attribute, ())} & free
+    excluded = {name for attribute in given for name in EXCLUDES.get(attribute, ())} & free
     for index, name in enumerate(model.attributes):
         if name in excluded:
-            goals.setdefault(index, _goal(logits[:, index], -abs(edit.strength), RULED_OUT_LOGIT))
+            goals.setdefault(index, _goal(logits[:, index], -abs(edit.strength), EXCLUDED_LOGIT))
     return move_to_logits(
         model.require_classifier(),
         w,
