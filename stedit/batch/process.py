@@ -33,7 +33,7 @@ from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, write_image
-from stedit.imaging.heatmap import matrix
+from stedit.imaging.heatmap import heatmap
 from stedit.imaging.sheets import enlarged, sheet
 from stedit.photo.photograph import crop_of
 from stedit.storage.latents import LatentCode
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from stedit.engine import Engine
 
 Latents = npt.NDArray[np.float32]
+
+_TUNING_UNUSED = "its tuning is left out: a mix is rendered by the model's own generator"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Output:
     details: dict[str, Any] = field(default_factory=dict)  # for the JSON record
     summary: str = ""  # the same for a person
     tuning: Tuning | None = None  # of a code
+    notes: tuple[str, ...] = ()  # what was not done of what one may expect
 
 
 ProcessBatch = Callable[[CodeBatch], Sequence[Output]]
@@ -118,8 +121,10 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             compute = _Editor(engine, request, latent=latent, details=details, references=references)
             several, keep_originals = not latent, request.sheet
         case Mix():
-            other = _read_codes(engine, [request.other], request.photo).codes
-            compute, several = partial(_mix, engine, request, file_format, other), not latent
+            other = _read_codes(engine, [request.other], request.photo)
+            if any(other.tunings):
+                reporter.note(f"{request.other}: {_TUNING_UNUSED}")
+            compute, several = partial(_mix, engine, request, file_format, other.codes), not latent
         case Classification():
             compute = partial(_classify, engine)
         case AlignedCrop():
@@ -155,7 +160,7 @@ def _read_codes(
 ) -> CodeBatch:
     """The codes of references, of each the largest face. Raises InputError."""
     inverter = Inverter(engine, InversionRequest(), SilentReporter())
-    largest = replace(options, face="largest", into=None, result="photo")
+    largest = replace(options, face="largest", into=None)
     reader = InputReader(engine, inverter, largest, keep_originals=keep_originals)
     return to_batch([reader.read(Source(Path(path))) for path in paths], inverter)
 
@@ -178,19 +183,29 @@ def _reconstruct(engine: Engine, request: Reconstruction, batch: CodeBatch) -> l
 def _mix(engine: Engine, request: Mix, file_format: str, other: Latents, batch: CodeBatch) -> list[Output]:
     """`other` is the code (1, N, D) of the face to mix in."""
     mixed = [engine.mix(batch.codes, other, strength=amount, layers=request.layers) for amount in request.strengths]
+    made: Sequence[Pixels | LatentCode | Animation | EditedPhoto]
     if file_format == LATENT_FORMAT:
-        # the file's method has always been the suffix of its name
         method = request.suffix(engine.bundle)
-        return [Output(_latent(engine, replace(batch, codes=mixed[0]), i, method)) for i in range(len(batch.sources))]
-    columns = [_render(engine, codes, (), request.rendering) for codes in mixed]
-    results = _Results(engine, request, batch, _render(engine, batch.codes, (), request.rendering))
-    if len(request.strengths) == 1:
-        return [Output(one) for one in results.finished(columns[0])]
+        made = [_latent(engine, replace(batch, codes=mixed[0]), i, method) for i in range(len(batch.sources))]
+    else:
+        results = _Results(engine, request, batch, _render(engine, batch.codes, (), request.rendering))
+        columns = [_render(engine, codes, (), request.rendering) for codes in mixed]
+        made = _strip(request, results, columns, file_format)
+    notes = [(_TUNING_UNUSED,) if any(batch.tunings[rows]) else () for rows in batch.rows]
+    return [Output(one, notes=note) for one, note in zip(made, notes, strict=True)]
+
+
+def _strip(
+    request: Mix, results: _Results, columns: Sequence[Sequence[Pixels]], file_format: str
+) -> Sequence[Pixels | Animation | EditedPhoto]:
+    """What is made of each input, from the renderings of the codes at each strength."""
+    if len(columns) == 1:
+        return results.finished(columns[0])
     rows = list(zip(*(results.tiles(column) for column in columns), strict=True))  # one for each input
     if file_format in ANIMATION_FORMATS:
-        return [Output(Animation(row)) for row in rows]
+        return [Animation(row) for row in rows]
     titles = [f"{amount:.3g}" for amount in request.strengths]
-    return [Output(_side_by_side(list(zip(titles, row, strict=True)))) for row in rows]
+    return [_side_by_side(list(zip(titles, row, strict=True))) for row in rows]
 
 
 def _crop(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
@@ -227,21 +242,22 @@ class _Results:
         """For each input the photograph, the face or the rendering, from the renderings `after` of its edited codes."""
         made: list[Pixels | EditedPhoto] = []
         options, bundle = self.request.photo, self.engine.bundle
+        result = options.result_of(bundle)
         writing = write_options(options, bundle.name, self.request.suffix(bundle))
         for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
-            if faces is None or options.result == "render":
+            if faces is None or result == "render":
                 made.append(after[rows.start])
                 continue
             pixels = faces.edited(self.before[rows], after[rows])
-            photo = options.result == "photo"
-            made.append(EditedPhoto(faces.photo, pixels, writing) if photo else faces.face(pixels))
+            made.append(EditedPhoto(faces.photo, pixels, writing) if result == "photo" else faces.face(pixels))
         return made
 
     def tiles(self, after: Sequence[Pixels]) -> list[Pixels]:
         """The same as squares of one size for each input, for strips and sheets."""
         made = []
+        rendered = self.request.photo.result_of(self.engine.bundle) == "render"
         for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
-            if faces is None or self.request.photo.result == "render":
+            if faces is None or rendered:
                 made.append(after[rows.start])
             else:
                 made.append(faces.tile(faces.edited(self.before[rows], after[rows]), len(after[rows.start])))
@@ -287,7 +303,7 @@ class _Editor:
         first = [rows.start for rows in batch.rows]
         columns = [*self._columns_before(batch, [before[k] for k in first])]
         for title, column in zip(self._titles(), renders, strict=True):
-            if self.request.sheet and any(batch.photos) and self.request.photo.result != "render":
+            if self.request.sheet and any(batch.photos) and not self._gives_renders:
                 columns.append((f"{title}, rendered", [column[k] for k in first]))
             columns.append((title, results.tiles(column)))
         return [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
@@ -323,7 +339,7 @@ class _Editor:
         maps = self.engine.attention(codes, self._reference_codes, attributes)
         rows = [
             [
-                matrix(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
+                heatmap(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
                 for layer in weights
             ]
             for attribute, of_references in zip(attributes, maps, strict=True)
@@ -338,7 +354,7 @@ class _Editor:
         if not self.request.sheet:
             return
         resolution = self.engine.output_size[0]
-        if self.request.photo.result == "render":
+        if self._gives_renders:
             yield "source", batch.originals
         else:
             yield "source", [faces.tile(faces.photo.pixels, resolution) if faces else None for faces in batch.photos]
@@ -348,6 +364,10 @@ class _Editor:
                 if image is None:  # it is a latent file
                     image = self._render(self.references.codes[i : i + 1], self.references.tunings[i : i + 1])[0]
                 yield "reference", [image] * len(batch.sources)
+
+    @property
+    def _gives_renders(self) -> bool:
+        return self.request.photo.result_of(self.engine.bundle) == "render"
 
     def _titles(self) -> list[str]:
         """Of each edit."""
@@ -386,8 +406,14 @@ def _summarise_edit(details: dict[str, Any]) -> str:
 
 
 def _render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], rendering: Rendering) -> Sequence[Pixels]:
-    """The images (R, R, 3) of codes (B, N, D), each by the generator that was tuned for it, if one was."""
-    return list(engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings))
+    """The images of codes (B, N, D), each by the generator that was tuned for it, if one was.
+
+    They are of the engine's `target_size`: what a square rendering of something wider is padded with is left out.
+    """
+    images = engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings)
+    (height, width), resolution = engine.target_size, engine.output_size[0]
+    top, left = (resolution - height) // 2, (resolution - width) // 2
+    return list(images[:, top : top + height, left : left + width])
 
 
 def _latent(engine: Engine, batch: CodeBatch, index: int, method: str) -> LatentCode:

@@ -1,7 +1,7 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
-    auto                                     learned where the model has learned the attribute, else preserving
-    learned                                  the edit transformer's change, see `transformer`
+    auto                                     transformer where it has learned the attribute, else preserving
+    transformer                              the edit transformer's change, see `transformer`
     preserving, first-order, second-order    found anew for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
@@ -22,24 +22,22 @@ import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, cast, get_args
+from typing import Literal, cast, get_args
 
 import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
 from stedit.editing.attributes import ALIASES
-from stedit.errors import InputError, UsageError, cause
+from stedit.errors import InputError, UsageError, describe_cause
 from stedit.models.config import MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import MAX_STYLES
 
-if TYPE_CHECKING:
-    pass
-
 LabelDirection = Literal["preserving", "first-order", "second-order"]
-Direction = Literal["auto", "learned"] | LabelDirection
-NAMED = ("auto", "learned", *get_args(LabelDirection))
+Direction = Literal["auto", "transformer"] | LabelDirection
+FORMER_NAMES = {"learned": "transformer"}  # read for one more version
+DIRECTION_NAMES = ("auto", "transformer", *get_args(LabelDirection))
 Vector = npt.NDArray[np.float32]
 
 SUFFIX = ".directions.safetensors"
@@ -60,7 +58,7 @@ class Directions:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Of a file that stedit wrote: `model`, `fingerprint`, `method`, `accuracy`."""
 
-    def pick(self, name: str | None, attribute: str | None, where: str) -> Vector:
+    def select(self, name: str | None, attribute: str | None, where: str) -> Vector:
         """The direction of this name; else the only one, or that of the attribute. Raises UsageError."""
         if name is None and len(self.vectors) == 1:
             return next(iter(self.vectors.values()))
@@ -106,14 +104,16 @@ def parse_direction(text: str) -> Direction | LinearDirection:
 
     A colon belongs to the file's name if there is a file of that name.
     """
-    if text in NAMED:
+    text = FORMER_NAMES.get(text, text)
+    if text in DIRECTION_NAMES:
         return cast("Direction", text)
     if found := _SEFA.fullmatch(text):
         return LinearDirection(None, None, int(found[1]))
     rest = text.removeprefix("linear:")
     if rest in {text, ""}:
         raise UsageError(
-            f"unknown direction {text!r}: say {', '.join(NAMED)}, linear:FILE, linear:FILE:NAME, or sefa: and a number"
+            f"unknown direction {text!r}: say {', '.join(DIRECTION_NAMES)}, linear:FILE, linear:FILE:NAME, or sefa: "
+            "and a number"
         )
     file, _, name = rest.rpartition(":")
     if not file or not name or Path(rest).is_file():
@@ -136,9 +136,9 @@ def load_directions(path: str | Path) -> Directions:
         path.open("rb").close()  # safetensors calls every file that it may not open a missing one
         return readers[path.suffix.lower()](path)
     except OSError as error:
-        raise InputError(f"cannot read {path}: {cause(error)}") from error
+        raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
     except (ValueError, SafetensorError, RuntimeError, pickle.UnpicklingError, EOFError, KeyError) as error:
-        raise InputError(f"{path} cannot be used as directions ({cause(error)}): give another file") from error
+        raise InputError(f"{path} cannot be used as directions ({describe_cause(error)}): give another file") from error
 
 
 def save_directions(path: str | Path, directions: Directions) -> None:

@@ -58,9 +58,9 @@ def linear_directions(
                 f"{asked.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
                 "use that model, or learn the direction again"
             )
-        vectors = [found.pick(asked.name, attribute, str(asked.file)) for attribute in wanted]
+        vectors = [found.select(asked.name, attribute, str(asked.file)) for attribute in wanted]
     if len({id(vector) for vector in vectors}) < len(vectors):
-        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one --attr")
+        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one")
     count, dim = generator.config.style_count, generator.config.style_dim
     mean = generator.mapping.mean
     touched = torch.ones(count, 1)

@@ -30,7 +30,7 @@ from stedit.metrics.results import (
     Sample,
     SampleEdit,
 )
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 
 Measure = Callable[[Pixels, Pixels], distortion.Numbers]
 
@@ -57,7 +57,7 @@ class FrechetSums:
 class Rendered:
     """A batch as one method sees it: codes (B, N, D), and what is seen of their pictures (B, R, R, 3)."""
 
-    codes: CodeArray
+    codes: Latents
     pictures: Pixels
     look: Look
 
@@ -124,13 +124,13 @@ class Method:
         self._kinds: dict[str, KindTally] = {}
         self._pairs: defaultdict[tuple[str, float, str], PairTally] = defaultdict(PairTally)
 
-    def invert(self, batch: Batch) -> tuple[CodeArray, float]:
+    def invert(self, batch: Batch) -> tuple[Latents, float]:
         """Codes (B, N, D), and the seconds it took."""
         began = time.perf_counter()
         codes = self.looker.invert(batch, self.name)
         return codes, time.perf_counter() - began
 
-    def render(self, codes: CodeArray) -> Rendered:
+    def render(self, codes: Latents) -> Rendered:
         """Draw codes, and look at them."""
         pictures = self.looker.engine.synthesise(codes)
         return Rendered(codes, pictures, self.looker.look(pictures))
@@ -230,7 +230,7 @@ class Method:
         self._moments.add(again.pictures, again.look)
 
     def _add_edit(
-        self, tally: EditTally, again: Rendered, edited: CodeArray, wanted: NDArray[np.bool_], seconds: float
+        self, tally: EditTally, again: Rendered, edited: Latents, wanted: NDArray[np.bool_], seconds: float
     ) -> Rendered:
         edit = self.render(edited)
         tally.add(

@@ -19,7 +19,7 @@ from stedit.metrics.editing import Seen
 from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Embeddings, Identity
 from stedit.metrics.results import JudgeResult, Results, Settings
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.storage.labels import Label
 
 T = TypeVar("T")
@@ -100,11 +100,11 @@ class Looker:
                 if without:
                     yield self._batch(without + with_it, 0), attribute
 
-    def invert(self, batch: Batch, method: str) -> CodeArray:
+    def invert(self, batch: Batch, method: str) -> Latents:
         """Codes (B, N, D) of pictures."""
         if method == "encoder":  # of the size that `stedit invert` makes of the originals
             return self.engine.invert(batch.shown if batch.encoded is None else batch.encoded)
-        return cast(CodeArray, cast(Any, self.engine).invert(batch.shown, method=method))
+        return cast(Latents, cast(Any, self.engine).invert(batch.shown, method=method))
 
     def look(self, pictures: Pixels) -> Look:
         """Let the judge, and who else is there, look at pictures."""
@@ -113,7 +113,7 @@ class Looker:
         seen = np.zeros((len(pictures), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
-                seen = (self.judge.read(torch.from_numpy(judged).to(self.engine.device)) > 0).cpu().numpy()
+                seen = (self.judge.logits(torch.from_numpy(judged).to(self.engine.device)) > 0).cpu().numpy()
         if self.identity is None:
             return Look(seen, judged, nothing)
         return Look(

@@ -29,7 +29,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.runtime.networks import Networks
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
@@ -50,7 +50,7 @@ def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def logits(model: Engine, codes: CodeArray) -> np.ndarray:
+def logits(model: Engine, codes: Latents) -> np.ndarray:
     with torch.no_grad():
         return np.asarray(model.networks.classifier(torch.from_numpy(codes)))
 
@@ -60,7 +60,8 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
     [
         ("preserving", "preserving"),
         ("auto", "auto"),
-        ("learned", "learned"),
+        ("transformer", "transformer"),
+        ("learned", "transformer"),  # its former name
         ("sefa:12", LinearDirection(None, None, 12)),
         ("linear:a/b.pt", LinearDirection(Path("a/b.pt"), None)),
         ("linear:a/b.pt:3", LinearDirection(Path("a/b.pt"), "3")),
@@ -93,17 +94,17 @@ def test_saved_directions_come_back_and_are_the_same_bytes(tmp_path: Path) -> No
     assert found.metadata["model"] == "tiny"
     for name, vector in vectors.items():
         np.testing.assert_array_equal(found.vectors[name], vector)
-    np.testing.assert_array_equal(found.pick("TILT", None, "it"), vectors["tilt"])
-    np.testing.assert_array_equal(found.pick(None, "Smiling", "it"), vectors["Smiling"])
+    np.testing.assert_array_equal(found.select("TILT", None, "it"), vectors["tilt"])
+    np.testing.assert_array_equal(found.select(None, "Smiling", "it"), vectors["Smiling"])
     with pytest.raises(UsageError, match="holds 2 directions: name one"):
-        found.pick(None, None, "it")
+        found.select(None, None, "it")
     with pytest.raises(UsageError, match="no direction 'x': it holds Smiling, tilt"):
-        found.pick("x", "Smiling", "it")
+        found.select("x", "Smiling", "it")
 
 
 def test_friendly_names_in_a_file_are_those_of_attributes() -> None:
     vectors = {"smile": np.ones((1, 4), np.float32), "glasses": -np.ones((1, 4), np.float32)}
-    np.testing.assert_array_equal(Directions(vectors).pick(None, "Eyeglasses", "it"), vectors["glasses"])
+    np.testing.assert_array_equal(Directions(vectors).select(None, "Eyeglasses", "it"), vectors["glasses"])
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
@@ -238,7 +239,7 @@ def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
     assert int((last > 1e-5).sum()) == generator.config.channels[-1]
 
 
-def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: CodeArray, learned: Path) -> None:
+def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: Latents, learned: Path) -> None:
     smiling, glasses = (model.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
     sure = {place: model.bundle.attributes[place].target_logit for place in (smiling, glasses)}
     before = logits(model, faces)
@@ -255,7 +256,7 @@ def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, f
 
 
 def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
-    model: Engine, faces: CodeArray, learned: Path
+    model: Engine, faces: Latents, learned: Path
 ) -> None:
     full, half = (
         model.edit_by_label(faces, "smile", direction=f"linear:{learned}:Smiling", strength=strength) - faces
@@ -271,7 +272,7 @@ def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
     np.testing.assert_array_equal(nothing, faces)
 
 
-def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, faces: CodeArray, learned: Path) -> None:
+def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, faces: Latents, learned: Path) -> None:
     names = ("Narrow_Eyes", "Pale_Skin")
     kept = [model.attributes.index(name) for name in names]
     before = logits(model, faces)[:, kept]
@@ -285,7 +286,7 @@ def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, face
             np.testing.assert_allclose(held[:, 0], model.bundle.attributes[0].target_logit, rtol=0.1)
 
 
-def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: CodeArray) -> None:
+def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: Latents) -> None:
     moved = [model.edit_by_label(faces, (), direction="sefa:1", strength=s) - faces for s in (1.0, -2.0)]
     np.testing.assert_allclose(moved[1], -2 * moved[0], atol=1e-4)
     generator = model.networks.generator
@@ -319,7 +320,7 @@ def test_logistic_direction_finds_the_plane() -> None:
     assert float(found @ normal) > 0.97
 
 
-def test_refusals(model: Engine, faces: CodeArray, tmp_path: Path) -> None:
+def test_refusals(model: Engine, faces: Latents, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"3 have the attribute and 37 have not: give {MIN_LABELLED} of each"):
         model.learn_direction("x", model.sample_latents(40), [True] * 3 + [False] * 37)
     with pytest.raises(UsageError, match="sefa:0 to sefa:255"):
