@@ -32,9 +32,19 @@ CONSOLE = {
 }
 
 
+@pytest.fixture(scope="module")
+def aligned_bundle(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small model as one of faces, which are searched in photographs."""
+    folder = shutil.copytree(tiny_bundle, tmp_path_factory.mktemp("aligned") / "model")
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps({**config, "alignment": "ffhq"}))
+    return folder
+
+
 @pytest.fixture(autouse=True)
-def _files(face_image: Pixels) -> None:
-    """The pictures that the pages speak of."""
+def _files(face_image: Pixels, aligned_bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The pictures that the pages speak of, and a model for which they are of faces."""
+    monkeypatch.setenv("STEDIT_MODEL", str(aligned_bundle))
     for name in ("face.jpg", "jane.jpg", "photos/grey.jpg", "photos/serious.jpg", "photos/more/hat.jpg"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         write_image(name, face_image)
