@@ -10,8 +10,9 @@ READY := .venv/ready
 PIP = $(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 FACES := tests/data/faces
 DEMO := demo-output
-RECIPE := weights/recipes/synthface-128
+RECIPE := weights/recipes/portraits-256
 FACEKIT ?= facekit.npz
+PHOTOS ?= photos
 WORK ?= weights-work
 
 .DEFAULT_GOAL := help
@@ -23,7 +24,7 @@ help:
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   time the command line and the networks"
 	@echo "make wheel   build an installable wheel into dist/"
-	@echo "make weights make the embedded model anew, in hours, from FACEKIT=facekit.npz (see $(RECIPE)/README.md)"
+	@echo "make weights make the embedded model anew, in hours, from FACEKIT=facekit.npz and PHOTOS=photos (see $(RECIPE)/README.md)"
 	@echo "make clean   remove everything that the other targets made"
 
 # torch comes first and alone: where its index cannot be reached, pip falls back on PyPI's build after one short attempt
@@ -65,7 +66,7 @@ wheel: $(READY)
 
 weights: $(READY)
 	@$(PIP) --editable '.[train]' numba scipy
-	$(BIN)/python $(RECIPE)/build.py all --facekit $(FACEKIT) --work $(WORK)
+	$(BIN)/python $(RECIPE)/build.py all --facekit $(FACEKIT) --photos $(PHOTOS) --work $(WORK)
 
 clean:
 	rm -rf .venv build dist $(DEMO) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -14,8 +14,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from stedit._version import __version__
+
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
     from stedit.engine import Engine
     from stedit.errors import (
         AttributeNameError,
@@ -32,9 +33,8 @@ if TYPE_CHECKING:
         UsageError,
     )
     from stedit.imaging.files import read_image, write_image
-    from stedit.latents import LatentCode
-
-__version__ = "0.1.0"
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.latents import LatentCode
 
 __all__ = [
     "AttributeNameError",
@@ -58,9 +58,9 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Bundle": "stedit.bundle",
+    "Bundle": "stedit.storage.bundle",
     "Engine": "stedit.engine",
-    "LatentCode": "stedit.latents",
+    "LatentCode": "stedit.storage.latents",
     "read_image": "stedit.imaging.files",
     "write_image": "stedit.imaging.files",
 }

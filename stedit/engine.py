@@ -14,13 +14,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stedit.arrays import CodeArray, Codes, from_half, like, to_array, to_half, to_tensor
 from stedit.editing.edits import Edits
 from stedit.errors import LatentError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture
 from stedit.inversion.encoder import encode, iterate
 from stedit.inversion.hybrid import from_encoder
-from stedit.inversion.objective import Objective, describe_losses, resize
+from stedit.inversion.objective import Objective, describe_losses
 from stedit.inversion.optimisation import Report, code_statistics, from_mean
 from stedit.inversion.options import DEFAULT_STEPS, METHODS, InversionOptions, Method, Step, TuningOptions
 from stedit.inversion.tuning import render_tuned, tune
@@ -29,7 +28,9 @@ from stedit.models.backbone import IdentityNetwork
 from stedit.models.generator import Generator, Noise, SynthesisBlock
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
-from stedit.tunings import Tuning
+from stedit.runtime.arrays import CodeArray, Codes, from_half, like, to_array, to_half, to_tensor
+from stedit.runtime.framing import resize
+from stedit.storage.tunings import Tuning
 
 
 class Engine(Edits):

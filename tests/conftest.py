@@ -18,7 +18,6 @@ from hypothesis import settings
 from PIL import Image, ImageDraw
 
 import stedit
-from stedit.bundle import AttributeSpec, Bundle
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
@@ -26,6 +25,7 @@ from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
+from stedit.storage.bundle import AttributeSpec, Bundle
 
 TINY_ATTRIBUTES = ("Smiling", "Eyeglasses", "Bangs", "Blond_Hair", "No_Beard")
 

@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from stedit.bundle import CONFIG_NAME, Bundle
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
+from stedit.storage.bundle import CONFIG_NAME, Bundle
 
 from .conftest import TINY_ATTRIBUTES
 

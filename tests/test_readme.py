@@ -32,13 +32,19 @@ def checkout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_there_are_examples() -> None:
-    assert len(PYTHON) == 1
+    assert len(PYTHON) == 2
     assert len(EXAMPLES) >= 4
 
 
 def test_the_python_example_runs(checkout: Path) -> None:
     exec(compile(PYTHON[0], "README.md", "exec"), {})
     assert stedit.read_image(checkout / "smiling.png").shape == (128, 128, 3)
+
+
+def test_the_python_example_of_a_batch_runs(checkout: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    exec(compile(PYTHON[1], "README.md", "exec"), {})
+    assert capsys.readouterr().out == "10 done, 0 failed, 0 were there\n"
+    assert len(list((checkout / "smiling").glob("*.smile@0.5to1.png"))) == 10
 
 
 @pytest.mark.parametrize("lines", EXAMPLES, ids=lambda lines: lines[0])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from itertools import groupby
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, count, size
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, count, remap, size
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig
 
@@ -12,7 +12,7 @@ from stedit.models.config import BackboneConfig
 def build(checkpoint: Checkpoint) -> dict[str, Part]:
     """An identity network; our names are theirs."""
     config = backbone_config(checkpoint.tensors)
-    return {"identity": (config, adopt(lambda: IdentityNetwork(config), lambda name: name, checkpoint.tensors))}
+    return {"identity": (config, remap(lambda: IdentityNetwork(config), lambda name: name, checkpoint.tensors))}
 
 
 def backbone_config(tensors: Tensors) -> BackboneConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, adopt, count, size, take
+from stedit.checkpoints.state_dicts import Checkpoint, Part, count, remap, require_tensor, size
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 
@@ -12,7 +12,7 @@ STYLE_DIM = 512  # the flattened code's length does not tell
 
 # What the logits stand for, in CelebA's order, by which the classifier was trained (Liu et al. 2015).
 # fmt: off
-CELEBA = (
+CELEBA_ATTRIBUTES = (
     "5_o_Clock_Shadow", "Arched_Eyebrows", "Attractive", "Bags_Under_Eyes", "Bald", "Bangs", "Big_Lips", "Big_Nose",
     "Black_Hair", "Blond_Hair", "Blurry", "Brown_Hair", "Bushy_Eyebrows", "Chubby", "Double_Chin", "Eyeglasses",
     "Goatee", "Gray_Hair", "Heavy_Makeup", "High_Cheekbones", "Male", "Mouth_Slightly_Open", "Mustache", "Narrow_Eyes",
@@ -46,8 +46,8 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
         embedding=size(tensors, "indep_fcs.0.weight", 0),
     )
     stacked = {
-        ours: torch.stack([take(tensors, theirs.format(index)) for index in range(config.attributes)])
+        ours: torch.stack([require_tensor(tensors, theirs.format(index)) for index in range(config.attributes)])
         for ours, theirs in STACKED.items()
     }
-    state = adopt(lambda: LatentClassifier(config), lambda name: name.replace("trunk.", "fcs."), {**tensors, **stacked})
+    state = remap(lambda: LatentClassifier(config), lambda name: name.replace("trunk.", "fcs."), {**tensors, **stacked})
     return {"classifier": (config, state)}

@@ -11,7 +11,7 @@ from typing import Any
 
 from torch import Tensor
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, count, finite, size, take
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, count, finite, remap, require_tensor, size
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
 
@@ -42,11 +42,11 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
         channels=tuple(size(tensors, f"synthesis.b{4 * 2**block}.conv1.weight", 0) for block in range(blocks)),
     )
     names = generator_names(config)
-    state = adopt(lambda: Generator(config), lambda ours: names.get(ours, ours), tensors)
+    state = remap(lambda: Generator(config), lambda ours: names.get(ours, ours), tensors)
     synthesis = checkpoint.opts.get("synthesis_kwargs")
     if isinstance(synthesis, dict) and synthesis.get("conv_clamp") is not None:
         checkpoint.notes.append("it was trained with features clamped at 256, which is left out: few values reach that")
-    state["mapping.mean"] = finite("mapping.w_avg", take(tensors, "mapping.w_avg"))
+    state["mapping.mean"] = finite("mapping.w_avg", require_tensor(tensors, "mapping.w_avg"))
     return {"generator": (config, state)}
 
 

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from stedit.allocator import keep_big_blocks
-from stedit.bundle import PartConfig
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
-from stedit.networks import build_network
+from stedit.runtime.allocator import keep_big_blocks
+from stedit.runtime.model import build_network
+from stedit.storage.bundle import PartConfig
 
 SAMPLES = 6
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 from stedit.checkpoints import rosinality
 from stedit.checkpoints.arcface import backbone_config
-from stedit.checkpoints.state_dicts import Checkpoint, Part, adopt, count, size, subtree
+from stedit.checkpoints.state_dicts import Checkpoint, Part, count, remap, size, subtree
 from stedit.checkpoints.style_transformer import MODULES, input_size, mean_of_styles
 from stedit.models.config import EncoderConfig
 from stedit.models.psp_encoder import PspEncoder, head_depths, level_of
@@ -40,7 +40,7 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
         found = sum(f"styles.{style}.convs.{2 * k}.weight" in tensors for k in range(2 * depths[2]))
         if found != depths[level_of(style)]:
             raise ValueError(f"its encoder reads style {style} by {found} convolutions: this variant is unknown")
-    own = adopt(lambda: PspEncoder(config), encoder_name, tensors)
+    own = remap(lambda: PspEncoder(config), encoder_name, tensors)
     mean = state["mapping.mean"] if checkpoint.latent_avg is None else checkpoint.latent_avg
     started_from_mean = checkpoint.opts.get("start_from_latent_avg", True) is not False
     own["mean"] = mean_of_styles(mean if started_from_mean else None, config)

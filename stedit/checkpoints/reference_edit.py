@@ -6,7 +6,7 @@ Their classifier is left out: the published training restored all but it, so it 
 from __future__ import annotations
 
 from stedit.checkpoints import rosinality
-from stedit.checkpoints.state_dicts import Checkpoint, Part, adopt, size, subtree
+from stedit.checkpoints.state_dicts import Checkpoint, Part, remap, size, subtree
 from stedit.checkpoints.style_transformer import HEADS
 from stedit.models.config import EditorConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -27,5 +27,5 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
     )
     if "classifier.fcs.0.weight" in checkpoint.tensors:
         checkpoint.notes.append("its classifier was left out: the published training never restored it")
-    state = adopt(lambda: EditTransformer(config), lambda name: name.removeprefix("layers.0."), tensors)
+    state = remap(lambda: EditTransformer(config), lambda name: name.removeprefix("layers.0."), tensors)
     return {"editor": (config, state), "generator": generator}

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, count, finite, size, subtree
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, count, finite, remap, size, subtree
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator, MappingNetwork
 
@@ -40,7 +40,7 @@ def generator(checkpoint: Checkpoint, prefix: str = "") -> tuple[GeneratorConfig
     drawn = {theirs: noise_map(theirs) for theirs in names.values() if _is_noise(theirs) and theirs not in tensors}
     if drawn:
         checkpoint.notes.append(f"{len(drawn)} noise maps are not in the file, so they were drawn by a fixed seed")
-    state = adopt(lambda: Generator(config), names.get, {**tensors, **drawn})
+    state = remap(lambda: Generator(config), names.get, {**tensors, **drawn})
     mean = checkpoint.latent_avg
     if mean is None:
         state["mapping.mean"] = mapping_network(config, state).estimate_mean()

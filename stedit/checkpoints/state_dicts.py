@@ -47,7 +47,7 @@ def subtree(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
     return {key.removeprefix(prefix): value for key, value in tensors.items() if key.startswith(prefix)}
 
 
-def take(tensors: Tensors, key: str) -> Tensor:
+def require_tensor(tensors: Tensors, key: str) -> Tensor:
     """The tensor of this name. Raises ValueError if there is none."""
     if key not in tensors:
         raise ValueError(f"the tensor {key} is missing")
@@ -56,7 +56,7 @@ def take(tensors: Tensors, key: str) -> Tensor:
 
 def size(tensors: Tensors, key: str, axis: int) -> int:
     """Length of an axis of a tensor. Raises ValueError if there is no such tensor or axis."""
-    shape = take(tensors, key).shape
+    shape = require_tensor(tensors, key).shape
     if len(shape) <= axis:
         raise ValueError(f"the tensor {key} has the shape {tuple(shape)}, too few axes")
     return shape[axis]
@@ -70,7 +70,7 @@ def count(tensors: Tensors, pattern: str, first: int = 0) -> int:
     return found
 
 
-def adopt(build: Callable[[], nn.Module], rename: Callable[[str], str | None], tensors: Tensors) -> dict[str, Tensor]:
+def remap(build: Callable[[], nn.Module], rename: Callable[[str], str | None], tensors: Tensors) -> dict[str, Tensor]:
     """Give foreign tensors our names.
 
     Args:
@@ -102,7 +102,7 @@ def finite(key: str, tensor: Tensor) -> Tensor:
 def _fit(tensors: Tensors, key: str, wanted: Tensor) -> Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.zeros(wanted.shape, dtype=torch.int64)  # unused in evaluation, and absent before PyTorch 0.4.1
-    tensor, shape = take(tensors, key), wanted.shape
+    tensor, shape = require_tensor(tensors, key), wanted.shape
     if [n for n in tensor.shape if n != 1] != [n for n in shape if n != 1]:
         raise ValueError(f"the tensor {key} has the shape {tuple(tensor.shape)} in place of {tuple(shape)}")
     return finite(key, tensor).reshape(shape)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from stedit.checkpoints import rosinality
 from stedit.checkpoints.arcface import backbone_config
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, adopt, finite, size, subtree
+from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, finite, remap, size, subtree
 from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.style_transformer import StyleTransformer
 
@@ -60,7 +60,7 @@ def encoder(checkpoint: Checkpoint, generator: GeneratorConfig, state: Tensors) 
         feedforward=size(tensors, "transformerlayer_fine.linear1.weight", 0),
         extra_queries=tokens - generator.style_count,
     )
-    own = adopt(lambda: StyleTransformer(config), encoder_name, tensors)
+    own = remap(lambda: StyleTransformer(config), encoder_name, tensors)
     own["queries"] = rosinality.mapping_network(generator, state)(finite("z", tensors["z"])[0])
     own["mean"] = mean_of_styles(checkpoint.latent_avg, config)
     return config, own

@@ -35,7 +35,7 @@ class Global:
 
 
 @dataclass
-class Budget:
+class MemoryBudget:
     """How many bytes a file may still make us take, so that small files cannot ask for much memory."""
 
     left: int
@@ -48,14 +48,14 @@ class Budget:
 
 
 @dataclass(frozen=True)
-class Source:
+class PickleContext:
     """What the machine needs of the file around a pickle."""
 
     storage: Callable[[tuple[Any, ...]], Tensor]
     """A persistent id of a storage -> its numbers, flat."""
     nested: Callable[[bytes], Any]
     """A torch.save file inside the pickle -> what it holds."""
-    views: Budget
+    views: MemoryBudget
     """For tensors, several of which may share a storage."""
 
 
@@ -77,7 +77,7 @@ STORAGES: Mapping[Global, torch.dtype] = {
 }
 
 
-def unpickle(stream: IO[bytes], source: Source) -> Any:
+def unpickle(stream: IO[bytes], source: PickleContext) -> Any:
     """Read one pickle; `stream` is left behind its end.
 
     Raises ValueError if it is damaged, or asks for anything but tensors and plain containers.
@@ -95,12 +95,12 @@ def unpickle(stream: IO[bytes], source: Source) -> Any:
         raise ValueError(f"its pickle is damaged ({type(error).__name__}: {error})") from error
 
 
-def _mapping(_: Source, pairs: Any = ()) -> dict[Any, Any]:
+def _mapping(_: PickleContext, pairs: Any = ()) -> dict[Any, Any]:
     """An OrderedDict, a Namespace or an EasyDict; items of most follow later."""
     return {_key(key): value for key, value in (pairs.items() if isinstance(pairs, dict) else pairs)}
 
 
-def _tensor(source: Source, flat: Tensor, offset: int, shape: Any, strides: Any, *_: Any) -> Tensor:
+def _tensor(source: PickleContext, flat: Tensor, offset: int, shape: Any, strides: Any, *_: Any) -> Tensor:
     """A view of a storage, whose bounds are checked here; torch allows views with more elements than the storage."""
     shape, strides = tuple(shape), tuple(strides)
     if not isinstance(flat, Tensor) or flat.ndim != 1 or len(shape) != len(strides) or len(shape) > MAX_AXES:
@@ -117,21 +117,21 @@ def _tensor(source: Source, flat: Tensor, offset: int, shape: Any, strides: Any,
     return torch.as_strided(flat, shape, strides, offset) if count else flat.new_empty(shape)
 
 
-def _number(_: Source, kind: Any, data: Any = b"") -> Any:
+def _number(_: PickleContext, kind: Any, data: Any = b"") -> Any:
     """A NumPy scalar; `kind` is the text that stands for its dtype."""
     if kind not in ("f2", "f4", "f8", "i4", "i8", "u1", "b1") or not isinstance(data, bytes):
         raise ValueError(f"it holds a NumPy number of a strange kind, {str(kind)[:20]!r}")
     return np.frombuffer(data, np.dtype(kind))[0].item()
 
 
-def _encoded(_: Source, text: str, encoding: str) -> bytes:
+def _encoded(_: PickleContext, text: str, encoding: str) -> bytes:
     """Bytes, as pickles before protocol 3 write them."""
     if encoding != "latin1":
         raise ValueError("it holds text in a strange encoding")
     return text.encode("latin1")
 
 
-def _module(_: Source, meta: dict[str, Any]) -> dict[str, Any]:
+def _module(_: PickleContext, meta: dict[str, Any]) -> dict[str, Any]:
     """A network of NVIDIA's: its state; the Python source that comes with it stays text, and is dropped."""
     return {"class_name": meta["class_name"], "state": meta["state"]}
 
@@ -180,7 +180,7 @@ _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
 class _Machine:
     """Stack, marks and memo of a pickle being read; one method or table for each kind of instruction."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: PickleContext) -> None:
         self.source = source
         self.stack: list[Any] = []
         self.marks: list[int] = []

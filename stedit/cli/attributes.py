@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, Console
-from stedit.cli.options import ModelOptions, Recursive, TalkOptions, spread
+from stedit.cli.options import ModelOptions, Recursive, TalkOptions
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.cli.batch import Batch, Product, Work
-    from stedit.engine import Engine
+    from stedit.storage.bundle import Bundle
 
 
 @spread
@@ -37,31 +35,17 @@ def attributes(
     stedit attributes face.png
     stedit attributes --json -r photos > attributes.jsonl
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, run
-    from stedit.cli.plan import Job, Plan, gather
+    from stedit.batch import Classification, plan_request
+    from stedit.cli.batch import TerminalReporter, run
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
     console = Console(talk)
     if not inputs:
         return _list_known(bundle, console)
-    gathered = gather(inputs, recursive=recursive, attributes=None)
-    plan = Plan(tuple(Job(source, None) for source in gathered.sources), (), gathered)
-
-    def start(engine: Engine) -> Work:
-        def work(batch: Batch) -> Sequence[Product]:
-            products = []
-            for source, row in zip(batch.sources, engine.classify(batch.codes), strict=True):
-                named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
-                text = "\n".join([source.name, *(f"  {probability:.3f}  {name}" for name, probability in named)])
-                products.append(
-                    Product(None, details={"attributes": {name: round(p, 6) for name, p in named}}, text=text)
-                )
-            return products
-
-        return work
-
-    return run(plan, start, lambda _job, product: product.text, "Classifying", model, console)
+    plan = plan_request(Classification(), inputs, bundle, recursive=recursive)
+    return run(plan, model, TerminalReporter(console, "Classifying", result=lambda record: record.summary))
 
 
 def _list_known(bundle: Bundle, console: Console) -> int:

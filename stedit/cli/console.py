@@ -9,10 +9,10 @@ import sys
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, Literal, Self, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
+from stedit.batch.record import Record
 from stedit.cli.options import TalkOptions
 from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, cause
 
@@ -71,37 +71,19 @@ def forget_unwritten() -> None:
         os.close(nowhere)
 
 
-@dataclass
-class Record:
-    """What became of one input."""
-
-    input: str
-    output: str | None = None
-    status: Literal["done", "skipped", "planned", "failed"] = "done"
-    seconds: float = 0.0
-    notes: tuple[str, ...] = ()
-    details: dict[str, Any] = field(default_factory=dict)  # what only some commands tell: attributes, strength
-    text: str = ""  # what a person reads on stdout
-    cause: Exception | None = None  # of a failure
-
-    @classmethod
-    def failed(cls, name: str, cause: Exception) -> Self:
-        """Record that nothing came of the input `name`."""
-        return cls(name, status="failed", cause=cause)
-
-    def to_json(self) -> str:
-        """One line of JSON; `error` and `output` are null where there is none."""
-        return json.dumps(
-            {
-                "input": self.input,
-                "output": self.output,
-                "status": self.status,
-                "error": None if self.cause is None else sentence(self.cause),
-                "seconds": round(self.seconds, 4),
-                "notes": self.notes,
-                **self.details,
-            }
-        )
+def record_as_json(record: Record) -> str:
+    """One line of JSON; `error` and `output` are null where there is none."""
+    return json.dumps(
+        {
+            "input": record.input,
+            "output": record.output,
+            "status": record.status,
+            "error": None if record.error is None else sentence(record.error),
+            "seconds": round(record.seconds, 4),
+            "notes": record.notes,
+            **record.details,
+        }
+    )
 
 
 class _Notes(logging.Handler):
@@ -130,15 +112,14 @@ class Console:
         library.handlers = [_Notes(self)]
         library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
 
-    def report(self, record: Record) -> None:
-        """Tell what became of one input: the result on stdout, notes and an error on stderr."""
+    def report(self, record: Record, text: str = "") -> None:
+        """Say what became of one input: its record or `text` on stdout, notes and an error on stderr."""
         for note in record.notes:
             self.note(f"{record.input}: {note}")
-        if record.cause is not None:
-            self.error(record.cause, record.input)
-        text = record.to_json() if self.json else record.text
-        if text:
-            self.result(text)
+        if record.error is not None:
+            self.error(record.error, record.input)
+        if self.json or text:
+            self.result(record_as_json(record) if self.json else text)
 
     def result(self, text: str) -> None:
         """Print to stdout, at once, since a program may wait at the other end of a pipe."""

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, Console
-from stedit.cli.options import TalkOptions, complete_model, spread
+from stedit.cli.options import TalkOptions, complete_model
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.checkpoints.assembly import Ingredient
+    from stedit.checkpoints.merge import ModelParts
+    from stedit.storage.bundle import Bundle
 
 DIRECTIONS_SUFFIX = ".safetensors"
 
@@ -89,14 +90,14 @@ def convert(
     stedit weights convert age.pt smile.pt -o directions.safetensors
     """
     from stedit.checkpoints import directions
-    from stedit.checkpoints.assembly import from_checkpoint
-    from stedit.checkpoints.files import load_file
+    from stedit.checkpoints.merge import from_checkpoint
+    from stedit.checkpoints.reader import load_file
 
     console = Console(talk)
     if attribute and not NAME.fullmatch(attribute):
         raise UsageError(f"--attribute {attribute!r} is no name: give letters, digits, - and _ only")
     target = _target(result)
-    ingredients: list[Ingredient] = []
+    sources: list[ModelParts] = []
     found: dict[str, Any] = {}
     for path in files:
         file = load_file(path)
@@ -105,17 +106,17 @@ def convert(
         except ValueError as error:
             raise InputError(f"{path} holds directions, but {error}") from error
         if some is None:
-            ingredients.append(from_checkpoint(file, precision=precision, attribute=attribute))
-            console.detail(f"{path}: {', '.join(ingredients[-1].parts)}")
+            sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
+            console.detail(f"{path}: {', '.join(sources[-1].parts)}")
         elif twice := sorted(found.keys() & some.keys()):
             raise UsageError(f"two files hold a direction {twice[0]!r}: rename one of them")
         else:
             found |= some
-    if found and ingredients:
+    if found and sources:
         raise UsageError("directions go to a file of their own: convert them apart, with -o NAME.safetensors")
     if found:
         return _write_directions(found, result, console)
-    return _write(ingredients, target, result, console)
+    return _write(sources, target, result, console)
 
 
 @spread
@@ -128,17 +129,18 @@ def assemble(result: ResultOptions, talk: TalkOptions, models: Models) -> int:
     stedit weights assemble my-generator my-encoder my-classifier -o my-model
     stedit weights assemble synthface-128 my-editor -o edited --overwrite   [dim]# mine in the place of its editor[/]
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.checkpoints.assembly import from_bundle
+    from stedit.checkpoints.merge import from_bundle
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
     target = _target(result)
-    ingredients = [from_bundle(Bundle.load(find_bundle(model))) for model in models]
-    return _write(ingredients, target, result, Console(talk))
+    sources = [from_bundle(Bundle.load(find_bundle(model))) for model in models]
+    return _write(sources, target, result, Console(talk))
 
 
 def _target(result: ResultOptions) -> Bundle | None:
     """The model that is there already. Raises before anything is computed if nothing can be written there."""
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
     if result.name is not None and not NAME.fullmatch(result.name):
         raise UsageError(f"--name {result.name!r} is not allowed: give letters, digits, ., _ and - only, at most 100")
@@ -152,15 +154,15 @@ def _target(result: ResultOptions) -> Bundle | None:
     return Bundle.load(path)
 
 
-def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: ResultOptions, console: Console) -> int:
+def _write(sources: Sequence[ModelParts], target: Bundle | None, result: ResultOptions, console: Console) -> int:
     """Join and save; what is at the target stays as it is if anything fails."""
-    from stedit.bundle import CARD_NAME, Bundle
-    from stedit.checkpoints.assembly import combine, from_bundle, model_card, printable, table
+    from stedit.checkpoints.merge import from_bundle, merge, model_card, printable, table
+    from stedit.storage.bundle import CARD_NAME, Bundle
 
     if result.output.suffix == DIRECTIONS_SUFFIX:
         raise UsageError(f"a model is a folder, and {result.output} names a file: leave out the suffix")
     there = [from_bundle(target)] if target else []
-    joined = combine([*there, *ingredients], replacing=result.overwrite)
+    joined = merge([*there, *sources], replacing=result.overwrite)
     name = result.name or (target.name if target else re.sub(r"[^A-Za-z0-9._-]+", "-", result.output.resolve().name))
     if not NAME.fullmatch(name):
         raise UsageError(f"{name!r} cannot be the name of a model: give one with --name")
@@ -169,7 +171,7 @@ def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: Res
     card = model_card(joined, name)
     if target and (target.path / CARD_NAME).is_file():
         old = (target.path / CARD_NAME).read_text(encoding="utf-8", errors="replace")
-        added = [row for one in ingredients for row in table(one)]
+        added = [row for one in sources for row in table(one)]
         card = "\n".join([old.rstrip(), "", "## Added", "", *dict.fromkeys(added), ""])
     bundle = Bundle.save(
         result.output,
@@ -181,7 +183,7 @@ def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: Res
         attributes=joined.attributes,
         training=training,
         parts=joined.parts,
-        made_for=joined.fingerprint,
+        generator_fingerprint=joined.fingerprint,
         readme=card,
         overwrite=target is not None,
     )
@@ -208,8 +210,8 @@ def _write(ingredients: Sequence[Ingredient], target: Bundle | None, result: Res
 
 
 def _write_directions(found: dict[str, Any], result: ResultOptions, console: Console) -> int:
-    from stedit.atomic import write_file
     from stedit.checkpoints.directions import encode
+    from stedit.storage.atomic import write_file
 
     path = result.output
     if path.suffix != DIRECTIONS_SUFFIX:

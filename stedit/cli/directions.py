@@ -8,16 +8,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, Record
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
+from stedit.batch import Record
+from stedit.cli.command import spread
+from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
 from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.cli.batch import Codes
-    from stedit.cli.plan import Gathered, Source
+    from stedit.batch.inputs import Inputs
+    from stedit.batch.process import Latents
     from stedit.engine import Engine
-    from stedit.labels import LabelTable
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
 SEFA_SHOWN = 12
 
@@ -117,10 +119,11 @@ def learn(
     stedit directions learn --attr winking --labels winking.csv -r photos
     stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.plan import gather
+    from stedit.batch.inputs import collect_inputs
     from stedit.editing.directions import SUFFIX, Directions, save_directions
-    from stedit.labels import LabelTable
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
     console = Console(talk)
     bundle = Bundle.load(find_bundle(model.model))
@@ -135,13 +138,13 @@ def learn(
         console.note(f"skipped because {path} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     known = [attribute.name for attribute in bundle.attributes]
-    gathered = gather(inputs or (), recursive=recursive, attributes=known)
+    found = collect_inputs(inputs or (), recursive=recursive, own_outputs_of=known)
     told = _having(LabelTable.read(labels, names), names) if labels else None
 
     from stedit.engine import Engine
 
     engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-    codes, having, failed = _codes(engine, gathered, told, console) if inputs else (None, None, False)
+    codes, having, failed = _codes(engine, found, told, console) if inputs else (None, None, False)
     learned = engine.learn_direction(attr, codes, having)
     metadata = {
         "model": bundle.name,
@@ -153,7 +156,7 @@ def learn(
     save_directions(path, Directions({names[0]: learned.vector}, metadata))
     details = {"attribute": names[0], "method": learned.method, "codes": learned.codes}
     details["accuracy"] = round(learned.accuracy, 4)
-    console.report(Record(attr, str(path), details=details, text=str(path)))
+    console.report(Record(attr, str(path), details=details), str(path))
     console.note(f"{names[0]}: right for {learned.accuracy:.1%} of the codes held back, of {learned.codes} in all")
     return FAILED if failed else DONE
 
@@ -209,36 +212,24 @@ def _having(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
 
 
 def _codes(
-    engine: Engine, gathered: Gathered, labels: Mapping[str, bool] | None, console: Console
-) -> tuple[Codes, list[bool] | None, bool]:
-    """The codes of the inputs that have a label, these labels, and whether any input failed."""
+    engine: Engine, found: Inputs, labels: Mapping[str, bool] | None, console: Console
+) -> tuple[Latents, list[bool] | None, bool]:
+    """The codes (M, N, D) of the inputs that have a label, these labels, and whether any input failed."""
     import numpy as np
 
-    from stedit.cli.batch import encode, load
+    from stedit.batch.codes import read_codes
+    from stedit.cli.batch import TerminalReporter
 
-    failed = bool(gathered.unreadable)
-    for name, error in gathered.unreadable:
+    for name, error in found.unreadable:
         console.error(error, name)
-    sources = [source for source in gathered.sources if labels is None or source.stem in labels]
+    sources = [source for source in found.sources if labels is None or source.stem in labels]
     if not sources:
         raise InputError("there is nothing to learn from: no input is a picture or code that has a label")
-    if left := len(gathered.sources) - len(sources):
+    if left := len(found.sources) - len(sources):
         console.note(f"{left} left out because they have no label")
-    codes: list[Codes] = []
-    used: list[Source] = []
-    with console.progress(len(sources), "Inverting") as progress:
-        if progress:
-            progress.begin()
-        for source in sources:
-            try:
-                codes.append(encode(engine, [load(engine, source, keep_picture=False)]).codes)
-                used.append(source)
-            except InputError as error:
-                console.error(error, source.name)
-                failed = True
-            if progress:
-                progress.advance()
+    with TerminalReporter(console, "Inverting", errors_only=True) as reporter:
+        codes, summary = read_codes(engine, sources, reporter)
     if not codes:
         raise InputError("there is nothing to learn from: no input can be read")
-    having = None if labels is None else [labels[source.stem] for source in used]
-    return np.concatenate(codes), having, failed
+    having = None if labels is None else [labels[source.stem] for source in codes]
+    return np.stack(list(codes.values())), having, bool(summary.failed or found.unreadable)

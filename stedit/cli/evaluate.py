@@ -12,22 +12,24 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from stedit import __version__
+from stedit._version import __version__
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute, spread
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
 from stedit.errors import ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
     from stedit.engine import Engine
-    from stedit.metrics.pictures import Archives, Entry, Pair
+    from stedit.imaging.sources import ImageReader, ImageRef
+    from stedit.metrics.ground_truth import Pair
     from stedit.metrics.results import Results, Settings
+    from stedit.storage.bundle import Bundle
 
 _ALL = "all"
 
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
 _LABELS = "What is known of the pictures: .jsonl, .csv, or CelebA's list, gzipped or not."
-_PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or archives of their pictures. Repeat it for each."
+_PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or reader of their pictures. Repeat it for each."
 _FID = "Measure the FID too, with Inception's weights, torch-fidelity's file."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
 _LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
@@ -39,7 +41,7 @@ def evaluate(
     talk: TalkOptions,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip archives."),
+        typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip reader."),
     ] = None,
     labels: Annotated[Path | None, typer.Option("--labels", "-l", metavar="FILE", help=_LABELS)] = None,
     attr: Annotated[
@@ -81,10 +83,12 @@ def evaluate(
     stedit evaluate test.zip --labels test.jsonl.gz -a all --reference-edits
     stedit evaluate --pairs pairs.jsonl.gz --pairs pairs.zip --json
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.labels import LabelTable
-    from stedit.metrics.pictures import Archives, read_pairs
+    from stedit.hub.find import find_bundle
+    from stedit.imaging.sources import ImageReader
+    from stedit.metrics.ground_truth import read_pairs
     from stedit.metrics.results import Settings
+    from stedit.storage.bundle import Bundle
+    from stedit.storage.labels import LabelTable
 
     console = Console(talk)
     if not inputs and not pairs:
@@ -107,14 +111,14 @@ def evaluate(
     if output and _exists(output, overwrite=overwrite):
         console.note(f"skipped because {output} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
-    with Archives() as archives:
+    with ImageReader() as reader:
         known = LabelTable.read(labels).rows if labels else {}
-        entries = _entries(inputs or [], archives, console, recursive=recursive)
+        entries = _entries(inputs or [], reader, console, recursive=recursive)
         others = entries[limit:] if limit else []
         entries = entries[:limit]
         records = [path for path in pairs or () if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
         places = [str(path) for path in pairs or () if path not in records]
-        true_pairs = read_pairs(records, _entries(places, archives, console, recursive=recursive))
+        true_pairs = read_pairs(records, _entries(places, reader, console, recursive=recursive))
         if not entries and not true_pairs:
             console.note("nothing to do")
             return NOTHING_TO_DO
@@ -122,7 +126,7 @@ def evaluate(
             settings,
             model,
             console,
-            archives,
+            reader,
             entries,
             true_pairs,
             _Weights(fid, lpips, lpips_heads),
@@ -132,8 +136,8 @@ def evaluate(
     facts = _facts(engine, settings, model, results, inputs or [], labels, pairs or [])
     _tell(results, facts, output, console)
     if output:
-        from stedit.atomic import write_file
         from stedit.metrics.report import render
+        from stedit.storage.atomic import write_file
 
         page = render(f"{bundle.name}, measured", facts, results, note=note)
         write_file(output, page.encode("utf-8", "surrogateescape"))
@@ -154,18 +158,18 @@ def _measure(
     settings: Settings,
     model: ModelOptions,
     console: Console,
-    archives: Archives,
-    entries: Sequence[Entry],
+    reader: ImageReader,
+    entries: Sequence[ImageRef],
     pairs: Sequence[Pair],
     weights: _Weights,
     **known: Any,
 ) -> tuple[Engine, Results]:
     with console.progress(len(entries) + len(pairs), "Measuring") as progress:
+        from stedit.checkpoints.perceptual import load_lpips
         from stedit.engine import Engine
         from stedit.metrics import distortion
         from stedit.metrics.evaluation import evaluate
         from stedit.metrics.frechet import Inception
-        from stedit.training.perceptual import load_lpips
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
         console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
@@ -186,7 +190,7 @@ def _measure(
             engine,
             entries,
             settings,
-            archives=archives,
+            reader=reader,
             pairs=pairs,
             inception=inception,
             lpips=lpips,
@@ -197,22 +201,22 @@ def _measure(
     return engine, results
 
 
-def _entries(inputs: Sequence[str], archives: Archives, console: Console, *, recursive: bool) -> list[Entry]:
+def _entries(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
     """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
-    from stedit.cli.plan import gather
-    from stedit.metrics.pictures import Entry
+    from stedit.batch.inputs import collect_inputs
+    from stedit.imaging.sources import ImageRef
 
-    entries: list[Entry] = []
+    entries: list[ImageRef] = []
     for text in inputs:
         if text.lower().endswith(".zip"):
-            entries += archives.members(Path(text))
+            entries += reader.find(Path(text))
             continue
-        gathered = gather([text], recursive=recursive, attributes=None, latents=False)
-        for name, error in gathered.unreadable:
+        found = collect_inputs([text], recursive=recursive, latents=False)
+        for name, error in found.unreadable:
             console.error(error, name)
-        for folder in gathered.empty:
+        for folder in found.empty:
             console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-        entries += [Entry(source.path) for source in gathered.sources if source.path]
+        entries += [ImageRef(source.path) for source in found.sources if source.path]
     return list(dict.fromkeys(entries))
 
 
@@ -235,7 +239,7 @@ def _names(text: str, option: str) -> tuple[str, ...]:
 
 
 def _numbers(text: str) -> tuple[float, ...]:
-    from stedit.cli.edit import parse_strengths
+    from stedit.batch.notation import parse_strengths
 
     strengths = tuple(dict.fromkeys(parse_strengths(text)))
     if min(strengths) <= 0:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
+from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.options import (
     FileOptions,
@@ -15,12 +13,7 @@ from stedit.cli.options import (
     SearchOptions,
     Sheet,
     TalkOptions,
-    spread,
 )
-
-if TYPE_CHECKING:
-    from stedit.cli.batch import Batch, Product, Work
-    from stedit.engine import Engine
 
 
 @spread
@@ -37,34 +30,13 @@ def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: Mod
     stedit invert -r photos -o codes               [dim]# a tree of folders[/]
     stedit invert - -o face.latent.safetensors < face.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, to_latent, write_all
-    from stedit.cli.inverter import Search, in_words
-    from stedit.cli.plan import Target, make_plan
-    from stedit.errors import UsageError
+    from stedit.cli.batch import run_request
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
-    asked = Search.parse(search)
+    request = search.to_request()
     bundle = Bundle.load(find_bundle(model.model))
-    target = Target.parse(files.output, None, ("latent",))
-    plan = make_plan(inputs, "", target, files, [attribute.name for attribute in bundle.attributes])
-
-    if search.tune and any(job.output is None for job in plan.jobs):
-        raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
-
-    def start(engine: Engine) -> Work:
-        def work(batch: Batch) -> Sequence[Product]:
-            return [
-                Product(to_latent(engine, code, source, asked.method, tuning), details, in_words(details), tuning)
-                for code, source, tuning, details in zip(
-                    batch.codes, batch.sources, batch.tunings, batch.details, strict=True
-                )
-            ]
-
-        return work
-
-    return write_all(
-        plan, target, start, verb="Inverting", files=files, model=model, console=Console(talk), search=asked
-    )
+    return run_request(request, inputs, bundle, verb="Inverting", files=files, model=model, console=Console(talk))
 
 
 @spread
@@ -89,35 +61,20 @@ def reconstruct(
     stedit reconstruct --method hybrid face.png
     stedit reconstruct - < face.png > again.png
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, draw, side_by_side, write_all
-    from stedit.cli.inverter import Search, in_words
-    from stedit.cli.plan import PICTURE_FORMATS, Target, make_plan
+    from stedit.batch import Reconstruction
+    from stedit.cli.batch import run_request
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
-    asked = Search.parse(search)
+    request = Reconstruction(search.to_request(), sheet, render.to_rendering())
     bundle = Bundle.load(find_bundle(model.model))
-    target = Target.parse(files.output, format_, PICTURE_FORMATS)
-    what = "reconstruct.sheet" if sheet else "reconstruct"
-    plan = make_plan(inputs, what, target, files, [attribute.name for attribute in bundle.attributes])
-
-    def start(engine: Engine) -> Work:
-        def work(batch: Batch) -> Sequence[Product]:
-            drawn = draw(engine, batch.codes, render, batch.tunings)
-            if sheet:
-                pairs = zip(batch.shown, drawn, strict=True)
-                drawn = [side_by_side([("source", source), ("reconstruction", again)]) for source, again in pairs]
-            return [Product(one, details, in_words(details)) for one, details in zip(drawn, batch.details, strict=True)]
-
-        return work
-
-    return write_all(
-        plan,
-        target,
-        start,
+    return run_request(
+        request,
+        inputs,
+        bundle,
         verb="Reconstructing",
         files=files,
         model=model,
         console=Console(talk),
-        keep_pictures=sheet,
-        search=asked,
+        file_format=format_,
     )

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperCommand, TyperGroup
 
-from stedit import __version__
+from stedit._version import __version__
 from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
 from stedit.cli.console import Console, exit_code, forget_unwritten
 from stedit.cli.options import DEBUG, TalkOptions

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import Console
-from stedit.cli.edit import parse_strengths
-from stedit.cli.layers import layers_name, parse_layers
-from stedit.cli.options import FileOptions, ModelOptions, RenderOptions, TalkOptions, spread
+from stedit.cli.options import FileOptions, ModelOptions, RenderOptions, TalkOptions
 from stedit.errors import UsageError
-
-if TYPE_CHECKING:
-    from stedit.cli.batch import Batch, Product, Work
-    from stedit.engine import Engine
 
 
 @spread
@@ -77,48 +71,37 @@ def mix(
     stedit mix a.png b.png --steps 7                [dim]# a strip[/]
     stedit mix a.png b.png --steps 24 -o morph.webp [dim]# an animation[/]
     """
-    from stedit.bundle import Bundle, find_bundle
-    from stedit.cli.batch import Product, draw, encode, load, side_by_side, to_latent, write_all
-    from stedit.cli.plan import PICTURE_FORMATS, Source, Target, edit_name, make_plan, stem_of
-    from stedit.imaging.animation import FORMATS, Animation
+    from stedit.batch import Mix
+    from stedit.batch.notation import parse_layers
+    from stedit.cli.batch import run_request
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
 
+    request = Mix(
+        other,
+        _strengths(strength, steps),
+        None if layers is None else parse_layers(layers),
+        render.to_rendering(),
+    )
     bundle = Bundle.load(find_bundle(model.model))
-    usual = 1.0 if layers else 0.5
-    strengths = _strengths(strength, steps, usual)
-    styles = parse_layers(layers, bundle)
-    target = Target.parse(files.output, format_, (*PICTURE_FORMATS, "gif", "latent"))
-    if target.format == "latent" and len(strengths) > 1:
-        raise UsageError("a latent file holds one code: give one --strength")
-    if target.format == "gif" and len(strengths) == 1:
-        raise UsageError("an animation needs several pictures: give --steps")
-    ways = [f"mix-{stem_of(other)}", *([f"layers-{layers_name(layers)}"] if layers else [])]
-    name = edit_name((), strengths, ways, usual)
-    plan = make_plan([face], name, target, files, [attribute.name for attribute in bundle.attributes])
-
-    def start(engine: Engine) -> Work:
-        others = encode(engine, [load(engine, Source(other), keep_picture=False)]).codes
-
-        def work(batch: Batch) -> Sequence[Product]:
-            mixed = [engine.mix(batch.codes, others, strength=amount, layers=styles) for amount in strengths]
-            if target.format == "latent":
-                pairs = zip(mixed[0], batch.sources, strict=True)
-                return [Product(to_latent(engine, code, source, name)) for code, source in pairs]
-            columns = [draw(engine, codes, render) for codes in mixed]
-            rows = list(zip(*columns, strict=True))  # one for each input
-            if len(strengths) > 1 and target.format in FORMATS:
-                return [Product(Animation(row)) for row in rows]
-            titles = [f"{amount:.3g}" for amount in strengths]
-            return [Product(side_by_side(list(zip(titles, row, strict=True)))) for row in rows]
-
-        return work
-
-    return write_all(plan, target, start, verb="Mixing", files=files, model=model, console=Console(talk))
+    return run_request(
+        request,
+        [face],
+        bundle,
+        verb="Mixing",
+        files=files,
+        model=model,
+        console=Console(talk),
+        file_format=format_,
+    )
 
 
-def _strengths(text: str | None, steps: int | None, usual: float) -> tuple[float, ...]:
-    """How far to go each time. Raises UsageError."""
+def _strengths(text: str | None, steps: int | None) -> tuple[float, ...]:
+    """How far to go each time; () for the usual way. Raises UsageError."""
+    from stedit.batch.notation import parse_strengths
+
     if text is not None and steps is not None:
         raise UsageError("--strength and --steps both say how far to go: leave one of them out")
     if steps is not None:
         return tuple(step / (steps - 1) for step in range(steps))
-    return (usual,) if text is None else parse_strengths(text)
+    return () if text is None else parse_strengths(text)

@@ -1,52 +1,23 @@
 """The options that commands share, each declared once.
 
-Options that always come together are one dataclass; `spread` lays its fields out on the command line, so that a command
-lists what it takes (`files: FileOptions, model: ModelOptions`) instead of repeating eighteen parameters.
+Options that always come together are one dataclass; `command.spread` lays its fields out on the command line, so that
+a command lists what it takes (`files: FileOptions, model: ModelOptions`) instead of repeating eighteen parameters.
 """
 
 from __future__ import annotations
 
-import inspect
-from collections.abc import Callable
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+if TYPE_CHECKING:
+    from stedit.batch import InversionRequest, Rendering
+
 DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
-
-
-def spread(command: Callable[..., int]) -> Callable[..., None]:
-    """Make of `command` what Typer can register: groups of options become options, the result becomes the exit code."""
-    groups: dict[str, Any] = {}
-    parameters: list[inspect.Parameter] = []
-    hints = get_type_hints(command, include_extras=True)
-    for name, parameter in inspect.signature(command).parameters.items():
-        if is_dataclass(hints[name]):
-            groups[name] = hints[name]
-            members = get_type_hints(hints[name], include_extras=True)
-            for field in fields(hints[name]):
-                default = parameter.empty if field.default is MISSING else field.default
-                option = inspect.Parameter(field.name, parameter.KEYWORD_ONLY, default=default)
-                parameters.append(option.replace(annotation=members[field.name]))
-        else:
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
-
-    def run(**values: Any) -> None:
-        for name, group in groups.items():
-            values[name] = group(**{field.name: values.pop(field.name) for field in fields(group)})
-            if isinstance(values[name], TalkOptions):
-                from stedit.cli.console import Console
-
-                Console(values[name]).listen()
-        raise typer.Exit(command(**values))
-
-    run.__doc__ = command.__doc__
-    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
-    return run
 
 
 def complete_attribute(incomplete: str) -> list[str]:
@@ -66,8 +37,8 @@ def complete_direction(incomplete: str) -> list[str]:
 
 def complete_model(incomplete: str) -> list[str]:
     """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
-    from stedit.bundle import embedded_bundles
     from stedit.hub import cached_models
+    from stedit.hub.find import embedded_bundles
 
     names = [*embedded_bundles(), *(model.name for model in cached_models())]
     return [name for name in names if name.startswith(incomplete)]
@@ -226,6 +197,15 @@ class SearchOptions:
     ] = None
     tune: Annotated[bool, _about_inversion("--tune", help=_TUNE)] = False
 
+    def to_request(self) -> InversionRequest:
+        """Raises UsageError for an option that the method would ignore, and for losses that do not exist."""
+        from stedit.batch import InversionRequest
+        from stedit.inversion.options import InversionOptions, TuningOptions, parse_losses
+
+        losses = parse_losses(self.loss) if self.loss is not None else {}
+        options = InversionOptions(steps=self.steps, space=self.space, losses=losses)
+        return InversionRequest(self.method, options, TuningOptions(losses=losses) if self.tune else None)
+
 
 @dataclass(frozen=True)
 class RenderOptions:
@@ -233,6 +213,12 @@ class RenderOptions:
 
     noise: Annotated[Literal["const", "random", "none"], _about_model("--noise", help=_NOISE)] = "const"
     seed: Annotated[int, _about_model("--seed", metavar="NUMBER", min=0, help="What --noise random draws by.")] = 0
+
+    def to_rendering(self) -> Rendering:
+        """The same for the batch engine."""
+        from stedit.batch import Rendering
+
+        return Rendering(self.noise, self.seed)
 
 
 @dataclass(frozen=True)

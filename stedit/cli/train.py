@@ -12,16 +12,17 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, INTERRUPTED, Console
-from stedit.cli.options import TalkOptions, spread
+from stedit.cli.options import TalkOptions
 from stedit.errors import OutputError, UsageError
-from stedit.training.aligner.config import AlignerTraining
-from stedit.training.classifier_config import ClassifierTraining
+from stedit.training.aligner.config import AlignerTrainingConfig
+from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig, flag, item_type
-from stedit.training.editor_config import EditorTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
 
 if TYPE_CHECKING:
     from stedit.training.run import Monitor
@@ -31,6 +32,8 @@ _RUN = "Where config, metrics, samples and checkpoints are kept."
 _RESUME = "Go on from the last checkpoint of the run; without CONFIG, with the config of the run."
 _OUTPUT = "The model folder to write at the end."
 _PRINT = "Print the effective config, every key with its meaning, and stop."
+
+_FOLDERS = {"inversion": "encoder"}  # of stedit.training, where it is not called as the command
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
 
@@ -53,7 +56,7 @@ class RunOptions:
 
 
 def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
-    """The command that trains what `stedit.training.<kind>` builds: its function `build(config)` gives the task."""
+    """The command that trains what `stedit.training.<folder>.train` builds: its `build(config)` gives the task."""
     flags = _flags(config_class)
 
     def command(run: RunOptions, keys: Any, talk: TalkOptions, config: Config = None) -> int:
@@ -89,7 +92,7 @@ def _train(
 
     from stedit.training import loop
 
-    module = import_module(f"stedit.training.{kind}")
+    module = import_module(f"stedit.training.{_FOLDERS.get(kind, kind)}.train")
     try:
         with _monitor(console, config.steps) as monitor:
             task, outcome = loop.train(
@@ -176,6 +179,10 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
         inner = item_type(hint)
         wanted = list[inner] if inner else hint  # type: ignore[valid-type]
         members.append((field.name, Annotated[wanted | None, option], None))
+        for old in (old for old, new in config_class.old_names().items() if new == field.name):
+            name = flag(old)
+            hidden = typer.Option(f"{name}/--no-{name[2:]}" if switch else name, hidden=True)
+            members.append((old, Annotated[wanted | None, hidden], None))
     return make_dataclass("Flags", members, frozen=True)
 
 
@@ -187,7 +194,7 @@ def _shown(default: Any) -> str:
 
 generator = training(
     "generator",
-    GeneratorTraining,
+    GeneratorTrainingConfig,
     """Train a StyleGAN2 generator on pictures.
 
     [bold]Examples[/]
@@ -199,7 +206,7 @@ generator = training(
 
 inversion = training(
     "inversion",
-    InversionTraining,
+    EncoderTrainingConfig,
     """Train an encoder that inverts pictures into the codes of a model's generator.
 
     [bold]Examples[/]
@@ -211,33 +218,33 @@ inversion = training(
 
 classifier = training(
     "classifier",
-    ClassifierTraining,
+    ClassifierTrainingConfig,
     """Train a classifier that sees attributes in codes, by which label edits are made.
 
     [bold]Examples[/]
     stedit train classifier --print-config > classifier.toml
     stedit train classifier classifier.toml --model my-model --codes latents --labels attributes.csv
-    stedit train classifier --run judged --model my-model --sampled 50000   [dim]# labelled by the model's judge[/]
+    stedit train classifier --run judged --model my-model --synthetic-latents 50000   [dim]# labelled by its judge[/]
     """,
 )
 
 editor = training(
     "editor",
-    EditorTraining,
+    EditorTrainingConfig,
     """Train the edit transformer, which gives a picture an attribute as a reference has it.
 
     [bold]Examples[/]
     stedit train editor --print-config > editor.toml
     stedit train editor editor.toml --model classifier.run/model --codes latents
     stedit train editor --run smile --model my-model --codes latents --attribute smile
-    stedit train editor --run seen --mode pictures --model my-model --codes latents --judge eye
+    stedit train editor --run finetune --mode pictures --model my-model --codes latents --judge other-model
     """,
 )
 
 judge = training(
     "judge",
-    JudgeTraining,
-    """Train a judge, which sees attributes in pictures, to measure edits by.
+    JudgeTrainingConfig,
+    """Train a judge, which predicts attributes from images, to measure edits.
 
     [bold]Examples[/]
     stedit train judge --run judge --data photos.zip --labels attributes.csv
@@ -246,8 +253,8 @@ judge = training(
 )
 
 aligner = training(
-    "aligner.train",
-    AlignerTraining,
+    "aligner",
+    AlignerTrainingConfig,
     """Train an aligner, which finds the faces of photographs and five points of each, to crop them by.
 
     [bold]Examples[/]

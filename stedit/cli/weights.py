@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from stedit.cli.command import spread
 from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import DEFAULT_MODEL, TalkOptions, complete_model, spread
+from stedit.cli.options import DEFAULT_MODEL, TalkOptions, complete_model
 from stedit.errors import BundleError, HubError, UsageError
 
 if TYPE_CHECKING:
-    from stedit.bundle import Bundle
-    from stedit.hub import HubModel
+    from stedit.hub import HubModelId
+    from stedit.storage.bundle import Bundle
 
 Model = Annotated[
     str,
@@ -47,7 +48,8 @@ def list_models(talk: TalkOptions) -> int:
     stedit weights list --json
     """
     from stedit import hub
-    from stedit.bundle import Bundle, embedded_bundles
+    from stedit.hub.find import embedded_bundles
+    from stedit.storage.bundle import Bundle
 
     console = Console(talk)
     failed = False
@@ -89,14 +91,14 @@ def info(talk: TalkOptions, model: Model = DEFAULT_MODEL) -> int:
     stedit weights info jane/my-face
     """
     from stedit import hub
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
     console = Console(talk)
     name = _on_hub(model)
     cached = hub.find_cached(name) if name else None
     if name and not cached:
-        offer = hub.inspect(name)
-        facts = _facts(offer.bundle, model, offer.commit)
+        remote = hub.fetch_info(name)
+        facts = _facts(remote.bundle, model, remote.commit)
     else:
         facts = _facts(Bundle.load(_here(model)), model, cached.commit if cached else "")
     if console.json:
@@ -115,7 +117,7 @@ def verify(talk: TalkOptions, model: Model = DEFAULT_MODEL) -> int:
     stedit weights verify ./my-model
     stedit weights verify jane/my-face
     """
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
     console = Console(talk)
     bundle = Bundle.load(_here(model))
@@ -197,7 +199,7 @@ def remove(talk: TalkOptions, model: OnHub) -> int:
     stedit weights remove jane/my-face@v1.0
     """
     from stedit import hub
-    from stedit.bundle import embedded_bundles
+    from stedit.hub.find import embedded_bundles
 
     console = Console(talk)
     if model in embedded_bundles():
@@ -212,18 +214,18 @@ def remove(talk: TalkOptions, model: OnHub) -> int:
     return DONE
 
 
-def _on_hub(model: str) -> HubModel | None:
+def _on_hub(model: str) -> HubModelId | None:
     """Read the name of a model on the Hub; an embedded model and whatever lies under this path go before."""
-    from stedit.bundle import embedded_bundles
-    from stedit.hub import HubModel
+    from stedit.hub import HubModelId
+    from stedit.hub.find import embedded_bundles
 
-    return None if model in embedded_bundles() or Path(model).exists() else HubModel.parse(model)
+    return None if model in embedded_bundles() or Path(model).exists() else HubModelId.parse(model)
 
 
-def _require_on_hub(model: str) -> HubModel:
-    from stedit.hub import HubModel
+def _require_on_hub(model: str) -> HubModelId:
+    from stedit.hub import HubModelId
 
-    if name := HubModel.parse(model):
+    if name := HubModelId.parse(model):
         return name
     raise UsageError(f"{model!r} is no name on the Hub: give OWNER/NAME, or OWNER/NAME@REV for a branch, tag or commit")
 
@@ -231,7 +233,7 @@ def _require_on_hub(model: str) -> HubModel:
 def _here(model: str) -> Path:
     """Find a model without fetching anything."""
     from stedit import hub
-    from stedit.bundle import find_bundle
+    from stedit.hub.find import find_bundle
 
     name = _on_hub(model)
     if not name:

@@ -47,3 +47,13 @@ def mapping_spread(generator: Generator, *, samples: int = SAMPLES, seed: int = 
         return spread_out
 
     return spread
+
+
+def one_deviation(direction: Tensor, spread: Spread) -> Tensor:
+    """A direction (N, D), of any length, made as long as one standard deviation of the codes along it.
+
+    The deviation of codes along the unit vector u is sqrt(u' S u).
+    """
+    flat = direction.flatten()
+    variance = flat @ spread(flat)
+    return direction * (variance.clamp_min(0).sqrt() / flat.square().sum())

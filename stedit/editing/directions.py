@@ -28,11 +28,11 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from stedit.atomic import write_file
 from stedit.editing.attributes import ALIASES
 from stedit.errors import InputError, UsageError, cause
-from stedit.latents import MAX_STYLES
 from stedit.models.config import MAX_WIDTH
+from stedit.storage.atomic import write_file
+from stedit.storage.latents import MAX_STYLES
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -189,7 +189,7 @@ def linear_directions(
     """
     import torch
 
-    from stedit.editing.label import one_deviation
+    from stedit.editing.covariance import one_deviation
 
     wanted: list[str | None] = [*attributes] or [None]
     if asked.file is None:

@@ -11,8 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedit.arrays import CodeArray, Codes, like
-from stedit.bundle import part_kind
 from stedit.editing.attributes import (
     ABSENCES,
     RULED_OUT,
@@ -42,7 +40,9 @@ from stedit.editing.reference import (
 from stedit.errors import MissingPartError, UsageError
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.networks import Model
+from stedit.runtime.arrays import CodeArray, Codes, like
+from stedit.runtime.model import Model
+from stedit.storage.bundle import part_type
 
 LEARNING_CODES = 2000  # made up to learn a direction from
 
@@ -70,8 +70,8 @@ class Edits(Model):
             attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
                 whose meaning the classifier does not know.
             strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
-                learned and what is then missing to the model's `learned_sure`; a code that has what is asked for
-                already does not change. Along other directions, 1 goes to where the classifier is sure, at
+                learned and what is then missing to the model's `learned_target_logit`; a code that has what is asked
+                for already does not change. Along other directions, 1 goes to where the classifier is sure, at
                 -1 of the opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is
                 sure already does not change at 1. Without attributes, strength counts standard deviations of codes
                 along the direction.
@@ -119,7 +119,7 @@ class Edits(Model):
             return like(move_along(w, edited - w, classifier if held else None, keep=mask, styles=styles), codes)
         logits = self._logits(w)
         goals = {
-            index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].sure)
+            index: _goal(logits[:, index], sign * strength, self.bundle.attributes[index].target_logit)
             for index, sign in signs.items()
         }
         if isinstance(asked, LinearDirection):
@@ -151,7 +151,7 @@ class Edits(Model):
             attributes: names such as "glasses"; several are taken one after the other.
             strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
                 carried over; and, where the reference has what the source has not, what is then missing to the model's
-                `reference_sure`; 0 no change, others in proportion.
+                `reference_target_logit`; 0 no change, others in proportion.
             weights: of several references, above 0; only their proportion counts. None weighs all alike.
 
         Returns:
@@ -245,7 +245,7 @@ class Edits(Model):
             present = sign * strength > 0
             lacking = self._lacks(w, index, present=present)
             edited = move_along(w, self._learned_change(w, index, present=present), None, keep=keep, styles=styles)
-            goal = (1 if present else -1) * self.bundle.attributes[index].learned_sure
+            goal = (1 if present else -1) * self.bundle.attributes[index].learned_target_logit
             edited = self._towards(edited, index, torch.where(lacking, goal, 0.0), keep=keep, styles=styles)
             w = torch.where(lacking[:, None, None], w + abs(strength) * (edited - w), w)
             keep = keep | self._mask([self.bundle.attributes[index].name])
@@ -296,11 +296,11 @@ class Edits(Model):
         if "classifier" not in self.networks:
             return change
         spec = self.bundle.attributes[index]
-        if spec.carried and self._learned_editor(index):
-            change = torch.lerp(change, self._trait(reference, index) - self._trait(w, index), spec.carried)
+        if spec.transfer_weight and self._learned_editor(index):
+            change = torch.lerp(change, self._trait(reference, index) - self._trait(w, index), spec.transfer_weight)
         wanted = self._logits(reference)[:, index] > 0
         differs = wanted != (self._logits(w)[:, index] > 0)
-        goal = torch.where(wanted, spec.reference_sure, -spec.reference_sure)
+        goal = torch.where(wanted, spec.reference_target_logit, -spec.reference_target_logit)
         return self._towards(w + change, index, torch.where(differs, goal, 0.0), keep=keep) - w
 
     def _trait(self, w: Tensor, index: int) -> Tensor:
@@ -368,7 +368,7 @@ class Edits(Model):
 
     def _editors(self, attributes: str | Sequence[str]) -> list[tuple[EditTransformer, int]]:
         """The edit transformer of each attribute, and the attribute's index."""
-        editors = {name: network for name, network in self.networks.items() if part_kind(name) == "editor"}
+        editors = {name: network for name, network in self.networks.items() if part_type(name) == "editor"}
         names = [item.name for item in self.bundle.attributes]
         found = []
         for name in [attributes] if isinstance(attributes, str) else attributes:

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from stedit.editing.covariance import Spread
 from stedit.editing.directions import LabelDirection
+from stedit.editing.layers import touched_numbers
 from stedit.models.latent_classifier import LatentClassifier
 
 STEPS = 8
@@ -144,24 +145,6 @@ def move_along(
     if classifier is not None:
         moved = _restored(classifier, moved, w, keep, [], touched_numbers(w, styles))
     return torch.where(touched_numbers(w, styles).view(w.shape[1:]) > 0, moved, w)
-
-
-def one_deviation(direction: Tensor, spread: Spread) -> Tensor:
-    """A direction (N, D), of any length, made as long as one standard deviation of the codes along it.
-
-    The deviation of codes along the unit vector u is sqrt(u' S u).
-    """
-    flat = direction.flatten()
-    variance = flat @ spread(flat)
-    return direction * (variance.clamp_min(0).sqrt() / flat.square().sum())
-
-
-def touched_numbers(w: Tensor, styles: Sequence[int] | None) -> Tensor:
-    """Which numbers of a flattened code (B, N, D) may change: (N*D,) of 1 and 0."""
-    touched = torch.full(w.shape[1:], float(styles is None), dtype=w.dtype, device=w.device)
-    if styles is not None:
-        touched[list(styles)] = 1
-    return touched.flatten()
 
 
 def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tensor, Tensor]:

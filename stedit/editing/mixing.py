@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stedit.editing.label import touched_numbers
+from stedit.editing.layers import touched_numbers
 
 
 def mix(a: Tensor, b: Tensor, share: float, styles: Sequence[int] | None = None) -> Tensor:

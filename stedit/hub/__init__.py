@@ -1,8 +1,9 @@
 """Models on the Hugging Face Hub: fetch them, keep them, share them.
 
-A model on the Hub is a bundle (see `stedit.bundle`) in a repository, named OWNER/NAME or, to pin it to a branch, tag or
-commit, OWNER/NAME@REVISION. It is kept in the cache that all programs on huggingface_hub share (HF_HOME, HF_HUB_CACHE),
-asked for with their token (HF_TOKEN, or `hf auth login`), and never when they must stay offline (HF_HUB_OFFLINE).
+A model on the Hub is a bundle (see `stedit.storage.bundle`) in a repository, named OWNER/NAME or, to pin it to a
+branch, tag or commit, OWNER/NAME@REVISION. It is kept in the cache that all programs on huggingface_hub share (HF_HOME,
+HF_HUB_CACHE), asked for with their token (HF_TOKEN, or `hf auth login`), and never when they must stay offline
+(HF_HUB_OFFLINE).
 
 What is fetched is `config.json`, which is checked first, then the files that it lists and the model card. `refs` in
 the cache name a commit only once all of it is there, so an interrupted update leaves the model as it was.
@@ -10,220 +11,21 @@ the cache name a commit only once all of it is there, so an interrupted update l
 huggingface_hub is imported when it is needed, since it takes longer than most commands that do not.
 """
 
-from __future__ import annotations
-
-import hashlib
-import logging
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
-from pathlib import Path
-
-from stedit import __version__
-from stedit.atomic import write_file
-from stedit.bundle import CARD_NAME, CONFIG_NAME, MAX_CONFIG_BYTES, MAX_PART_BYTES, Bundle
-from stedit.errors import BundleError, HubError, OutputError, UsageError
-from stedit.hub.cache import (
-    COMMIT,
-    CachedModel,
-    cached_models,
-    find_cached,
-    forget,
-    licence_told,
-    remove,
-    repository_folder,
-)
-from stedit.hub.download import (
-    MAX_SMALL_BYTES,
-    HubFile,
-    blob_path,
-    fetch_part,
-    fetch_small,
-    is_whole,
-    link,
-    listed_file,
-    make_parent,
-)
-from stedit.hub.library import hub_api, in_words, is_offline, quiet_library
-from stedit.hub.names import HubModel
+from stedit.hub.cache import CachedModel, cached_models, find_cached, remove
+from stedit.hub.model_id import HubModelId
+from stedit.hub.repository import RemoteModel, fetch_info, find_or_pull, is_non_commercial, one_line, pull, push
 
 __all__ = [
     "CachedModel",
-    "HubModel",
-    "Offer",
+    "HubModelId",
+    "RemoteModel",
     "cached_models",
-    "find",
+    "fetch_info",
     "find_cached",
-    "inspect",
+    "find_or_pull",
     "is_non_commercial",
     "one_line",
     "pull",
     "push",
     "remove",
 ]
-
-_NON_COMMERCIAL = re.compile(r"\bnc\b|\bnon-?\s?commercial", re.IGNORECASE)
-
-_log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True)
-class Offer:
-    """What the Hub has under a name: a commit, and its `config.json`, checked. Nothing else has been fetched."""
-
-    model: HubModel
-    commit: str
-    bundle: Bundle
-    """Without a path; the sizes of its parts are those that the Hub tells, the numbers of parameters are 0."""
-    config: bytes
-    files: Mapping[str, HubFile] = field(repr=False)
-    """All files that a pull fetches, by name."""
-
-    @property
-    def size(self) -> int:
-        """Of all files, in bytes."""
-        return sum(file.size for file in self.files.values())
-
-
-def find(model: HubModel) -> Path:
-    """The folder of a model: as it was last pulled, or else pulled now. Raises HubError, BundleError."""
-    cached = find_cached(model)
-    if cached is None:
-        return pull(model).path
-    try:
-        bundle = Bundle.load(cached.path)
-    except BundleError:  # another program may have fetched a part of it only
-        return pull(HubModel(model.repository, cached.commit)).path
-    _tell_licence(model.repository, bundle.license)
-    return cached.path
-
-
-def inspect(model: HubModel) -> Offer:
-    """Ask the Hub for a model and check its `config.json`. Raises HubError."""
-    with in_words(model):
-        from huggingface_hub import constants
-
-        info = hub_api().model_info(
-            model.repository, revision=model.revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
-        )
-        commit = str(info.sha)
-        if not COMMIT.fullmatch(commit):
-            raise ValueError("the Hub names no commit")
-        listed = {item.rfilename: item for item in info.siblings or ()}
-        if CONFIG_NAME not in listed:
-            raise HubError(f"{model} is not a stedit model (it holds no {CONFIG_NAME}): choose another")
-        config_file = listed_file(listed[CONFIG_NAME], MAX_CONFIG_BYTES)
-        config = fetch_small(model, commit, config_file)
-        bundle = Bundle.parse(config)
-        files = {CONFIG_NAME: config_file}
-        for part in bundle.parts.values():
-            if part.file not in listed:
-                raise ValueError(f"{part.file} is missing")
-            files[part.file] = listed_file(listed[part.file], MAX_PART_BYTES)
-            large = listed[part.file].lfs
-            if large and large.sha256 != part.sha256:
-                raise ValueError(f"{part.file} is not the file that {CONFIG_NAME} lists")
-        if CARD_NAME in listed:
-            files[CARD_NAME] = listed_file(listed[CARD_NAME], MAX_SMALL_BYTES)
-        parts = {name: replace(part, size=files[part.file].size) for name, part in bundle.parts.items()}
-        return Offer(model, commit, replace(bundle, parts=parts), config, files)
-
-
-def pull(model: HubModel) -> Bundle:
-    """Fetch a model, or what is new of it, into the cache; gives it from there, at a commit.
-
-    A download that was interrupted goes on where it stopped, and files that are damaged are fetched again. Raises
-    HubError if the Hub cannot be reached or has no such model, if the model is refused, or the cache cannot be written.
-    """
-    offer = inspect(model)
-    folder = repository_folder(model.repository) / "snapshots" / offer.commit
-    parts = {part.file: part.sha256 for part in offer.bundle.parts.values()}
-    checksums = parts | {CONFIG_NAME: hashlib.sha256(offer.config).hexdigest()}
-    missing = [file for file in offer.files.values() if not is_whole(folder / file.name, checksums.get(file.name))]
-    _tell_licence(model.repository, offer.bundle.license)
-    if missing:
-        size = sum(file.size for file in missing)
-        _log.warning("fetching %s at %s from the Hub (%.1f MB)", model.repository, offer.commit[:12], size / 1e6)
-    with in_words(model):
-        for file in missing:
-            if file.name in parts:
-                fetch_part(model, offer.commit, file, parts[file.name])
-            else:
-                known = offer.config if file.name == CONFIG_NAME else fetch_small(model, offer.commit, file)
-                write_file(make_parent(blob_path(model, file)), known)
-            link(model, offer.commit, file)
-        try:
-            bundle = Bundle.load(folder)
-        except BundleError:
-            forget(model.repository, [offer.commit])
-            raise
-        if model.revision != offer.commit:
-            ref = repository_folder(model.repository) / "refs" / model.branch
-            write_file(make_parent(ref), offer.commit.encode())
-    return bundle
-
-
-def push(folder: Path, model: HubModel, *, private: bool = False, message: str | None = None) -> str:
-    """Share the model in `folder` as `model`, making its repository if there is none; gives the commit.
-
-    All files go up in one commit: it is there whole or not at all. Only what belongs to the model is sent.
-
-    Raises:
-        BundleError: the folder holds no model, or a damaged one.
-        HubError: the Hub cannot be reached, or does not let this token write there.
-        UsageError: `model` has a revision, or is to be private and is public already, or its card is too long.
-    """
-    if model.revision:
-        raise UsageError(f"a push goes to the branch main: leave @{model.revision} out")
-    bundle = Bundle.load(folder)
-    bundle.verify()
-    names = [CONFIG_NAME, *dict.fromkeys(part.file for part in bundle.parts.values())]
-    if (folder / CARD_NAME).is_file():
-        names.append(CARD_NAME)
-        if (folder / CARD_NAME).stat().st_size > MAX_SMALL_BYTES:
-            raise UsageError(f"{folder / CARD_NAME} is larger than {MAX_SMALL_BYTES // 2**20} MB: shorten it")
-    with in_words(model, writing=True), quiet_library():
-        from huggingface_hub import CommitOperationAdd, get_token
-
-        if is_offline():
-            raise HubError(f"cannot share {model} while HF_HUB_OFFLINE is set: unset it and try again")
-        if not get_token():
-            raise HubError(
-                f"sharing {model} needs a token that may write: log in with `hf auth login`, or set HF_TOKEN"
-            )
-        api = hub_api()
-        api.create_repo(model.repository, private=private or None, exist_ok=True)
-        if private and not api.model_info(model.repository).private:
-            raise UsageError(f"{model} is public already: make it private on the Hub first, or leave --private out")
-        commit = api.create_commit(
-            model.repository,
-            [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names],
-            commit_message=message or f"Upload {bundle.name} with stedit {__version__}",
-        )
-    return commit.oid
-
-
-def is_non_commercial(licence: str) -> bool:
-    """Whether the name of a licence says that it forbids commercial use, as "cc-by-nc-4.0" does."""
-    return bool(_NON_COMMERCIAL.search(licence.replace("_", "-")))
-
-
-def one_line(text: str) -> str:
-    """A stranger's text, on one line, of at most 100 letters."""
-    text = " ".join(text.split())
-    return text if len(text) <= 100 else text[:97] + "..."
-
-
-def _tell_licence(repository: str, licence: str) -> None:
-    """Say once, before a model is first used on this machine, what its licence is."""
-    if not _log.isEnabledFor(logging.WARNING):
-        return
-    try:
-        told = licence_told(repository)
-        if told.is_file() and told.read_text("utf-8") == licence:
-            return
-        write_file(told, licence.encode())
-    except (OSError, ValueError, OutputError):
-        pass  # where nothing can be remembered, it is said every time
-    only = ": non-commercial use only" if is_non_commercial(licence) else ""
-    _log.warning("%s is under the licence %s%s", repository, one_line(licence), only)

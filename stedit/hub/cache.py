@@ -7,10 +7,10 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from stedit.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
 from stedit.errors import HubError, cause
-from stedit.hub.library import cache_folder, quiet_library
-from stedit.hub.names import HubModel
+from stedit.hub.client import cache_folder, quiet_library
+from stedit.hub.model_id import HubModelId
+from stedit.storage.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")
@@ -36,7 +36,7 @@ class CachedModel:
         return f"{self.repository}@{self.refs[0] if self.refs else self.commit[:12]}"
 
 
-def find_cached(model: HubModel) -> CachedModel | None:
+def find_cached(model: HubModelId) -> CachedModel | None:
     """The commit in the cache that `model` named when it was last pulled."""
     for cached in _cached_commits(model.repository):
         if model.branch in cached.refs or model.revision == cached.commit:
@@ -54,26 +54,26 @@ def cached_models() -> list[CachedModel]:
     return [cached for name in names for cached in _cached_commits(name) if _is_model(cached)]
 
 
-def remove(model: HubModel) -> int:
+def remove(model: HubModelId) -> int:
     """Delete a model, or one revision of it, from the cache; gives the bytes freed. Raises HubError."""
     if model.revision:
         cached = find_cached(model)
-        doomed = [cached] if cached else []
+        removed = [cached] if cached else []
     else:
-        doomed = _cached_commits(model.repository)
-    if not doomed:
+        removed = _cached_commits(model.repository)
+    if not removed:
         raise HubError(f"{model} is not on this machine: `stedit weights list` shows the models that are")
-    if not any(_is_model(one) for one in doomed):
+    if not any(_is_model(one) for one in removed):
         raise HubError(f"{model} is not a stedit model: remove it with `hf cache rm model/{model.repository}`")
     before = _size(repository_folder(model.repository))
     try:
-        forget(model.repository, [one.commit for one in doomed])
+        delete_revisions(model.repository, [one.commit for one in removed])
     except OSError as error:
         raise HubError(f"cannot remove {model} ({cause(error)}): check the permissions of {cache_folder()}") from error
     return before - _size(repository_folder(model.repository))
 
 
-def forget(repository: str, commits: list[str]) -> None:
+def delete_revisions(repository: str, commits: list[str]) -> None:
     """Delete commits from the cache, what only they use, and, with the last of them, all traces of the repository."""
     from huggingface_hub import scan_cache_dir
 
@@ -83,7 +83,7 @@ def forget(repository: str, commits: list[str]) -> None:
     if not _cached_commits(repository):
         shutil.rmtree(folder, ignore_errors=True)  # what the library could not read, or an interrupted download left
         shutil.rmtree(cache_folder() / ".locks" / folder.name, ignore_errors=True)
-        licence_told(repository).unlink(missing_ok=True)
+        licence_notice_file(repository).unlink(missing_ok=True)
 
 
 def _cached_commits(repository: str) -> list[CachedModel]:
@@ -108,8 +108,8 @@ def _is_model(cached: CachedModel) -> bool:
     return True
 
 
-def licence_told(repository: str) -> Path:
-    """The file that holds the licence which was told of a model, outside the cache."""
+def licence_notice_file(repository: str) -> Path:
+    """The file that holds the licence of a model that the user was notified of, outside the cache."""
     from huggingface_hub import cached_assets_path
 
     return cached_assets_path("stedit", "licences") / f"{repository.replace('/', '--')}.txt"

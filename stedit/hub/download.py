@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
-from stedit import __version__
+from stedit._version import __version__
 from stedit.errors import HubError
 from stedit.hub.cache import repository_folder
-from stedit.hub.library import cache_folder, quiet_library
-from stedit.hub.names import HubModel
+from stedit.hub.client import cache_folder, quiet_library
+from stedit.hub.model_id import HubModelId
 
 MAX_SMALL_BYTES = 2**20
 _ETAG = re.compile(r"[0-9a-f]{40}(?:[0-9a-f]{24})?")  # git's name of a file, or the SHA-256 of a large one
@@ -40,14 +40,14 @@ def listed_file(item: Any, limit: int) -> HubFile:
     return HubFile(item.rfilename, item.size, etag)
 
 
-def fetch_small(model: HubModel, commit: str, file: HubFile) -> bytes:
+def fetch_small(model: HubModelId, commit: str, file: HubFile) -> bytes:
     """A file that fits into memory."""
     data = io.BytesIO()
     _download(model, commit, file, data)
     return data.getvalue()
 
 
-def fetch_part(model: HubModel, commit: str, file: HubFile, sha256: str) -> None:
+def fetch_part(model: HubModelId, commit: str, file: HubFile, sha256: str) -> None:
     """Put a large file among the cache's blobs, going on with what an interrupted download left.
 
     huggingface_hub deletes what an interruption left, so its own download of a large file would begin anew each time.
@@ -57,7 +57,7 @@ def fetch_part(model: HubModel, commit: str, file: HubFile, sha256: str) -> None
     blob = make_parent(blob_path(model, file))
     lock = make_parent(cache_folder() / ".locks" / repository_folder(model.repository).name / f"{file.etag}.lock")
     with WeakFileLock(lock):  # the library's own, so that it does not fetch the same file meanwhile
-        if is_whole(blob, sha256):
+        if matches_sha256(blob, sha256):
             return
         if blob.exists():
             blob.resolve().unlink()
@@ -66,7 +66,7 @@ def fetch_part(model: HubModel, commit: str, file: HubFile, sha256: str) -> None
             partial.unlink()
         with partial.open("ab") as opened:
             _download(model, commit, file, opened)
-        if not is_whole(partial, sha256):
+        if not matches_sha256(partial, sha256):
             partial.unlink()
             raise HubError(
                 f"{file.name} of {model} arrived damaged (its checksum differs): run `stedit weights pull {model}`"
@@ -74,7 +74,7 @@ def fetch_part(model: HubModel, commit: str, file: HubFile, sha256: str) -> None
         partial.replace(blob)
 
 
-def _download(model: HubModel, commit: str, file: HubFile, to: BinaryIO) -> None:
+def _download(model: HubModelId, commit: str, file: HubFile, to: BinaryIO) -> None:
     """Append to `to` what it lacks of a file."""
     from huggingface_hub import hf_hub_url
     from huggingface_hub.file_download import http_get
@@ -107,7 +107,7 @@ class _Capped:
         return getattr(self._file, name)
 
 
-def link(model: HubModel, commit: str, file: HubFile) -> None:
+def link(model: HubModelId, commit: str, file: HubFile) -> None:
     """Let the cache know a blob under its name in a commit."""
     from huggingface_hub import hf_hub_download
 
@@ -118,7 +118,7 @@ def link(model: HubModel, commit: str, file: HubFile) -> None:
         )
 
 
-def is_whole(path: Path, sha256: str | None) -> bool:
+def matches_sha256(path: Path, sha256: str | None) -> bool:
     """Whether a file is there and, if it has one, matches its checksum."""
     if not path.is_file() or sha256 is None:
         return path.is_file()
@@ -129,7 +129,7 @@ def is_whole(path: Path, sha256: str | None) -> bool:
     return digest.hexdigest() == sha256
 
 
-def blob_path(model: HubModel, file: HubFile) -> Path:
+def blob_path(model: HubModelId, file: HubFile) -> Path:
     """Where the cache keeps the content of a file."""
     return repository_folder(model.repository) / "blobs" / file.etag
 

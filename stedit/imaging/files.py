@@ -18,33 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
-from stedit.atomic import write_file
 from stedit.errors import ImageError, OutputError, cause
+from stedit.storage.atomic import write_file
 
 Pixels = npt.NDArray[np.uint8]
 
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 2**28
 
-# What a folder is searched for; a file that is named outright may be called anything.
-IMAGE_SUFFIXES = frozenset(
-    {
-        ".png",
-        ".apng",
-        ".jpg",
-        ".jpeg",
-        ".jfif",
-        ".webp",
-        ".avif",
-        ".gif",
-        ".bmp",
-        ".tif",
-        ".tiff",
-        ".ppm",
-        ".pgm",
-        ".pbm",
-    }
-)
 WRITABLE_FORMATS = {"png": "PNG", "jpg": "JPEG", "jpeg": "JPEG", "webp": "WEBP"}
 
 # Pillow can open more, but some of it starts other programs (EPS) or is rarely fuzzed. The common ones come first

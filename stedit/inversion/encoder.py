@@ -13,10 +13,11 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from stedit.inversion.objective import Objective, frame, frame_size, resize
+from stedit.inversion.objective import Objective
 from stedit.inversion.optimisation import BestCodes, Report
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
+from stedit.runtime.framing import frame, frame_size, resize
 
 
 def encode(

@@ -9,6 +9,7 @@ from types import MappingProxyType
 from typing import Literal, get_args
 
 from stedit.errors import UsageError
+from stedit.models.config import MAX_TUNING_RANK
 
 Method = Literal["encoder", "optimise", "hybrid", "iterative"]
 Space = Literal["w", "w+"]
@@ -25,7 +26,6 @@ DEFAULT_WEIGHTS: Mapping[str, float] = MappingProxyType({"l1": 0.1, "l2": 1.0, "
 
 MAX_STEPS = 100_000
 MAX_WEIGHT = 1e6
-MAX_RANK = 64
 
 
 @dataclass(frozen=True)
@@ -72,8 +72,8 @@ class TuningOptions:
     def __post_init__(self) -> None:
         _check_steps(self.steps)
         _check_losses(self.losses)
-        if not 1 <= self.rank <= MAX_RANK:
-            raise UsageError(f"the rank is {self.rank}: give 1 to {MAX_RANK}")
+        if not 1 <= self.rank <= MAX_TUNING_RANK:
+            raise UsageError(f"the rank is {self.rank}: give 1 to {MAX_TUNING_RANK}")
 
 
 @dataclass(frozen=True)

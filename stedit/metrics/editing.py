@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stedit.arrays import CodeArray, Codes
 from stedit.editing.attributes import excluded, related
 from stedit.engine import Engine
 from stedit.metrics.results import EditResult
+from stedit.runtime.arrays import CodeArray, Codes
 
 Seen = NDArray[np.bool_]  # (B, K): which attributes the judge sees
 Numbers = NDArray[np.float64]

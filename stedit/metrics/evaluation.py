@@ -11,13 +11,14 @@ import numpy as np
 
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError
-from stedit.labels import Label
+from stedit.imaging.sources import ImageReader, ImageRef
+from stedit.metrics.attribute_transfer import KIND_OF, Kind, Probe
 from stedit.metrics.frechet import Inception
-from stedit.metrics.kinds import KIND_OF, Kind, Probe
-from stedit.metrics.looking import Looker
+from stedit.metrics.ground_truth import Pair
 from stedit.metrics.methods import FrechetSums, Measure, Method, References
-from stedit.metrics.pictures import Archives, Entry, Pair
+from stedit.metrics.predictions import Looker
 from stedit.metrics.results import Results, Settings
+from stedit.storage.labels import Label
 
 PROBE_PICTURES = 2000
 """That a probe is fitted on, at most; their features are held in memory."""
@@ -25,13 +26,13 @@ PROBE_PICTURES = 2000
 
 def evaluate(
     engine: Engine,
-    entries: Sequence[Entry],
+    entries: Sequence[ImageRef],
     settings: Settings,
     *,
-    archives: Archives,
+    reader: ImageReader,
     labels: Mapping[str, Label] | None = None,
     pairs: Sequence[Pair] = (),
-    others: Sequence[Entry] = (),
+    others: Sequence[ImageRef] = (),
     inception: Inception | None = None,
     lpips: Measure | None = None,
     advance: Callable[[], None] = lambda: None,
@@ -43,7 +44,7 @@ def evaluate(
         engine: the model. Edits need its judge.
         entries: pictures to reconstruct and edit.
         settings: what to measure.
-        archives: read the pictures.
+        reader: read the pictures.
         labels: by picture id, where known.
         pairs: pictures with their true edits; each is edited both ways.
         others: further pictures, none of the `entries`: those with labels teach kinds of glasses, beards and hair.
@@ -60,7 +61,7 @@ def evaluate(
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
-    looker = Looker(engine, settings, archives, labels or {}, advance, failed)
+    looker = Looker(engine, settings, reader, labels or {}, advance, failed)
     methods: list[Method] = []
     for name in settings.methods:
         methods.append(Method(looker, name, inception, lpips, methods[0] if methods else None))
@@ -84,7 +85,7 @@ def evaluate(
     return looker.finish()
 
 
-def _fit_probes(looker: Looker, entries: Sequence[Entry]) -> dict[Kind, Probe]:
+def _fit_probes(looker: Looker, entries: Sequence[ImageRef]) -> dict[Kind, Probe]:
     """Fit a probe for each kind that enough labelled pictures show."""
     wanted = {KIND_OF[name] for name in looker.settings.attributes if name in KIND_OF}
     known = [entry for entry in entries if entry.id in looker.labels and looker.labels[entry.id].details]

@@ -16,12 +16,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedit.checkpoints.reader import load_file
 from stedit.errors import InputError, UsageError, cause
 from stedit.imaging.files import Pixels
 
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
 """As torch-fidelity releases them."""
-MAX_WEIGHTS_BYTES = 2**29
 
 Matrix = NDArray[np.float64]
 
@@ -75,10 +75,10 @@ class Inception:
             raise UsageError("the FID needs torch-fidelity: pip install 'stedit[metrics]'")
         from torch_fidelity.feature_extractor_inceptionv3 import FeatureExtractorInceptionV3
 
+        state = load_file(weights).content
         try:
-            state = _read(weights)
             with tempfile.TemporaryDirectory() as folder:
-                # it reads a file by itself, and would run what a stranger's file tells it to; this one is ours
+                # torch-fidelity unpickles its file, so it gets one that is written here
                 copy = Path(folder) / "inception.pth"
                 torch.save(state, copy)
                 self._network = FeatureExtractorInceptionV3(
@@ -97,9 +97,3 @@ class Inception:
             (seen,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
         assert isinstance(seen, Tensor)
         return seen.float().cpu().numpy()
-
-
-def _read(weights: Path) -> Any:
-    if weights.stat().st_size > MAX_WEIGHTS_BYTES:
-        raise ValueError(f"it is larger than {MAX_WEIGHTS_BYTES // 2**20} MB")
-    return torch.load(weights, map_location="cpu", weights_only=True)

@@ -13,17 +13,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stedit.arrays import CodeArray
 from stedit.errors import UsageError
 from stedit.imaging.files import Pixels
+from stedit.imaging.sources import ImageRef
 from stedit.metrics import distortion
+from stedit.metrics.attribute_transfer import KIND_OF, Kind, KindTally, Probe
 from stedit.metrics.editing import EditTally, code_distance, edit_towards, logit_drift
 from stedit.metrics.frechet import Inception, Moments, frechet_distance
+from stedit.metrics.ground_truth import PairTally
 from stedit.metrics.identity import similarity
-from stedit.metrics.kinds import KIND_OF, Kind, KindTally, Probe
-from stedit.metrics.looking import Batch, Look, Looker
-from stedit.metrics.pairs import PairTally
-from stedit.metrics.pictures import Entry
+from stedit.metrics.predictions import Batch, Look, Looker
 from stedit.metrics.results import (
     Gallery,
     PairSample,
@@ -31,6 +30,7 @@ from stedit.metrics.results import (
     Sample,
     SampleEdit,
 )
+from stedit.runtime.arrays import CodeArray
 
 Measure = Callable[[Pixels, Pixels], distortion.Numbers]
 
@@ -66,12 +66,12 @@ class Rendered:
 class References:
     """Pictures to take attributes from."""
 
-    entries: Sequence[Entry]
+    entries: Sequence[ImageRef]
     rendered: Mapping[str, Rendered]  # by method
     drawn: NDArray[np.int64]  # for each picture, the number of its reference
 
     @classmethod
-    def draw(cls, looker: Looker, methods: Sequence[Method], entries: Sequence[Entry]) -> References:
+    def draw(cls, looker: Looker, methods: Sequence[Method], entries: Sequence[ImageRef]) -> References:
         """Choose a pool of pictures, and one of it for each picture, by the seed alone."""
         draw = np.random.default_rng(looker.settings.seed)
         chosen = [entries[i] for i in draw.permutation(len(entries))[:REFERENCES]]

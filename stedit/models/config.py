@@ -15,6 +15,7 @@ MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
 MAX_CORRECTIONS = 16
+MAX_TUNING_RANK = 64  # of the change of a layer that adapts a generator to one picture
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model, an attribute or a direction: safe in a file name
 ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 
@@ -123,20 +124,22 @@ class EncoderConfig(BackboneConfig):
     kind: str = "style-transformer"
     input_height: int = 256
     input_width: int = 256
-    fold: int = 1  # squares of n x n pixels become one pixel of 3 n^2 channels: detail at 1/n of the cost; published: 1
+    unshuffle: int = (
+        1  # squares of n x n pixels become one pixel of 3 n^2 channels: detail at 1/n of the cost; published: 1
+    )
     style_count: int = 18
     style_dim: int = 512
     heads: int = 4  # from here on, of the style transformer alone
     feedforward: int = 1024
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
-    summary_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
+    query_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
     extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
     iterative: bool = False  # sees what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
     corrections: int = 0  # of its code, by how its answers to the picture and to the code's rendering differ
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _check_int("fold", self.fold, 1, 8)
+        _check_int("unshuffle", self.unshuffle, 1, 8)
         if self.kind not in ENCODER_KINDS:
             raise ValueError(f"kind is {self.kind!r}, none of {', '.join(ENCODER_KINDS)}")
         if self.iterative and self.kind != "style-transformer":
@@ -146,12 +149,12 @@ class EncoderConfig(BackboneConfig):
         _check_int("corrections", self.corrections, 0, MAX_CORRECTIONS)
         _check_int("extra_queries", self.extra_queries, 0, 64)
         for name in ("input_height", "input_width"):
-            size, unit = getattr(self, name), 16 * self.fold
+            size, unit = getattr(self, name), 16 * self.unshuffle
             _check_int(name, size, unit, MAX_RESOLUTION)
             if size % unit:
                 raise ValueError(f"{name} is {size}, not a multiple of {unit}")
         _check_int("style_count", self.style_count, 1, 64)
-        _check_int("summary_rank", self.summary_rank, 0, MAX_WIDTH)
+        _check_int("query_rank", self.query_rank, 0, MAX_WIDTH)
         _check_attention(self.style_dim, self.heads, self.feedforward)
 
 

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from stedit.models.config import EditorConfig
-from stedit.models.layers import TransformerLayer
+from stedit.models.layers import TransformerLayer, gaussian
 
 
 class EditTransformer(nn.Module):
@@ -28,10 +28,10 @@ class EditTransformer(nn.Module):
             for _ in range(config.layers)
         )
         if config.attributes:
-            self.source_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
-            self.reference_condition = nn.Parameter(torch.randn(config.attributes, config.style_count, width) * 0.1)
+            self.source_condition = gaussian(config.attributes, config.style_count, width, std=0.1)
+            self.reference_condition = gaussian(config.attributes, config.style_count, width, std=0.1)
         if config.labels:
-            self.label_tokens = nn.Parameter(torch.randn(len(config.labels), 2, width) * 0.1)
+            self.label_tokens = gaussian(len(config.labels), 2, width, std=0.1)
         if config.residual:
             self.output = nn.Linear(width, width)  # the layers end in a norm: this frees the size of the change
             nn.init.zeros_(self.output.weight)

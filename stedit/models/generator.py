@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.models.config import GeneratorConfig, resolutions
-from stedit.models.layers import SQRT2, EqualizedLinear, blur, scaled_leaky_relu, upsample
+from stedit.models.layers import SQRT2, EqualizedLinear, blur, gaussian, scaled_leaky_relu, upsample
 
 Noise = Literal["const", "random", "none"]
 
@@ -54,7 +54,7 @@ class ModulatedConv2d(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, kernel: int, style_dim: int, *, up: bool = False) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = gaussian(outputs, inputs, kernel, kernel)
         self.affine = EqualizedLinear(style_dim, inputs, bias=1.0)
         self.gain = 1 / math.sqrt(inputs * kernel * kernel)
         self.up = up
@@ -132,7 +132,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         self.mapping = MappingNetwork(config.style_dim, config.mapping_layers)
-        self.constant = nn.Parameter(torch.randn(1, config.channels[0], 4, 4))
+        self.constant = gaussian(1, config.channels[0], 4, 4)
         widths = (0, *config.channels)
         self.blocks = nn.ModuleList(
             SynthesisBlock(before, after, resolution, config.style_dim)

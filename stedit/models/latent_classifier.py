@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.models.config import ClassifierConfig
+from stedit.models.layers import gaussian
 
 
 class LatentClassifier(nn.Module):
@@ -23,16 +24,14 @@ class LatentClassifier(nn.Module):
         sizes = (config.style_count * config.style_dim, *config.hidden)
         self.trunk = nn.ModuleList(nn.Linear(before, after) for before, after in pairwise(sizes))
         # the K attributes' small layers, stacked so that one batched product serves them all
-        self.embedding_weight = nn.Parameter(torch.empty(config.attributes, config.embedding, sizes[-1]))
+        self.embedding_weight = gaussian(config.attributes, config.embedding, sizes[-1], std=sizes[-1] ** -0.5)
         self.embedding_bias = nn.Parameter(torch.zeros(config.attributes, config.embedding))
-        self.logit_weight = nn.Parameter(torch.empty(config.attributes, config.embedding))
+        self.logit_weight = gaussian(config.attributes, config.embedding, std=config.embedding**-0.5)
         self.logit_bias = nn.Parameter(torch.zeros(config.attributes))
         if config.covariance_rank:
             factor_shape = (config.covariance_rank, config.style_count * config.style_dim)
             self.register_buffer("covariance_factor", torch.zeros(factor_shape))
             self.register_buffer("covariance_rest", torch.ones(()))
-        nn.init.normal_(self.embedding_weight, std=sizes[-1] ** -0.5)
-        nn.init.normal_(self.logit_weight, std=config.embedding**-0.5)
 
     def spread(self, gradients: Tensor) -> Tensor:
         """Multiply (…, N*D) by the covariance of codes, kept as U'U + rest * I; by the identity if it is unknown.

@@ -13,6 +13,15 @@ FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's binomial low-pass filter
 SQRT2 = math.sqrt(2.0)  # gain that keeps unit variance through a leaky ReLU of slope 0.2
 
 
+def gaussian(*shape: int, std: float = 1.0) -> nn.Parameter:
+    """A parameter drawn from N(0, std^2); on the meta device its shape alone.
+
+    Arithmetic on that device imports torch._dynamo, which takes longer than a reconstruction.
+    """
+    numbers = torch.randn(shape)
+    return nn.Parameter(numbers if numbers.is_meta else numbers * std)
+
+
 def scaled_leaky_relu(x: Tensor) -> Tensor:
     """Leaky ReLU of slope 0.2 times sqrt(2), StyleGAN2's activation."""
     return F.leaky_relu(x, 0.2) * SQRT2
@@ -26,7 +35,7 @@ class EqualizedLinear(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, *, bias: float = 0.0, lr_multiplier: float = 1.0) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs) / lr_multiplier)
+        self.weight = gaussian(outputs, inputs, std=1 / lr_multiplier)
         self.bias = nn.Parameter(torch.full((outputs,), bias / lr_multiplier))
         self.weight_gain = lr_multiplier / math.sqrt(inputs)
         self.bias_gain = lr_multiplier
@@ -43,7 +52,7 @@ class EqualizedConv2d(nn.Module):
         self, inputs: int, outputs: int, kernel: int, *, stride: int = 1, padding: int | None = None, bias: bool = True
     ) -> None:
         super().__init__()
-        self.weight = nn.Parameter(torch.randn(outputs, inputs, kernel, kernel))
+        self.weight = gaussian(outputs, inputs, kernel, kernel)
         self.bias = nn.Parameter(torch.zeros(outputs)) if bias else None
         self.gain = 1 / math.sqrt(inputs * kernel * kernel)
         self.stride = stride

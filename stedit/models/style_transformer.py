@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from stedit.models.backbone import Backbone
 from stedit.models.config import EncoderConfig
-from stedit.models.layers import TransformerLayer
+from stedit.models.layers import TransformerLayer, gaussian
 
 SUMMARY_WIDTH = 64  # channels kept of the coarse features in a summary of the image
 
@@ -17,7 +17,7 @@ class StyleTransformer(nn.Module):
     """N style queries read the image's feature pyramid from coarse to fine.
 
     The queries are `mapping(z)` of learned z in training; for a trained encoder they are constants, kept as such.
-    With `summary_rank` they start from the image instead: attention alone is slow to learn where things are, while a
+    With `query_rank` they start from the image instead: attention alone is slow to learn where things are, while a
     linear map of the coarse features knows it from the first step.
     """
 
@@ -29,31 +29,31 @@ class StyleTransformer(nn.Module):
             raise ValueError(f"the last stage is {config.widths[-1]} wide, not style_dim {config.style_dim}")
         self.config = config
         width = config.style_dim
-        self.backbone = Backbone(config, channels=(6 if config.iterative else 3) * config.fold**2)
+        self.backbone = Backbone(config, channels=(6 if config.iterative else 3) * config.unshuffle**2)
         self.lateral_medium = nn.Conv2d(config.widths[2], width, 1)
         self.lateral_fine = nn.Conv2d(config.widths[1], width, 1)
-        self.queries = nn.Parameter(torch.randn(config.style_count + config.extra_queries, width))
+        self.queries = gaussian(config.style_count + config.extra_queries, width)
         self.coarse, self.medium, self.fine = (
             TransformerLayer(width, config.heads, config.feedforward) for _ in range(3)
         )
         self.register_buffer("mean", torch.zeros(config.style_count, width))
         if config.position_embedding:
-            height, wide = config.input_height // config.fold, config.input_width // config.fold
-            self.rows = nn.ParameterList(nn.Parameter(torch.randn(width, height // s, 1) * 0.1) for s in (16, 8, 4))
-            self.columns = nn.ParameterList(nn.Parameter(torch.randn(width, 1, wide // s) * 0.1) for s in (16, 8, 4))
-        if config.summary_rank:
-            positions = (config.input_height // config.fold // 16) * (config.input_width // config.fold // 16)
+            height, wide = config.input_height // config.unshuffle, config.input_width // config.unshuffle
+            self.rows = nn.ParameterList(gaussian(width, height // s, 1, std=0.1) for s in (16, 8, 4))
+            self.columns = nn.ParameterList(gaussian(width, 1, wide // s, std=0.1) for s in (16, 8, 4))
+        if config.query_rank:
+            positions = (config.input_height // config.unshuffle // 16) * (config.input_width // config.unshuffle // 16)
             self.summary = nn.Sequential(
                 nn.Conv2d(width, SUMMARY_WIDTH, 1),
                 nn.Flatten(),
-                nn.Linear(SUMMARY_WIDTH * positions, config.summary_rank),
-                nn.Linear(config.summary_rank, len(self.queries) * width),
+                nn.Linear(SUMMARY_WIDTH * positions, config.query_rank),
+                nn.Linear(config.query_rank, len(self.queries) * width),
                 nn.Unflatten(1, (len(self.queries), width)),
             )
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W), or (B, 6, H, W) of an iterative encoder -> the backbone's four maps, fine to coarse."""
-        maps: list[Tensor] = self.backbone(F.pixel_unshuffle(x, self.config.fold))
+        maps: list[Tensor] = self.backbone(F.pixel_unshuffle(x, self.config.unshuffle))
         return maps
 
     def pyramid(self, x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -71,7 +71,7 @@ class StyleTransformer(nn.Module):
         """
         query = self.queries[None]  # (1, N, D): constant, so its self-attention is the same for every image
         pyramid = self.pyramid(x)
-        if self.config.summary_rank:
+        if self.config.query_rank:
             query = query + self.summary(pyramid[0])
         for level, (stage, features) in enumerate(zip((self.coarse, self.medium, self.fine), pyramid, strict=True)):
             if self.config.position_embedding:

@@ -11,10 +11,10 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.editing.attributes import resolve_attribute
 from stedit.errors import InputError, UsageError
 from stedit.models.config import NAME
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.training.calibration import calibration_error, fit_scaling
 
 MAX_ATTRIBUTES = 1024  # as many as a classifier may have
@@ -105,9 +105,9 @@ def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]
     logits: (M, K); labels: (M, K), as of `class_weights`; weights: those of `class_weights`.
     """
     return {
-        "held_out/loss": cross_entropy(logits, labels, weights).item(),
-        "held_out/accuracy": accuracy(logits, labels).nanmean().item(),
-        "held_out/calibration_error": calibration_error(logits, labels).nanmean().item(),
+        "val/loss": cross_entropy(logits, labels, weights).item(),
+        "val/accuracy": accuracy(logits, labels).nanmean().item(),
+        "val/calibration_error": calibration_error(logits, labels).nanmean().item(),
     }
 
 
@@ -120,7 +120,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
     return (((logits > 0) == (labels > 0.5)) & known).sum(dim=0) / known.sum(dim=0)
 
 
-def settle(
+def calibrate_and_score(
     logits: Tensor, labels: Tensor, attributes: Sequence[str], *, calibrate: bool
 ) -> tuple[Tensor, Tensor, dict[str, dict[str, float]]]:
     """What held-out examples say: one half of them sets the calibration, the other half measures.

@@ -24,23 +24,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stedit.atomic import write_folder
 from stedit.errors import OutputError, TrainingError, UsageError, cause
+from stedit.storage.atomic import write_folder
 
 FOLDER = "checkpoints"
-FORMAT = 1
-KEPT = 2  # the newest, and the one before it in case the disk spoils the newest
+FORMAT = 2
+_RENAMED = {"kind": "command", "numbers": "scalars"}  # of format 1
+MAX_CHECKPOINTS = 2  # the newest, and the one before it in case the disk spoils the newest
 
 
 @dataclass
 class State:
     """What is no tensor."""
 
-    kind: str
-    """The command that trains: "generator", "inversion", "classifier" or "editor"."""
+    command: str
+    """Of `stedit train`: "generator", "inversion", "classifier", "editor" or "judge"."""
     step: int = 0
     """Steps done."""
-    numbers: dict[str, float] = field(default_factory=dict)
+    scalars: dict[str, float] = field(default_factory=dict)
     """Of the task, such as the probability of an augmentation."""
     sums: dict[str, float] = field(default_factory=dict)
     """Of each loss over the steps since the last line of the metrics."""
@@ -96,31 +97,33 @@ def save(
         _write(moments, folder / "optimizers.safetensors")
         values = {"format": FORMAT, **asdict(state), "groups": groups}
         (folder / "state.json").write_text(json.dumps(values, indent=1) + "\n", encoding="utf-8")
-    for old in checkpoints(run)[:-KEPT]:
+    for old in checkpoints(run)[:-MAX_CHECKPOINTS]:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def load(
-    run: Path, kind: str, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
+    run: Path, command: str, networks: Mapping[str, nn.Module], optimizers: Mapping[str, torch.optim.Optimizer]
 ) -> State:
     """Put the newest checkpoint into networks and optimisers. Raises UsageError and TrainingError."""
     folder = require(run)
     try:
         values: dict[str, Any] = json.loads((folder / "state.json").read_bytes())
-        if (version := values.pop("format")) != FORMAT:
+        if (version := values.pop("format")) == 1:
+            values = {_RENAMED.get(name, name): value for name, value in values.items()}
+        elif version != FORMAT:
             raise TrainingError(
                 f"{folder} is of the checkpoint format {version}, this stedit writes {FORMAT}: start anew"
             )
         groups = values.pop("groups")
         state = State(**values)
-        if state.kind != kind:
-            raise UsageError(f"{run} is a training of {state.kind!r}, not of {kind!r}: give another run folder")
+        if state.command != command:
+            raise UsageError(f"{run} is a training of {state.command!r}, not of {command!r}: give another run folder")
         tensors = load_file(folder / "networks.safetensors")
         moments = load_file(folder / "optimizers.safetensors")
         for name, one in networks.items():
-            one.load_state_dict(network(tensors, name))
+            one.load_state_dict(select(tensors, name))
         for name, optimizer in optimizers.items():
-            _restore(optimizer, groups[name], network(moments, name))
+            _restore(optimizer, groups[name], select(moments, name))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
             f"the checkpoint {folder} is damaged or of another config ({cause(error)}): delete that folder to resume "
@@ -153,6 +156,6 @@ def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {key: value.detach().cpu().clone(memory_format=torch.contiguous_format) for key, value in tensors.items()}
 
 
-def network(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
+def select(tensors: Mapping[str, Tensor], name: str) -> dict[str, Tensor]:
     """The tensors of one network, or optimiser, of a file."""
     return {key.removeprefix(f"{name}/"): value for key, value in tensors.items() if key.startswith(f"{name}/")}

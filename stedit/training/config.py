@@ -20,6 +20,43 @@ from stedit.errors import UsageError, cause
 
 MAX_CONFIG_BYTES = 2**20
 
+RENAMED_KEYS: Mapping[str, tuple[str, ...]] = {
+    "log_every": ("log_interval",),
+    "sample_every": ("eval_interval",),
+    "checkpoint_every": ("checkpoint_interval",),
+    "held_out": ("val_images", "val_fraction"),
+    "average_images": ("ema_images",),
+    "keep_pictures": ("cache_images",),
+    "encoder_fold": ("encoder_unshuffle",),
+    "encoder_summary": ("encoder_query_rank",),
+    "encoder_positions": ("encoder_position_embedding",),
+    "reading_weight": ("logit_weight",),
+    "start": ("init_from",),
+    "style_mixing": ("style_mixing_prob",),
+    "r1_weight": ("r1_gamma",),
+    "r1_every": ("r1_interval",),
+    "path_length_every": ("path_length_interval",),
+    "augmentation_target": ("ada_target",),
+    "augmentation_images": ("ada_images",),
+    "adversarial_from": ("adversarial_start",),
+    "half_size_steps": ("half_resolution_steps",),
+    "collapse": ("w_collapse_prob",),
+    "supervision": ("supervision_weight",),
+    "edited_share": ("edited_fraction",),
+    "sampled": ("synthetic_latents",),
+    "sampled_share": ("synthetic_fraction",),
+    "keep_encoder": ("finetune",),
+    "keep_editor": ("finetune",),
+    "compare_size": ("loss_resolution",),
+    "mean_weight": ("w_norm_weight",),
+    "judge_sure": ("pseudo_label_threshold",),
+    "seen_weight": ("embedding_weight",),
+    "asked_weight": ("target_weight",),
+    "others_weight": ("preservation_weight",),
+    "kept_weight": ("proximity_weight",),
+}
+"""Keys as they were called before version 0.2, still read; of several names the one that the config has."""
+
 _WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "text"}
 
 
@@ -30,7 +67,7 @@ def key(
     low: float | None = None,
     high: float | None = None,
     above: float | None = None,
-    changeable: bool = False,
+    resumable: bool = False,
     local: bool = False,
 ) -> Any:
     """Declare a key of a config.
@@ -41,10 +78,10 @@ def key(
         low: the least value allowed; of a tuple, of each item.
         high: the greatest.
         above: a bound that is itself not allowed.
-        changeable: whether a resumed run may change it, since it does not decide what is computed.
+        resumable: whether a resumed run may change it, since it does not decide what is computed.
         local: whether it means something on this machine only, such as a path, and so is no provenance.
     """
-    about = {"text": text, "low": low, "high": high, "above": above, "changeable": changeable, "local": local}
+    about = {"text": text, "low": low, "high": high, "above": above, "resumable": resumable, "local": local}
     return field(default=default, metadata=about)
 
 
@@ -52,23 +89,26 @@ def key(
 class TrainingConfig:
     """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
 
-    steps: int = key(10_000, text="How many steps to train.", low=1, changeable=True)
+    steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
         "constant", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
     )
     warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
-    seed: int = key(0, text="What all random numbers are drawn by.", low=0, high=2**63 - 1)
-    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", changeable=True, local=True)
+    seed: int = key(0, text="Seed of all random numbers.", low=0, high=2**63 - 1)
+    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", resumable=True, local=True)
     precision: Literal["float32", "bfloat16", "float16"] = key(
         "float32", text="Numbers that the networks compute in: float32, bfloat16 or float16."
     )
-    log_every: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
-    sample_every: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
-    checkpoint_every: int = key(500, text="Steps between two checkpoints.", low=1, changeable=True, local=True)
+    deterministic: bool = key(
+        True, text="Choose the same algorithms in every run; false is faster on a GPU.", resumable=True, local=True
+    )
+    log_interval: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
+    eval_interval: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
+    checkpoint_interval: int = key(500, text="Steps between two checkpoints.", low=1, resumable=True, local=True)
     tensorboard: bool = key(
-        False, text="Write metrics for TensorBoard too, if it is installed.", changeable=True, local=True
+        False, text="Write metrics for TensorBoard too, if it is installed.", resumable=True, local=True
     )
 
     def check(self) -> None:
@@ -84,13 +124,19 @@ class TrainingConfig:
         types = get_type_hints(cls)
         known = {item.name: item for item in fields(cls)}
         taken = {}
-        for name, value in values.items():
+        for given, value in values.items():
+            name = cls.current_name(given)
             if name not in known:
-                (near,) = get_close_matches(name, known, n=1, cutoff=0)
-                raise UsageError(f"{path} has the unknown key {name!r}: did you mean {near!r}?")
-            taken[name] = _checked(f"{name} in {path}", value, types[name], known[name])
-        for name, value in flags.items():
-            taken[name] = _checked(flag(name), value, types[name], known[name])
+                (near,) = get_close_matches(given, known, n=1, cutoff=0)
+                raise UsageError(f"{path} has the unknown key {given!r}: did you mean {near!r}?")
+            if name in taken:
+                raise UsageError(f"{path} gives {name} twice, as {given} too, once by its old name: leave that out")
+            taken[name] = _checked(f"{given} in {path}", value, types[name], known[name])
+        for given, value in flags.items():
+            name = cls.current_name(given)
+            if name != given and name in flags:
+                raise UsageError(f"give {flag(name)} or {flag(given)}, its old name, not both")
+            taken[name] = _checked(flag(given), value, types[name], known[name])
         config = cls(**taken)
         try:
             if check:
@@ -99,6 +145,18 @@ class TrainingConfig:
             raise UsageError(f"{path or 'the config'}: {error}") from error
         return config
 
+    @classmethod
+    def current_name(cls, key: str) -> str:
+        """The name of a key that may be given by its old one."""
+        known = {item.name for item in fields(cls)}
+        return key if key in known else next((name for name in RENAMED_KEYS.get(key, ()) if name in known), key)
+
+    @classmethod
+    def old_names(cls) -> dict[str, str]:
+        """Names that keys of this config had before, and what they are called now."""
+        names = {old: cls.current_name(old) for old in RENAMED_KEYS}
+        return {old: name for old, name in names.items() if name != old}
+
     def to_toml(self) -> str:
         """All keys, each under a comment that explains it; `read` gives the same config."""
         lines = []
@@ -106,7 +164,7 @@ class TrainingConfig:
             lines += [f"# {item.metadata['text']}", f"{item.name} = {_toml(getattr(self, item.name))}", ""]
         return "\n".join(lines)
 
-    def deciding(self) -> dict[str, Any]:
+    def provenance_keys(self) -> dict[str, Any]:
         """The keys that decide the result and differ from their defaults, fit for JSON; without what is local."""
         return {
             item.name: getattr(self, item.name)
@@ -118,7 +176,7 @@ class TrainingConfig:
         """Raise UsageError if a key differs from `other`, read from `where`, that a resumed run may not change."""
         for item in fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
-            if mine != theirs and not item.metadata["changeable"]:
+            if mine != theirs and not item.metadata["resumable"]:
                 raise UsageError(
                     f"{item.name} is {_toml(theirs)} in {where}, not {_toml(mine)}: a run is resumed as it began, "
                     "so leave the key as it is or start another run"

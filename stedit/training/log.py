@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stedit.atomic import write_file
 from stedit.errors import OutputError, TrainingError, UsageError, cause
 from stedit.imaging.files import Pixels, encode_image
+from stedit.storage.atomic import write_file
 from stedit.training import checkpoint
 from stedit.training.run import Run
 

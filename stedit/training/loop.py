@@ -1,8 +1,8 @@
 """The loop of every training: steps, metrics, samples, checkpoints; interruption, divergence, exact resumption.
 
 RUN/config.toml         the effective config
-RUN/metrics.jsonl       a line every `log_every` steps: the mean of each loss since the line before
-RUN/samples/            a sheet of pictures every `sample_every` steps, if the training has pictures
+RUN/metrics.jsonl       a line every `log_interval` steps: the mean of each loss since the line before
+RUN/samples/            a sheet of pictures every `eval_interval` steps, if the training has pictures
 RUN/checkpoints/        see `checkpoint`
 """
 
@@ -25,7 +25,7 @@ from stedit.training import checkpoint
 from stedit.training.config import TrainingConfig
 from stedit.training.early_stopping import BEST
 from stedit.training.log import CONFIG_NAME, Log
-from stedit.training.run import Monitor, Run, Task, draw
+from stedit.training.run import Monitor, Run, Task, derive_seed
 
 T = TypeVar("T", bound=Task)
 
@@ -59,7 +59,7 @@ def train(
         config: of this training.
         folder: the run; made if it is not there.
         resume: go on from the last checkpoint in `folder`, exactly as if there had been no interruption.
-        monitor: told how it goes.
+        monitor: receives the progress.
 
     Returns:
         The task with its networks as they are at the end, on the device, and how it ended.
@@ -81,18 +81,18 @@ def train(
     run.broadcast(task.networks)
     log = Log(run, resumed_at=loop.state.step if resume else None)
     run.wait()
-    with _determinism(), _interruption() as interrupted:
+    with _cudnn(config.deterministic), _interruption() as interrupted:
         outcome = loop.go(log, interrupted)
     log.close()
     return task, outcome
 
 
 class _Loop:
-    """A task and where it is."""
+    """A task and the state of its training."""
 
     def __init__(self, task: Task, run: Run, monitor: Monitor | None) -> None:
         self.task, self.run, self.config = task, run, run.config
-        self.state = checkpoint.State(task.kind)
+        self.state = checkpoint.State(task.command)
         self._monitor = monitor
         self._rates = {name: [group["lr"] for group in one.param_groups] for name, one in task.optimizers.items()}
         self._saved = -1  # the step of the newest checkpoint
@@ -102,9 +102,9 @@ class _Loop:
         folder = self.run.folder
         checkpoint.require(folder)
         self.config.require_same(type(self.config).read(folder / CONFIG_NAME, {}, check=False), folder / CONFIG_NAME)
-        self.state = checkpoint.load(folder, self.task.kind, self.task.networks, self.task.optimizers)
+        self.state = checkpoint.load(folder, self.task.command, self.task.networks, self.task.optimizers)
         self._saved = self.state.step
-        self.task.numbers.update(self.state.numbers)
+        self.task.scalars.update(self.state.scalars)
         if self.state.scaler:
             self.run.scaler.load_state_dict(self.state.scaler)
 
@@ -120,12 +120,12 @@ class _Loop:
             if self._monitor is not None and self.run.is_main:
                 rate = (time.monotonic() - began) / (step - first)
                 self._monitor.advance(step, self.config.steps, rate * (self.config.steps - step), metrics)
-            stopped, asked = self.run.agree(bool(self.run.stop_reason), interrupted.is_set())
-            if step % self.config.checkpoint_every == 0 or last or stopped or asked:
+            stopped, interrupt = self.run.any_process(bool(self.run.stop_reason), interrupted.is_set())
+            if step % self.config.checkpoint_interval == 0 or last or stopped or interrupt:
                 self._save()
             if stopped and not last:
                 return Outcome(step, "stopped", self.run.stop_reason, is_main=self.run.is_main)
-            if asked and not last:
+            if interrupt and not last:
                 return Outcome(step, "interrupted", is_main=self.run.is_main)
         return Outcome(self.state.step, "done", is_main=self.run.is_main)
 
@@ -136,9 +136,9 @@ class _Loop:
         for name, optimizer in self.task.optimizers.items():
             for group, base in zip(optimizer.param_groups, self._rates[name], strict=True):
                 group["lr"] = base * factor
-        torch.manual_seed(draw(self.config.seed, "step", state.step, run.process))
+        torch.manual_seed(derive_seed(self.config.seed, "step", state.step, run.process))
         losses = {name: run.mean(loss.detach().float()) for name, loss in self.task.step(run).items()}
-        run.share_statistics({name: one for name, one in self.task.networks.items() if name != BEST})
+        run.average_buffers({name: one for name, one in self.task.networks.items() if name != BEST})
         for name, value in zip(losses, torch.stack(list(losses.values())).tolist(), strict=True):
             if not math.isfinite(value):
                 raise TrainingError(_divergence(name, value, state.step, run.folder))
@@ -150,19 +150,21 @@ class _Loop:
     def _metrics(self, log: Log, *, last: bool) -> dict[str, float]:
         """Write what is due after this step; gives the line of the metrics, {} if none is due."""
         state, metrics = self.state, {}
-        if state.step % self.config.log_every == 0 or last:
+        if state.step % self.config.log_interval == 0 or last:
             metrics = {name: total / state.summed[name] for name, total in sorted(state.sums.items())}
             state.sums, state.summed = {}, {}
         if self.run.is_main:
-            if state.step % self.config.sample_every == 0 or last:
-                metrics |= self._look(log)
+            if state.step % self.config.eval_interval == 0 or last:
+                metrics |= self._evaluate(log)
             if metrics:
                 log.write(state.step, metrics, state.seconds)
         return metrics
 
-    def _look(self, log: Log) -> dict[str, float]:
-        """Evaluate and draw a sheet."""
-        torch.manual_seed(draw(self.config.seed, "sample", 0, 0))  # the same for every sheet, so that they compare
+    def _evaluate(self, log: Log) -> dict[str, float]:
+        """Figures on held-out data; a sheet of samples is saved."""
+        torch.manual_seed(
+            derive_seed(self.config.seed, "sample", 0, 0)
+        )  # the same for every sheet, so that they compare
         with torch.no_grad():
             figures = dict(self.task.evaluate(self.run))
             sheet = self.task.sample()
@@ -172,7 +174,7 @@ class _Loop:
 
     def _save(self) -> None:
         if self.run.is_main and self._saved != self.state.step:
-            self.state.numbers = dict(self.task.numbers)
+            self.state.scalars = dict(self.task.scalars)
             self.state.scaler = self.run.scaler.state_dict()
             checkpoint.save(self.run.folder, self.state, self.task.networks, self.task.optimizers)
         self._saved = self.state.step
@@ -203,10 +205,10 @@ def _divergence(name: str, value: float, step: int, folder: Path) -> str:
 
 
 @contextmanager
-def _determinism() -> Iterator[None]:
-    """Choose the same algorithms in every run."""
+def _cudnn(deterministic: bool) -> Iterator[None]:
+    """Choose the same algorithms in every run, or the fastest ones."""
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
-    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = True, False
+    torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark = deterministic, not deterministic
     try:
         yield
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Protocol, cast
 
 import torch
@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from stedit.models.attribute_network import AttributeNetwork
 
-SURE = 4.0  # a logit beyond which a reading hardly counts as more
+MAX_LOGIT = 4.0  # beyond which a larger logit hardly counts as a greater difference
 
 
 Distance = Callable[[Tensor, Tensor], Tensor]
@@ -19,10 +19,15 @@ Distance = Callable[[Tensor, Tensor], Tensor]
 
 
 class FeatureNetwork(Protocol):
-    """A network whose inner maps tell pictures apart: the attribute network, or a discriminator."""
+    """A network whose feature maps compare images: the attribute network, or a discriminator."""
 
     def features(self, x: Tensor) -> list[Tensor]:
         """(B, 3, H, W) in [-1, 1] -> maps (B, C, h, w)."""
+
+
+def weighted_sum(losses: Mapping[str, Tensor], weights: Mapping[str, float]) -> Tensor:
+    """The sum of losses, each times its weight; a scalar. Raises KeyError if a loss has no weight."""
+    return torch.stack([weights[name] * loss for name, loss in losses.items()]).sum()
 
 
 def multiscale_l1(image: Tensor, target: Tensor, scales: int = 4) -> Tensor:
@@ -41,37 +46,39 @@ def _gradient_l1(image: Tensor, target: Tensor) -> Tensor:
 
 
 class FeatureLoss(nn.Module):
-    """What a frozen attribute network sees differently: features of every level and, if asked for, its readings.
+    """Distance in the features of every level of a frozen attribute network and, with `logit_weight`, in its logits.
 
-    Of several networks, each look is that of one at random: it is harder to learn to deceive them all.
+    Of several networks each call takes one at random, since it is harder to learn to deceive them all.
     """
 
-    def __init__(self, *networks: AttributeNetwork, reading_weight: float = 0.0) -> None:
+    def __init__(self, *networks: AttributeNetwork, logit_weight: float = 0.0) -> None:
         super().__init__()
         self.networks = nn.ModuleList(networks).eval().requires_grad_(False)
-        self.reading_weight = reading_weight
+        self.logit_weight = logit_weight
 
     def forward(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> a scalar."""
         chosen = int(torch.randint(len(self.networks), ()).item()) if len(self.networks) > 1 else 0
         network = cast(AttributeNetwork, self.networks[chosen])
         with torch.no_grad():
-            wanted = network.features(target)
-        seen = network.features(image)
-        loss = _distance(seen, wanted)
-        if self.reading_weight:
-            loss = loss + self.reading_weight * F.l1_loss(_readings(network, seen), _readings(network, wanted))
+            target_features = network.features(target)
+        features = network.features(image)
+        loss = _distance(features, target_features)
+        if self.logit_weight:
+            loss = loss + self.logit_weight * F.l1_loss(
+                _squashed_logits(network, features), _squashed_logits(network, target_features)
+            )
         return loss
 
 
-def _readings(network: AttributeNetwork, features: list[Tensor]) -> Tensor:
-    return torch.tanh(network.read(network.pool(features)).float() / SURE)
+def _squashed_logits(network: AttributeNetwork, features: list[Tensor]) -> Tensor:
+    return torch.tanh(network.read(network.pool(features)).float() / MAX_LOGIT)
 
 
 def shifted(batches: Sequence[Tensor], most: int) -> list[Tensor]:
     """Batches (B, C, H, W), moved by the same random number of pixels, up to `most` each way, with a grey border.
 
-    A network with strides sees a picture on a grid, and what is trained by it may draw that grid; this moves it.
+    A network with strides samples an image on a grid, which what is trained by it may learn to render; this moves it.
     """
     if not most:
         return list(batches)
@@ -81,14 +88,14 @@ def shifted(batches: Sequence[Tensor], most: int) -> list[Tensor]:
 
 
 def feature_distance(network: FeatureNetwork, image: Tensor, target: Tensor) -> Tensor:
-    """That of features in a network that goes on learning, whose parameters the caller freezes for the while."""
+    """Distance in the features of a network in training, whose parameters the caller freezes for the call; a scalar."""
     with torch.no_grad():
-        wanted = network.features(target)
-    return _distance(network.features(image), wanted)
+        target_features = network.features(target)
+    return _distance(network.features(image), target_features)
 
 
-def _distance(seen: list[Tensor], wanted: list[Tensor]) -> Tensor:
+def _distance(features: list[Tensor], others: list[Tensor]) -> Tensor:
     """LPIPS-like: the mean over levels of the squared distance of unit-normalised features (Zhang et al. 2018)."""
-    pairs = zip(seen, wanted, strict=True)
+    pairs = zip(features, others, strict=True)
     normalised = ((F.normalize(a.float(), dim=1), F.normalize(b.float(), dim=1)) for a, b in pairs)
     return torch.stack([(a - b).square().sum(dim=1).mean() for a, b in normalised]).mean()

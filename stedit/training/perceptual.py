@@ -1,4 +1,4 @@
-"""Losses that look at pictures through a frozen network: LPIPS, features of a network of our own, identity.
+"""Losses in the features of a frozen network: LPIPS, features of a network of our own, identity.
 
 The networks of LPIPS, ArcFace and MoCo are files that the user supplies, since their licences are their authors'.
 """
@@ -7,56 +7,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from pathlib import Path
-from typing import Any, TypeVar, cast
+from typing import cast
 
 import torch
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from stedit.bundle import Bundle, find_bundle
 from stedit.checkpoints import arcface
-from stedit.checkpoints.state_dicts import Checkpoint, canonicalise, count, take
+from stedit.checkpoints.perceptual import LPIPS_SOURCE, filled, load_lpips, read_weights
+from stedit.checkpoints.state_dicts import count, require_tensor
 from stedit.errors import InputError, MissingPartError, UsageError, cause
+from stedit.hub.find import find_bundle
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig
-from stedit.models.lpips import WIDTHS, Backbone, Lpips
 from stedit.models.resnet import ResNet50
-from stedit.networks import load_network
-from stedit.training.encoder_config import EncoderTraining
+from stedit.runtime.model import load_network
+from stedit.storage.bundle import Bundle
 from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
-MAX_FILE_BYTES = 2**31
-
-Network = TypeVar("Network", bound=nn.Module)
-
-LPIPS_SOURCE = (
-    "torchvision's alexnet-owt-7be5be79.pth or vgg16-397923af.pth from https://download.pytorch.org/models/, and the "
-    "heads alex.pth or vgg.pth from lpips/weights/v0.1 of https://github.com/richzhang/PerceptualSimilarity"
-)
 ARCFACE_SOURCE = "model_ir_se50.pth, which https://github.com/TreB1eN/InsightFace_Pytorch names"
 MOCO_SOURCE = "moco_v2_800ep_pretrain.pth.tar from https://github.com/facebookresearch/moco"
-
-
-def load_lpips(backbone: str, heads: str) -> Lpips:
-    """LPIPS from the files of a backbone and of its heads ("" for none). Raises InputError."""
-    tensors = _read(backbone)
-    first = tensors.get("features.0.weight")
-    kinds: dict[tuple[int, ...], Backbone] = {(64, 3, 11, 11): "alex", (64, 3, 3, 3): "vgg"}
-    kind = kinds.get(tuple(first.shape)) if first is not None else None
-    if kind is None:
-        raise InputError(f"{backbone} is neither AlexNet nor VGG16: give {LPIPS_SOURCE}")
-    network = Lpips(kind, heads=bool(heads))
-    state = {key: value for key, value in tensors.items() if key.startswith("features.")}
-    if heads:
-        linear = _read(heads)
-        for level, width in enumerate(WIDTHS[kind]):
-            name = f"lin{level}.model.1.weight"
-            if name not in linear or linear[name].shape != (1, width, 1, 1):
-                raise InputError(f"{heads} holds no LPIPS heads for the network of {backbone}: give {LPIPS_SOURCE}")
-            state[f"heads.{level}.weight"] = linear[name]
-    return _filled(network, state, backbone, LPIPS_SOURCE)
 
 
 class IdentityLoss(nn.Module):
@@ -75,65 +46,31 @@ class IdentityLoss(nn.Module):
 
 
 def load_identity(path: str) -> IdentityLoss:
-    """ArcFace's IR-SE network or MoCo's ResNet-50, told by the names in the file. Raises InputError."""
-    found = _read_checkpoint(path)
+    """ArcFace's IR-SE network or MoCo's ResNet-50, recognised by the names in the file. Raises InputError."""
+    found = read_weights(path)
     if "body.0.res_layer.1.weight" in found.tensors:
         try:
             config, state = arcface.build(found)["identity"]
         except ValueError as error:
             raise InputError(f"{path} is no ArcFace network ({cause(error)}): give {ARCFACE_SOURCE}") from error
-        face = _filled(IdentityNetwork(cast(BackboneConfig, config)), state, path, ARCFACE_SOURCE)
+        face = filled(IdentityNetwork(cast(BackboneConfig, config)), state, path, ARCFACE_SOURCE)
         return IdentityLoss(face, lambda x: face.embed(face.crop(x)))
     tensors = {key.removeprefix("encoder_q."): value for key, value in found.tensors.items()}
     network = ResNet50()
     if "layer4.2.conv3.weight" not in tensors:
         raise InputError(f"{path} is neither ArcFace nor MoCo: give {ARCFACE_SOURCE}; for other things {MOCO_SOURCE}")
     state = {key: value for key, value in tensors.items() if not key.startswith("fc.") and "encoder_k." not in key}
-    network = _filled(network, {key: state[key] for key in network.state_dict() if key in state}, path, MOCO_SOURCE)
+    network = filled(network, {key: state[key] for key in network.state_dict() if key in state}, path, MOCO_SOURCE)
     return IdentityLoss(network, network.embed)
-
-
-def _read(path: str) -> dict[str, Tensor]:
-    """The tensors of a checkpoint. Raises InputError."""
-    return dict(_read_checkpoint(path).tensors)
-
-
-def _read_checkpoint(path: str) -> Checkpoint:
-    """A checkpoint without wrapping. Raises InputError."""
-    file = Path(path)
-    try:
-        too_large = file.stat().st_size > MAX_FILE_BYTES
-        loaded: Any = None
-        if not too_large and file.suffix == ".safetensors":
-            loaded = load_file(file)
-        elif not too_large:
-            loaded = torch.load(file, map_location="cpu", weights_only=True)
-    except FileNotFoundError:
-        raise InputError(f"there is no weights file {path}: check the spelling") from None
-    except Exception as error:  # torch.load meets damage with nearly every exception there is
-        raise InputError(f"cannot read the weights {path} ({cause(error)}): get a whole copy of it") from error
-    if too_large:
-        raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**30} GB: give another file")
-    if not isinstance(loaded, dict):
-        raise InputError(f"{path} holds no weights by name: give a state dictionary")
-    return canonicalise(loaded)
-
-
-def _filled(network: Network, state: dict[str, Tensor], path: str, source: str) -> Network:
-    try:
-        network.load_state_dict(state)
-    except RuntimeError as error:
-        raise InputError(f"{path} does not fit ({cause(error)}): give {source}") from error
-    return network.eval().requires_grad_(False)
 
 
 @dataclass(frozen=True)
 class Perceptual:
-    """A perceptual loss and what it is, for metrics and for whoever watches."""
+    """A perceptual loss and what it is, for metrics and for the user."""
 
     name: str
     """"lpips", "judge" or "discriminator"."""
-    told: str
+    description: str
     """The same in a sentence."""
     distance: Distance
     network: nn.Module
@@ -141,12 +78,12 @@ class Perceptual:
 
 
 def choose_perceptual(
-    config: EncoderTraining, *, judge: AttributeNetwork | None, discriminator: nn.Module | None
+    config: ReconstructionTrainingConfig, *, judge: AttributeNetwork | None, discriminator: nn.Module | None
 ) -> Perceptual | None:
     """The perceptual loss that a config asks for; with "auto" the first for which there are weights, or None.
 
     Args:
-        config: its keys `perceptual…`, `lpips_backbone`, `lpips_heads`, `judge` and `reading_weight`.
+        config: its keys `perceptual…`, `lpips_backbone`, `lpips_heads`, `judge` and `logit_weight`.
         judge: of the model in training, for where the key `judge` names no other.
         discriminator: of the generator in training; its features change while it learns.
 
@@ -162,7 +99,7 @@ def choose_perceptual(
 
 
 def _choose(
-    config: EncoderTraining, judge: AttributeNetwork | None, discriminator: nn.Module | None
+    config: ReconstructionTrainingConfig, judge: AttributeNetwork | None, discriminator: nn.Module | None
 ) -> Perceptual | None:
     wanted = config.perceptual
     if wanted == "none":
@@ -174,37 +111,37 @@ def _choose(
         heads = "with" if config.lpips_heads else "without"
         return Perceptual("lpips", f"the perceptual loss is LPIPS, {heads} trained heads", lpips, lpips)
     if wanted in ("auto", "judge"):
-        eyes = [load_judge(name) for name in config.judge] or ([] if judge is None else [judge])
-        if eyes:
-            seen = FeatureLoss(*eyes, reading_weight=config.reading_weight)
-            whose = "the judge's" if len(eyes) == 1 else f"{len(eyes)} judges'"
-            readings = " and readings" if config.reading_weight else ""
-            return Perceptual("judge", f"the perceptual loss is that of {whose} features{readings}", seen, seen)
+        networks = [load_attribute_network(name) for name in config.judge] or ([] if judge is None else [judge])
+        if networks:
+            loss = FeatureLoss(*networks, logit_weight=config.logit_weight)
+            whose = "the judge's" if len(networks) == 1 else f"{len(networks)} judges'"
+            logits = " and logits" if config.logit_weight else ""
+            return Perceptual("judge", f"the perceptual loss is that of {whose} features{logits}", loss, loss)
         if wanted == "judge":
             raise UsageError("perceptual is judge, but there is none: name a model that has one with judge")
     if discriminator is not None:
         network, features = discriminator, cast(FeatureNetwork, discriminator)
-        told = "the perceptual loss is that of the discriminator's features"
-        return Perceptual("discriminator", told, lambda a, b: feature_distance(features, a, b), network)
+        description = "the perceptual loss is that of the discriminator's features"
+        return Perceptual("discriminator", description, lambda a, b: feature_distance(features, a, b), network)
     if wanted == "discriminator":
         raise UsageError("perceptual is discriminator, but there is none: name the generator's run with discriminator")
     return None
 
 
-def load_judge(name: str) -> AttributeNetwork:
+def load_attribute_network(name: str) -> AttributeNetwork:
     """The judge of a model, or an attribute network from a .safetensors file. Raises InputError, BundleError."""
     if name.endswith(".safetensors"):
-        tensors = _read(name)
+        tensors = dict(read_weights(name).tensors)
         try:
-            widths = [len(take(tensors, "stem.0.weight"))]
+            widths = [len(require_tensor(tensors, "stem.0.weight"))]
             widths += [
                 len(tensors[f"stages.{stage}.down.0.weight"])
                 for stage in range(count(tensors, "stages.{}.down.0.weight"))
             ]
-            network = AttributeNetwork(len(take(tensors, "head.weight")), tuple(widths))
+            network = AttributeNetwork(len(require_tensor(tensors, "head.weight")), tuple(widths))
         except ValueError as error:
             raise InputError(f"{name} is no attribute network ({cause(error)}): name a model with a judge") from error
-        return _filled(network, tensors, name, "the weights of an attribute network")
+        return filled(network, tensors, name, "the weights of an attribute network")
     bundle = Bundle.load(find_bundle(name))
     if "judge" not in bundle.parts:
         raise MissingPartError(f"the model {name!r} has no judge: name one that has, or a .safetensors file of one")

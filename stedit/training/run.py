@@ -1,4 +1,4 @@
-"""What a training is made of: the task that is trained, the run that it sees, and who watches.
+"""What a training is made of: the task that is trained, the run that it works in, and the monitor.
 
 Whatever a step draws at random depends on the seed, the step and the process alone: the loop seeds torch before each
 step, and the order of the data is a function of the step. So nothing random need be saved to resume exactly.
@@ -21,32 +21,32 @@ from torch import Tensor, nn
 
 from stedit.errors import TrainingError, UsageError
 from stedit.imaging.files import Pixels
-from stedit.networks import choose_device, require_precision
+from stedit.runtime.devices import choose_device, require_precision
 from stedit.training.config import TrainingConfig
 
 if TYPE_CHECKING:
     from accelerate import PartialState
 
-    from stedit.bundle import Bundle
+    from stedit.storage.bundle import Bundle
 
 
 class Task(Protocol):
     """What is trained, and one step of it. It is built on the CPU; the loop moves its networks to the device."""
 
-    kind: str
-    """The command: "generator", "inversion", "classifier", "editor" or "judge"."""
+    command: str
+    """Of `stedit train`: "generator", "inversion", "classifier", "editor", "judge" or "aligner"."""
     networks: Mapping[str, nn.Module]
     """All that a checkpoint has to keep, moving averages and statistics included; each name without a slash."""
     optimizers: Mapping[str, torch.optim.Optimizer]
     """Built with the learning rates of the config; the loop applies warm-up and schedule."""
-    numbers: dict[str, float]
+    scalars: dict[str, float]
     """Further state, the same in all processes; it is kept too."""
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """Train one step, through `run.update`; gives each loss, a scalar, for the metrics."""
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """Figures on held-out data, every `sample_every` steps and at the end; {} where there are none.
+        """Figures on held-out data, every `eval_interval` steps and at the end; {} where there are none.
 
         Called in the main process alone, so `run.mean` and `run.update` must not be used. `run.stop` ends the training.
         """
@@ -59,17 +59,17 @@ class Task(Protocol):
 
 
 class Monitor(Protocol):
-    """Who watches."""
+    """Receives the progress of a training."""
 
     def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
-        """Tell that `step` of `steps` are done; `metrics` come every `log_every` steps."""
+        """`step` of `steps` are done; `metrics` come every `log_interval` steps."""
 
     def note(self, text: str) -> None:
-        """Say a sentence."""
+        """A sentence for the user."""
 
 
 class Run:
-    """What a task sees of the loop in which it runs."""
+    """The context of a task: its step, device, precision, processes and batches."""
 
     def __init__(self, config: TrainingConfig, folder: Path, monitor: Monitor | None = None) -> None:
         self.folder = folder
@@ -141,13 +141,13 @@ class Run:
         self.scaler.step(optimizer)
         self.scaler.update()
 
-    def say(self, text: str) -> None:
-        """Tell whoever watches a sentence."""
+    def log(self, text: str) -> None:
+        """Pass a sentence for the user to the monitor."""
         if self._monitor is not None and self.is_main:
             self._monitor.note(text)
 
     def stop(self, why: str) -> None:
-        """End the training after this step, since `why`, such as "no better for 10 evaluations"."""
+        """End the training after this step; `why` is a reason such as "no better for 10 evaluations"."""
         self.stop_reason = why
 
     def broadcast(self, networks: Mapping[str, nn.Module]) -> None:
@@ -158,8 +158,8 @@ class Run:
             for tensor in _tensors(networks):
                 tensor.copy_(broadcast(tensor.contiguous()))
 
-    def share_statistics(self, networks: Mapping[str, nn.Module]) -> None:
-        """Average what networks count rather than learn, such as the means of batch normalisation."""
+    def average_buffers(self, networks: Mapping[str, nn.Module]) -> None:
+        """Average the buffers of networks over all processes, such as the means of batch normalisation."""
         if self.processes > 1:
             found = [b for network in networks.values() for b in network.buffers() if b.is_floating_point()]
             if found:
@@ -167,31 +167,19 @@ class Run:
                 for buffer, value in zip(found, torch.split(flat, [b.numel() for b in found]), strict=True):
                     buffer.copy_(value.view_as(buffer))
 
-    def agree(self, *flags: bool) -> list[bool]:
-        """Each flag, if any process has raised it."""
+    def any_process(self, *flags: bool) -> list[bool]:
+        """For each flag, whether any process has raised it."""
         if self.processes == 1:
             return list(flags)
         raised = self.mean(torch.tensor([float(flag) for flag in flags], device=self.device))
         return [value > 0 for value in raised.tolist()]
 
     def wait(self) -> None:
-        """Go on when all processes are here."""
+        """Block until all processes are here."""
         self._state.wait_for_everyone()
 
     def _choose_device(self) -> torch.device:
         return choose_device(self.config.device) if self.processes == 1 else cast(torch.device, self._state.device)
-
-
-def update_average(average: nn.Module, network: nn.Module, decay: float) -> None:
-    """Move the moving average (Karras et al. 2018) of a network's parameters; statistics are copied.
-
-    `decay` in 0..1 is how much of the average stays.
-    """
-    with torch.no_grad():
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1 - decay)
-        for statistic, now in zip(average.buffers(), network.buffers(), strict=True):
-            statistic.copy_(now)
 
 
 class _Order:
@@ -214,7 +202,7 @@ class _Order:
     def _pass(self, count: int, number: int, stream: int) -> Tensor:
         key = (count, number, stream)
         if key not in self._passes:
-            source = torch.Generator().manual_seed(draw(self._seed, f"order {stream}", number, 0))
+            source = torch.Generator().manual_seed(derive_seed(self._seed, f"order {stream}", number, 0))
             for old in [other for other in self._passes if other[2] == stream and other[1] < number - 1]:
                 del self._passes[old]
             self._passes[key] = torch.randperm(count, generator=source)
@@ -235,7 +223,7 @@ def _processes(config: TrainingConfig) -> PartialState:
     return PartialState(cpu=choose_device(config.device).type == "cpu")
 
 
-def draw(seed: int, purpose: str, number: int, process: int) -> int:
+def derive_seed(seed: int, purpose: str, number: int, process: int) -> int:
     """A seed for one purpose, unlike those of all others."""
     name = f"{seed}/{purpose}/{number}/{process}".encode()
     return int.from_bytes(hashlib.blake2b(name, digest_size=7).digest(), "big")

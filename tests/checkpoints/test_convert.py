@@ -9,9 +9,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from stedit.bundle import PartConfig
-from stedit.checkpoints import FORMATS, convert, convert_and_tell
 from stedit.checkpoints import psp as psp_format
+from stedit.checkpoints.formats import FORMATS, convert
 from stedit.checkpoints.nvidia import generator_names as nvidia_names
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
@@ -23,7 +22,8 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
-from stedit.networks import build_network
+from stedit.runtime.model import build_network
+from stedit.storage.bundle import PartConfig
 
 GENERATOR = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8))
 BACKBONE = {"stem_width": 4, "widths": (4, 8, 12, 16), "blocks": (1, 2, 1, 1), "reduction": 2}
@@ -117,8 +117,8 @@ def test_every_format_is_tested() -> None:
 def test_recognised_sized_and_complete(name: str) -> None:
     make, configs = CHECKPOINTS[name]
     checkpoint = make()
-    assert convert_and_tell(checkpoint).format.name == name
-    parts = convert(checkpoint)
+    assert convert(checkpoint).format.name == name
+    parts = convert(checkpoint).parts
     assert {part: config for part, (config, _) in parts.items()} == configs
     for part, (config, state) in parts.items():
         assert isinstance(config, PartConfig)
@@ -180,7 +180,7 @@ def test_hostile_sizes_are_refused() -> None:
 
 def test_queries_are_the_tokens_under_the_checkpoints_own_mapping() -> None:
     checkpoint = inversion()
-    parts = convert(checkpoint)
+    parts = convert(checkpoint).parts
     generator = Generator(GENERATOR)
     generator.load_state_dict(parts["generator"][1])
     wanted = generator.mapping(checkpoint["state_dict"]["encoder.module.z"][0])
@@ -189,7 +189,7 @@ def test_queries_are_the_tokens_under_the_checkpoints_own_mapping() -> None:
 
 def test_styles_that_the_generator_does_not_read_are_computed_and_left_out() -> None:
     """Published encoders have 18 tokens whatever the generator: the others attend to those that nobody reads."""
-    config, state = convert(inversion())["encoder"]
+    config, state = convert(inversion()).parts["encoder"]
     assert isinstance(config, EncoderConfig)
     short = StyleTransformer(config)
     short.load_state_dict(state)
@@ -213,7 +213,7 @@ def test_fewer_styles_than_the_generator_takes() -> None:
 def test_mean_in_every_shape(shape: tuple[int, ...]) -> None:
     checkpoint = inversion()
     mean = torch.randn(16)
-    parts = convert({**checkpoint, "latent_avg": mean.expand(shape)})
+    parts = convert({**checkpoint, "latent_avg": mean.expand(shape)}).parts
     assert torch.equal(parts["encoder"][1]["mean"], mean.expand(6, 16))
     torch.testing.assert_close(parts["generator"][1]["mapping.mean"], mean)
 
@@ -221,12 +221,12 @@ def test_mean_in_every_shape(shape: tuple[int, ...]) -> None:
 def test_absent_mean() -> None:
     """Training that started from zero has none; the generator's own is then estimated, the same on every run."""
     checkpoint = inversion()
-    parts = convert({**checkpoint, "latent_avg": None})
+    parts = convert({**checkpoint, "latent_avg": None}).parts
     assert torch.equal(parts["encoder"][1]["mean"], torch.zeros(6, 16))
     mean = parts["generator"][1]["mapping.mean"]
     assert mean.abs().max() > 0
     del checkpoint["latent_avg"]
-    assert torch.equal(convert(checkpoint)["generator"][1]["mapping.mean"], mean)
+    assert torch.equal(convert(checkpoint).parts["generator"][1]["mapping.mean"], mean)
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (15,), (2, 7, 16)])
@@ -237,7 +237,7 @@ def test_mean_that_cannot_be_added(shape: tuple[int, ...]) -> None:
 
 def test_files_without_counters() -> None:
     tensors = {key: value for key, value in arcface().items() if not key.endswith("num_batches_tracked")}
-    config, state = convert(tensors)["identity"]
+    config, state = convert(tensors).parts["identity"]
     assert isinstance(config, BackboneConfig)
     IdentityNetwork(config).load_state_dict(state)
 
@@ -246,7 +246,7 @@ def test_files_without_counters() -> None:
     ("data", "size"), [("cars_encode", (192, 256)), ("ffhq_encode", (256, 256)), (None, (256, 256))]
 )
 def test_cars_have_wide_pictures(data: str | None, size: tuple[int, int]) -> None:
-    config, _ = convert({**inversion(), "opts": {"dataset_type": data}})["encoder"]
+    config, _ = convert({**inversion(), "opts": {"dataset_type": data}}).parts["encoder"]
     assert isinstance(config, EncoderConfig)
     assert (config.input_height, config.input_width) == size
 
@@ -255,7 +255,7 @@ def test_cars_have_wide_pictures(data: str | None, size: tuple[int, int]) -> Non
 
 
 def codes_of(checkpoint: dict[str, Any], image: Tensor) -> Tensor:
-    config, state = convert(checkpoint)["encoder"]
+    config, state = convert(checkpoint).parts["encoder"]
     assert isinstance(config, EncoderConfig)
     network = PspEncoder(config)
     network.load_state_dict(state)
@@ -276,7 +276,7 @@ def test_e4e_adds_to_its_first_style_what_psp_takes_for_a_style() -> None:
 def test_training_from_zero_adds_no_mean() -> None:
     checkpoint = psp()
     checkpoint["opts"]["start_from_latent_avg"] = False
-    assert not convert(checkpoint)["encoder"][1]["mean"].any()
+    assert not convert(checkpoint).parts["encoder"][1]["mean"].any()
 
 
 @pytest.mark.parametrize(
@@ -312,7 +312,7 @@ def test_missing_noise_is_drawn_by_a_fixed_seed_and_noted() -> None:
     checkpoint = {"g_ema": rosinality(), "latent_avg": torch.zeros(16)}
     for index in range(5):
         del checkpoint["g_ema"][f"noises.noise_{index}"]
-    first, second = convert_and_tell(checkpoint), convert_and_tell(checkpoint)
+    first, second = convert(checkpoint), convert(checkpoint)
     assert first.checkpoint.notes == ["5 noise maps are not in the file, so they were drawn by a fixed seed"]
     maps = {key: value for key, value in first.parts["generator"][1].items() if key.endswith(".noise")}
     assert len(maps) == 5
@@ -322,7 +322,7 @@ def test_missing_noise_is_drawn_by_a_fixed_seed_and_noted() -> None:
 
 
 def test_a_clamp_of_nvidias_is_noted() -> None:
-    assert "clamped" in convert_and_tell(nvidia()).checkpoint.notes[0]
+    assert "clamped" in convert(nvidia()).checkpoint.notes[0]
 
 
 def nvidia_with(**tensors: Tensor) -> dict[str, Any]:
@@ -386,4 +386,4 @@ def test_whole_numbers_are_no_weights() -> None:
 
 def test_half_precision_becomes_single() -> None:
     checkpoint = {"g_ema": {key: value.half() for key, value in rosinality().items()}}
-    assert {value.dtype for value in convert(checkpoint)["generator"][1].values()} == {torch.float32}
+    assert {value.dtype for value in convert(checkpoint).parts["generator"][1].values()} == {torch.float32}

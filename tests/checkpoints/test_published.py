@@ -19,13 +19,13 @@ from torch import Tensor
 from torch.nn import functional as F
 from typer.testing import CliRunner
 
-from stedit.bundle import Bundle
-from stedit.checkpoints import convert_and_tell
-from stedit.checkpoints.files import load_file
+from stedit.checkpoints.formats import convert
+from stedit.checkpoints.reader import load_file
 from stedit.cli.main import app
 from stedit.engine import Engine
 from stedit.models.config import EncoderConfig
-from stedit.networks import build_network
+from stedit.runtime.model import build_network
+from stedit.storage.bundle import Bundle
 
 Save = Callable[..., Path]
 Options = Callable[..., argparse.Namespace]
@@ -131,7 +131,7 @@ def test_psp_and_e4e(
     }
     file = save(tmp_path / f"{name}.pt", content, legacy=legacy)
     del tensors, content
-    converted = convert_and_tell(load_file(file).content)
+    converted = convert(load_file(file).content)
     file.unlink()
     config, state = converted.parts["encoder"]
     assert isinstance(config, EncoderConfig)

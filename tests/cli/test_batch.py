@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.imaging.files import Pixels, read_image, write_image
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

@@ -19,13 +19,12 @@ from safetensors import safe_open
 from torch import Tensor
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, AttributeSpec, Bundle
-from stedit.checkpoints import FORMATS, lcnet, psp
+from stedit.checkpoints import lcnet, psp
+from stedit.checkpoints.formats import FORMATS
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
 from stedit.engine import Engine
 from stedit.imaging.files import fit_picture, read_image
-from stedit.latents import LatentCode
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -33,6 +32,8 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
+from stedit.storage.bundle import PART_CONFIGS, AttributeSpec, Bundle
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 
@@ -133,7 +134,7 @@ def test_a_model_of_several_files(
     bundle.verify()
     assert bundle.name == "my-face"
     assert list(bundle.parts) == ["generator", "encoder", "classifier", "editor", "identity"]
-    assert [spec.name for spec in bundle.attributes] == list(lcnet.CELEBA)
+    assert [spec.name for spec in bundle.attributes] == list(lcnet.CELEBA_ATTRIBUTES)
     assert bundle.training["parts"]["editor"] == {
         "file": "editor.pt",
         "sha256": bundle.training["parts"]["editor"]["sha256"],
@@ -255,8 +256,8 @@ def test_generators_that_differ_do_not_go_together(cli: Cli, stylegan: Path, inv
     assert contents("m") == before
 
 
-def test_sizes_that_differ_do_not_go_together(cli: Cli, boxes: dict[str, Path], classifier: Path) -> None:
-    cli("weights", "assemble", boxes["generator"], "-o", "m")
+def test_sizes_that_differ_do_not_go_together(cli: Cli, partial_bundles: dict[str, Path], classifier: Path) -> None:
+    cli("weights", "assemble", partial_bundles["generator"], "-o", "m")
     before = contents("m")
     sentence = refused(cli("weights", "convert", classifier, "-o", "m"))
     assert "the classifier is for codes of 4 x 512, the generator for (8, 16)" in sentence
@@ -276,28 +277,28 @@ def test_a_box_of_parts_waits_for_its_generator(cli: Cli, classifier: Path, styl
 
 
 @pytest.fixture
-def boxes(tiny_bundle: Path) -> dict[str, Path]:
+def partial_bundles(tiny_bundle: Path) -> dict[str, Path]:
     """Each part of the small model in a folder of its own, as training leaves it."""
     tiny = Bundle.load(tiny_bundle)
     made = {}
     for name, part in tiny.parts.items():
         made[name] = Bundle.save(
-            f"box-{name}",
+            f"partial-{name}",
             name=name,
             domain="noise",
             license="MIT",
             parts={name: (PART_CONFIGS[name].from_dict(part.config), tiny.read_bytes(name))},
             attributes=tiny.attributes if name in ("classifier", "editor", "judge") else (),
-            made_for=tiny.fingerprint,
+            generator_fingerprint=tiny.fingerprint,
             readme="",
         ).path
     return made
 
 
-def test_boxes_become_a_model(cli: Cli, boxes: dict[str, Path], tiny_bundle: Path) -> None:
+def test_partial_bundles_become_a_model(cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path) -> None:
     tiny = Bundle.load(tiny_bundle)
-    assert {Bundle.load(path).fingerprint for path in boxes.values()} == {tiny.fingerprint}
-    result = cli("weights", "assemble", *boxes.values(), "-o", "whole")
+    assert {Bundle.load(path).fingerprint for path in partial_bundles.values()} == {tiny.fingerprint}
+    result = cli("weights", "assemble", *partial_bundles.values(), "-o", "whole")
     assert (result.exit_code, result.stdout) == (0, "whole\n")
     whole = Bundle.load("whole")
     assert {name: part.sha256 for name, part in whole.parts.items()} == {
@@ -309,38 +310,115 @@ def test_boxes_become_a_model(cli: Cli, boxes: dict[str, Path], tiny_bundle: Pat
     assert np.array_equal(*(Engine.from_pretrained(m, device="cpu").synthesise(codes) for m in ("whole", tiny_bundle)))
 
 
-def test_boxes_without_a_generator_make_a_bigger_box(cli: Cli, boxes: dict[str, Path], tiny_bundle: Path) -> None:
-    assert cli("weights", "assemble", boxes["encoder"], boxes["editor"], "-o", "box").exit_code == 0
-    assert Bundle.load("box").fingerprint == Bundle.load(tiny_bundle).fingerprint
+def test_assemble_without_a_generator_makes_a_partial_bundle(
+    cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path
+) -> None:
+    assert (
+        cli("weights", "assemble", partial_bundles["encoder"], partial_bundles["editor"], "-o", "joined").exit_code == 0
+    )
+    assert Bundle.load("joined").fingerprint == Bundle.load(tiny_bundle).fingerprint
 
 
-def test_a_part_of_another_generator_is_refused(cli: Cli, boxes: dict[str, Path]) -> None:
-    config = json.loads((boxes["encoder"] / "config.json").read_text())
-    (boxes["encoder"] / "config.json").write_text(json.dumps({**config, "made_for": "0123456789abcdef"}))
-    sentence = refused(cli("weights", "assemble", boxes["generator"], boxes["encoder"], "-o", "m"))
+def test_a_part_of_another_generator_is_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
+    config = json.loads((partial_bundles["encoder"] / "config.json").read_text())
+    (partial_bundles["encoder"] / "config.json").write_text(
+        json.dumps({**config, "generator_fingerprint": "0123456789abcdef"})
+    )
+    sentence = refused(cli("weights", "assemble", partial_bundles["generator"], partial_bundles["encoder"], "-o", "m"))
     assert sentence.startswith("the encoder of encoder was made for another generator than that of generator")
     assert not Path("m").exists()
 
 
-def test_parts_that_number_attributes_differently_are_refused(cli: Cli, boxes: dict[str, Path]) -> None:
-    config = json.loads((boxes["editor"] / "config.json").read_text())
+def test_parts_that_number_attributes_differently_are_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
+    config = json.loads((partial_bundles["editor"] / "config.json").read_text())
     config["attributes"].reverse()
-    (boxes["editor"] / "config.json").write_text(json.dumps(config))
-    sentence = refused(cli("weights", "assemble", boxes["generator"], boxes["classifier"], boxes["editor"], "-o", "m"))
+    (partial_bundles["editor"] / "config.json").write_text(json.dumps(config))
+    sentence = refused(
+        cli(
+            "weights",
+            "assemble",
+            partial_bundles["generator"],
+            partial_bundles["classifier"],
+            partial_bundles["editor"],
+            "-o",
+            "m",
+        )
+    )
     assert sentence.startswith("classifier and editor name different attributes, or name them in another order")
 
 
-def test_a_damaged_or_linked_part_is_refused(cli: Cli, boxes: dict[str, Path], tmp_path: Path) -> None:
-    file = boxes["encoder"] / "encoder.safetensors"
+def editor_of(attribute: str, tiny_bundle: Path) -> Path:
+    """A partial bundle whose only part is an edit transformer for one attribute."""
+    config = EditorConfig(style_count=8, style_dim=16, heads=2, feedforward=32)
+    network = EditTransformer(config)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.3)  # an untrained one changes nothing
+    return Bundle.save(
+        f"editor-{attribute}",
+        name=f"editor-{attribute}",
+        domain="noise",
+        license="MIT",
+        parts={f"editor-{attribute}": (config, network.state_dict())},
+        attributes=[AttributeSpec(attribute, target_logit=5.0)],
+        generator_fingerprint=Bundle.load(tiny_bundle).fingerprint,
+        readme="",
+    ).path
+
+
+def test_assemble_keeps_editors_of_one_attribute(cli: Cli, tiny_bundle: Path) -> None:
+    editors = [editor_of(name, tiny_bundle) for name in ("Smiling", "Bangs")]
+    result = cli("weights", "assemble", tiny_bundle, *editors, "-o", "whole")
+    assert (result.exit_code, result.stdout) == (0, "whole\n")
+    whole, tiny = Bundle.load("whole"), Bundle.load(tiny_bundle)
+    assert list(whole.parts) == [*tiny.parts, "editor-Bangs", "editor-Smiling"]
+    assert whole.attributes == tiny.attributes
+    assert whole.parts["editor-Bangs"].sha256 == Bundle.load(editors[1]).parts["editor-Bangs"].sha256
+    again = cli("weights", "assemble", "whole", "-o", "again")  # a model that has such parts is taken apart, too
+    assert again.exit_code == 0
+    assert list(Bundle.load("again").parts) == list(whole.parts)
+    engine, plain = (Engine.from_pretrained(model, device="cpu") for model in ("again", tiny_bundle))
+    codes = np.random.default_rng(0).normal(size=(2, 1, 8, 16)).astype(np.float32)
+    edited, other = (one.edit_by_reference(codes[0], codes[1], "smile") for one in (engine, plain))
+    assert not np.allclose(edited, other)  # it is the editor of this attribute that edits
+
+
+def test_assemble_joins_the_attributes_of_editors(
+    cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path
+) -> None:
+    editors = [editor_of(name, tiny_bundle) for name in ("Smiling", "Wearing_Hat")]
+    generator, classifier = partial_bundles["generator"], partial_bundles["classifier"]
+    assert cli("weights", "assemble", generator, *editors, "-o", "m").exit_code == 0
+    assert [(item.name, item.target_logit) for item in Bundle.load("m").attributes] == [
+        ("Smiling", 5.0),
+        ("Wearing_Hat", 5.0),
+    ]
+    sentence = refused(cli("weights", "assemble", generator, classifier, *editors, "-o", "n"))
+    assert "edits Wearing_Hat, which the classifier of classifier does not know" in sentence
+
+
+def test_editor_of_one_attribute_for_another_generator_is_refused(cli: Cli, tiny_bundle: Path) -> None:
+    editor = editor_of("Smiling", tiny_bundle)
+    config = json.loads((editor / "config.json").read_text())
+    (editor / "config.json").write_text(json.dumps({**config, "generator_fingerprint": "0123456789abcdef"}))
+    sentence = refused(cli("weights", "assemble", tiny_bundle, editor, "-o", "m"))
+    assert sentence.startswith("the editor-Smiling of editor-Smiling was made for another generator")
+
+
+def test_a_damaged_or_linked_part_is_refused(cli: Cli, partial_bundles: dict[str, Path], tmp_path: Path) -> None:
+    file = partial_bundles["encoder"] / "encoder.safetensors"
     outside = tmp_path / "outside.safetensors"
     file.rename(outside)
     file.symlink_to(outside)
-    assert "is a link that leads out of the folder" in refused(cli("weights", "assemble", boxes["encoder"], "-o", "m"))
+    assert "is a link that leads out of the folder" in refused(
+        cli("weights", "assemble", partial_bundles["encoder"], "-o", "m")
+    )
     file.unlink()
     data = bytearray(outside.read_bytes())
     data[-1] ^= 1
     file.write_bytes(data)
-    assert "is damaged (its checksum differs)" in refused(cli("weights", "assemble", boxes["encoder"], "-o", "m"))
+    assert "is damaged (its checksum differs)" in refused(
+        cli("weights", "assemble", partial_bundles["encoder"], "-o", "m")
+    )
     assert not Path("m").exists()
 
 

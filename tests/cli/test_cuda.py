@@ -11,9 +11,9 @@ import pytest
 import torch
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import read_image, write_image
-from stedit.latents import LatentCode
+from stedit.storage.bundle import Bundle
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 
@@ -23,11 +23,11 @@ COUNT = 40
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 
-GENERATOR = """--resolution 16 --style-dim 16 --mapping-layers 1 --channels 16 --channels 16 --channels 8 --r1-every 2
-    --path-length-every 2 --augmentation-images 20"""
+GENERATOR = """--resolution 16 --style-dim 16 --mapping-layers 1 --channels 16 --channels 16 --channels 8
+    --r1-interval 2 --path-length-interval 2 --ada-images 20"""
 ENCODER = """--encoder-size 32 --encoder-stem 8 --encoder-widths 8 --encoder-widths 8 --encoder-widths 16
     --encoder-widths 16 --encoder-blocks 1 --encoder-blocks 1 --encoder-blocks 1 --encoder-blocks 1
-    --encoder-reduction 4 --encoder-heads 2 --encoder-feedforward 32 --average-images 20"""
+    --encoder-reduction 4 --encoder-heads 2 --encoder-feedforward 32 --ema-images 20"""
 TRAININGS = {  # by the name of the run
     "adversarial": f"generator --data pictures {GENERATOR}",
     "joint": f"generator --mode joint --data pictures {GENERATOR} {ENCODER} --labels labels.jsonl --supervision 0.1",
@@ -104,7 +104,7 @@ def data(cli: Cli, tiny_bundle: Path) -> None:
 def test_every_part_is_trained_and_resumed(cli: Cli, tiny_bundle: Path, precision: str) -> None:
     for run, words in TRAININGS.items():
         flags = [word.format(tiny=tiny_bundle) for word in words.split()]
-        flags += ["--run", run, "--batch-size", "4", "--sample-every", "2", "--log-every", "1"]
+        flags += ["--run", run, "--batch-size", "4", "--eval-interval", "2", "--log-interval", "1"]
         flags += ["--device", "cuda", "--precision", precision]
         result = cli("train", *flags, "--steps", 2)
         assert result.exit_code == 0, f"{run}: {result.stderr}"

@@ -13,7 +13,7 @@ from typer.testing import Result
 from stedit.editing.directions import Directions, load_directions, save_directions
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, write_image
-from stedit.latents import LatentCode
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 

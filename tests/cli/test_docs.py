@@ -14,8 +14,8 @@ import pytest
 from safetensors import safe_open
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS
 from stedit.imaging.files import Pixels, write_image
+from stedit.storage.bundle import PART_CONFIGS
 
 Cli = Callable[..., Result]
 

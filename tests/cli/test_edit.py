@@ -12,7 +12,7 @@ from typer.testing import Result
 
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image, write_image
-from stedit.latents import LatentCode
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 WIDTH = 32  # of the model's pictures, and 4 px of gap on either side of each

@@ -16,9 +16,9 @@ import pytest
 import torch
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.imaging.files import Pixels, encode_image, write_image
 from stedit.models.lpips import Lpips
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -119,7 +119,7 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
         (["photos", "-o", "report.pdf"], 2, "-o report.pdf has an ending that this command does not write"),
         (["photos", "-o", "nowhere/report.html"], 1, "cannot write nowhere/report.html: its folder does not exist"),
         (["photos", "-l", "nowhere.csv"], 1, "cannot read nowhere.csv (no such file or directory)"),
-        (["nowhere.zip"], 1, "cannot read the archive nowhere.zip"),
+        (["nowhere.zip"], 1, "there are no pictures at nowhere.zip"),
         (["photos", "--pairs", "nowhere.jsonl"], 1, "cannot read nowhere.jsonl"),
     ],
 )

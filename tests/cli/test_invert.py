@@ -19,12 +19,12 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image
 from stedit.inversion.options import InversionOptions, TuningOptions
-from stedit.latents import LatentCode
-from stedit.tunings import Tuning
+from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.latents import LatentCode
+from stedit.storage.tunings import Tuning
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -241,8 +241,8 @@ def test_verbose_tells_the_loss_of_each_picture(cli: Cli, face: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--steps", "5"], "--steps is of no use to the encoder"),
-        (["--loss", "l2"], "--loss is of no use to the encoder"),
+        (["--steps", "5"], "--steps does not apply to the method encoder"),
+        (["--loss", "l2"], "--loss does not apply to the method encoder"),
         (["--space", "w"], "the method encoder finds codes in w+ only"),
         (["--method", "iterative", "--space", "w"], "the method iterative finds codes in w+ only"),
         (["--method", "hybrid", "--loss", "ssim"], "--loss ssim names 'ssim', which is no loss"),
@@ -288,7 +288,7 @@ def test_optimisation_needs_no_encoder(cli: Cli, face: Path, tiny_bundle: Path, 
 
 @pytest.fixture
 def short_tuning(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stedit.cli.inverter.TuningOptions", functools.partial(TuningOptions, steps=30))
+    monkeypatch.setattr("stedit.inversion.options.TuningOptions", functools.partial(TuningOptions, steps=30))
 
 
 @pytest.fixture

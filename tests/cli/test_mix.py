@@ -11,7 +11,7 @@ from PIL import Image
 from typer.testing import Result
 
 from stedit.imaging.files import Pixels, read_image, write_image
-from stedit.latents import LatentCode
+from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 WIDTH = 32  # of the model's pictures

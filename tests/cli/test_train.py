@@ -17,16 +17,16 @@ import torch
 from safetensors.torch import load_file
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
-from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.code_config import CodeTraining
+from stedit.storage.bundle import Bundle
+from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig
-from stedit.training.editor_config import EditorTraining
-from stedit.training.encoder_config import EncoderTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
+from stedit.training.latent_config import LatentTrainingConfig
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -58,12 +58,12 @@ def weights(run: str) -> dict[str, torch.Tensor]:
 
 
 def test_a_training_leaves_a_model_beside_its_config(cli: Cli) -> None:
-    result = cli("train", "generator", "faces.toml", "--style-mixing", "0.5", "--no-flip")
+    result = cli("train", "generator", "faces.toml", "--style-mixing-prob", "0.5", "--no-flip")
     assert result.exit_code == 0
     assert result.stdout == "faces.run/model\n"
     assert re.search(r"^step 3/3: augmentation 0, .*generator [\d.]+, .* left\)$", result.stderr, re.MULTILINE)
-    config = GeneratorTraining.read(Path("faces.run/config.toml"), {})
-    assert (config.style_mixing, config.flip, config.channels) == (0.5, False, (8, 8))
+    config = GeneratorTrainingConfig.read(Path("faces.run/config.toml"), {})
+    assert (config.style_mixing_prob, config.flip, config.channels) == (0.5, False, (8, 8))
     assert Bundle.load("faces.run/model").name == "faces"
     assert cli("weights", "info", "faces.run/model").exit_code == 0
     assert sorted(path.name for path in Path("faces.run").iterdir()) == [
@@ -80,13 +80,13 @@ def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
     assert json.loads(result.stdout) == {
         "model": "faces.run/model", "run": "faces.run", "steps": 5, "outcome": "done",
     }  # fmt: skip
-    changed = cli("train", "generator", "faces.toml", "--resume", "--style-mixing", "0")
+    changed = cli("train", "generator", "faces.toml", "--resume", "--style-mixing-prob", "0")
     assert changed.exit_code == 2
-    assert "style_mixing is 0.9 in faces.run/config.toml, not 0.0" in changed.stderr
+    assert "style_mixing_prob is 0.9 in faces.run/config.toml, not 0.0" in changed.stderr
 
 
 def test_ctrl_c_saves_and_resuming_gives_the_weights_of_an_unbroken_run(cli: Cli, process: Process) -> None:
-    arguments = ("train", "generator", "faces.toml", "--log-every", "1", "--steps")
+    arguments = ("train", "generator", "faces.toml", "--log-interval", "1", "--steps")
     with process(*arguments, "100000") as running:
         assert running.stderr is not None
         for line in running.stderr:
@@ -111,7 +111,17 @@ def test_ctrl_c_saves_and_resuming_gives_the_weights_of_an_unbroken_run(cli: Cli
 
 def test_two_processes_train_one_generator(cli: Cli, together: Callable[..., str]) -> None:
     """Every process must hold the same weights, so resuming with one process goes on from what both did."""
-    command = ["train", "generator", "faces.toml", "--path-length-every", "2", "--r1-every", "2", "--batch-size", "4"]
+    command = [
+        "train",
+        "generator",
+        "faces.toml",
+        "--path-length-interval",
+        "2",
+        "--r1-interval",
+        "2",
+        "--batch-size",
+        "4",
+    ]
     assert together("--module", "stedit", *command) == "faces.run/model\n"  # one process speaks
     assert len(Path("faces.run/metrics.jsonl").read_text().splitlines()) == 1
     assert cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "4").exit_code == 0
@@ -146,22 +156,33 @@ def test_the_effective_config_can_be_seen(cli: Cli) -> None:
     shown = cli("train", "generator", "faces.toml", "--print-config", "--steps", "7").stdout
     assert "\nsteps = 7\n" in shown
     assert 'data = ["pictures"]' in shown
-    assert "# Probability that a picture has the styles of two codes.\nstyle_mixing = 0.9" in shown
+    assert "# Probability that a picture has the styles of two codes.\nstyle_mixing_prob = 0.9" in shown
     Path("all.toml").write_text(cli("train", "inversion", "--print-config").stdout)
     assert "model is empty" in cli("train", "inversion", "all.toml").stderr
+
+
+def test_flags_of_old_names_are_hidden_and_work(cli: Cli) -> None:
+    shown = cli("train", "generator", "--print-config", "--r1-weight", "2.5", "--no-flip", "--held-out", "3").stdout
+    assert "r1_gamma = 2.5" in shown
+    assert "val_images = 3" in shown
+    help_text = cli("train", "generator", "--help").stdout
+    assert "--r1-gamma" in help_text
+    assert "--r1-weight" not in help_text
+    both = cli("train", "generator", "--print-config", "--r1-weight", "2.5", "--r1-gamma", "1")
+    assert "give --r1-gamma or --r1-weight, its old name, not both" in both.stderr
 
 
 @pytest.mark.parametrize(
     "config",
     [
         TrainingConfig,
-        EncoderTraining,
-        GeneratorTraining,
-        InversionTraining,
-        CodeTraining,
-        ClassifierTraining,
-        EditorTraining,
-        JudgeTraining,
+        ReconstructionTrainingConfig,
+        GeneratorTrainingConfig,
+        EncoderTrainingConfig,
+        LatentTrainingConfig,
+        ClassifierTrainingConfig,
+        EditorTrainingConfig,
+        JudgeTrainingConfig,
     ],
 )
 def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:

@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
+from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 
-SMALL = ("--steps", 4, "--batch-size", 8, "--held-out", 0.25, "--sample-every", 2, "--device", "cpu")
+SMALL = ("--steps", 4, "--batch-size", 8, "--val-fraction", 0.25, "--eval-interval", 2, "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -43,7 +43,7 @@ def test_classifier_then_editor_then_an_edit(cli: Cli, tiny_bundle: Path, face: 
     assert bundle.parts["classifier"].config["hidden"] == [8]
     assert bundle.parts["classifier"].sha256 != first.parts["classifier"].sha256
     assert bundle.parts["encoder"].sha256 == first.parts["encoder"].sha256
-    assert set(bundle.training["classifier"]["held_out"]) == {item.name for item in first.attributes}
+    assert set(bundle.training["classifier"]["validation"]) == {item.name for item in first.attributes}
     Path("editor.toml").write_text('model = "classifier/model"\ncodes = "photos"\nheads = 2\nfeedforward = 8\n')
     result = cli("train", "editor", "editor.toml", *SMALL, "--json")
     assert json.loads(result.stdout)["model"] == "editor.run/model"
@@ -58,8 +58,8 @@ def test_classifier_then_editor_then_an_edit(cli: Cli, tiny_bundle: Path, face: 
     ("kind", "arguments", "message"),
     [
         ("classifier", (), "model is empty: name the model that the codes belong to"),
-        ("classifier", ("--model", "nowhere", "--sampled", 9), "there is no model 'nowhere'"),
-        ("classifier", ("--model", "tiny", "--sampled", 9), "of the codes to learn from, 0 have Smiling"),
+        ("classifier", ("--model", "nowhere", "--synthetic-latents", 9), "there is no model 'nowhere'"),
+        ("classifier", ("--model", "tiny", "--synthetic-latents", 9), "of the codes to learn from, 0 have Smiling"),
         ("classifier", ("--model", "tiny", "--codes", "photos"), "labels is empty"),
         ("classifier", ("--model", "tiny", "--codes", "x", "--labels", "attributes.csv"), "there are no pictures at x"),
         ("editor", ("--model", "tiny", "--codes", "photos", "--attribute", "smirk"), "unknown attribute 'smirk'"),
@@ -68,7 +68,7 @@ def test_classifier_then_editor_then_an_edit(cli: Cli, tiny_bundle: Path, face: 
             ("--model", "tiny", "--codes", "photos", "--edits", "x"),
             "cannot read x (no such file",
         ),
-        ("editor", ("--model", "tiny", "--sampled", 1), "1 codes are too few to learn from"),
+        ("editor", ("--model", "tiny", "--synthetic-latents", 1), "1 codes are too few to learn from"),
     ],
 )
 def test_wrong_requests(cli: Cli, tiny_bundle: Path, kind: str, arguments: tuple[object, ...], message: str) -> None:

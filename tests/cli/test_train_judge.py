@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import write_image
 from stedit.models.config import GeneratorConfig
+from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 
-SMALL = ("--steps", 4, "--batch-size", 8, "--held-out", 0.25, "--sample-every", 2, "--device", "cpu")
+SMALL = ("--steps", 4, "--batch-size", 8, "--val-fraction", 0.25, "--eval-interval", 2, "--device", "cpu")
 SIZES = ("--resolution", 32, "--widths", 4, "--widths", 8)
 
 
@@ -75,8 +75,8 @@ def test_it_is_put_into_a_model_and_resumed(cli: Cli) -> None:
         (("--data", "photos", "--labels", "nowhere.csv"), "cannot read nowhere.csv (no such file or directory)"),
         ((*LABELLED, "--attributes", "smirk"), "unknown attribute 'smirk'"),
         ((*LABELLED, "--model", "nowhere"), "there is no model 'nowhere'"),
-        ((*LABELLED, "--held-out", 0), "calibrate is true, but held_out is 0"),
-        ((*LABELLED, "--held-out", 0, "--no-calibrate", "--patience", 3), "there is nothing to measure on"),
+        ((*LABELLED, "--val-fraction", 0), "calibrate is true, but val_fraction is 0"),
+        ((*LABELLED, "--val-fraction", 0, "--no-calibrate", "--patience", 3), "there is nothing to measure on"),
         ((*LABELLED, "--resolution", 16, *("--widths", 9) * 5), "input_height"),
     ],
 )

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from stedit.bundle import Bundle, embedded_bundles
+from stedit.hub.find import embedded_bundles
+from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 

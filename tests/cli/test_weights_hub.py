@@ -16,8 +16,9 @@ import pytest
 from hub_server import WRITER, HubServer
 from typer.testing import Result
 
-from stedit.bundle import Bundle, embedded_bundles
+from stedit.hub.find import embedded_bundles
 from stedit.imaging.files import Pixels, write_image
+from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 Process = Callable[..., "Popen[bytes]"]

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from stedit.arrays import CodeArray
 from stedit.engine import Engine
 from stedit.imaging.files import read_image
+from stedit.runtime.arrays import CodeArray
 
 FACES = Path(__file__).resolve().parents[1] / "data/faces"
 

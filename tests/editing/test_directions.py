@@ -15,7 +15,6 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
-from stedit.arrays import CodeArray
 from stedit.editing.directions import (
     MIN_LABELLED,
     Directions,
@@ -30,6 +29,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
+from stedit.runtime.arrays import CodeArray
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
 
@@ -239,7 +239,7 @@ def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
 
 def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: CodeArray, learned: Path) -> None:
     smiling, glasses = (model.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
-    sure = {place: model.bundle.attributes[place].sure for place in (smiling, glasses)}
+    sure = {place: model.bundle.attributes[place].target_logit for place in (smiling, glasses)}
     before = logits(model, faces)
     assert (before[:, [smiling, glasses]] < 0).all()
     for names, goals in (
@@ -264,7 +264,7 @@ def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
     for moved in (full[1:], half[1:]):
         cosine = (moved * vector).sum((1, 2)) / np.linalg.norm(moved, axis=(1, 2)) / np.linalg.norm(vector)
         np.testing.assert_allclose(cosine, 1, atol=1e-3)
-    before, goal = logits(model, faces)[:, 0], model.bundle.attributes[0].sure
+    before, goal = logits(model, faces)[:, 0], model.bundle.attributes[0].target_logit
     np.testing.assert_allclose(logits(model, faces + half)[:, 0], (before + goal) / 2, atol=0.05 * goal)
     nothing = model.edit_by_label(faces, "smile", direction=f"linear:{learned}:Smiling", strength=0)
     np.testing.assert_array_equal(nothing, faces)
@@ -281,7 +281,7 @@ def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, face
         )
         assert (np.abs(held[:, kept] - before).mean(axis=0) < 0.5 * np.abs(free[:, kept] - before).mean(axis=0)).all()
         if attributes:
-            np.testing.assert_allclose(held[:, 0], model.bundle.attributes[0].sure, rtol=0.1)
+            np.testing.assert_allclose(held[:, 0], model.bundle.attributes[0].target_logit, rtol=0.1)
 
 
 def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: CodeArray) -> None:

@@ -8,19 +8,19 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from stedit.arrays import CodeArray
 from stedit.editing.attributes import related, resolve_attribute
+from stedit.editing.covariance import one_deviation
 from stedit.editing.label import (
     _combined_step,
     _preserving_step,
     curvature_directions,
     edit_by_label,
     logits_and_gradients,
-    one_deviation,
 )
 from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.arrays import CodeArray
 
 
 def small_classifier(rank: int = 0) -> LatentClassifier:
@@ -189,7 +189,7 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
 @pytest.mark.parametrize("name", ["smile", "no-smile"])
 def test_every_direction_reaches_the_goal(model: Engine, faces: CodeArray, direction: str, name: str) -> None:
     sign, index = (-1 if name == "no-smile" else 1), model.attributes.index("Smiling")
-    sure = model.bundle.attributes[index].sure
+    sure = model.bundle.attributes[index].target_logit
     before = sign * logits(model, faces)[:, index]
     after = sign * logits(model, model.edit_by_label(faces, name, direction=direction))[:, index]
     np.testing.assert_allclose(after, np.maximum(before, sure), atol=0.05 * sure)
@@ -210,7 +210,7 @@ def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: CodeArra
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
 def test_what_is_kept_drifts_less(model: Engine, faces: CodeArray, direction: str) -> None:
     """High_Cheekbones is related to Smiling, so that no direction holds it unless it is asked to."""
-    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].sure
+    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].target_logit
     before = logits(model, faces)[:, kept]
     free = logits(model, model.edit_by_label(faces, "smile", direction=direction))[:, kept] - before
     held = logits(model, model.edit_by_label(faces, "smile", direction=direction, keep="High_Cheekbones"))
@@ -226,7 +226,7 @@ def test_other_layers_stay_bit_identical(model: Engine, faces: CodeArray, direct
     moved = np.abs(edited - faces).max(axis=2)[:, [2, 3, 5]]
     assert (moved[2] > 1e-3).all()  # of the one who does not smile
     if direction != "sefa:3":
-        assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].sure
+        assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].target_logit
 
 
 def test_one_deviation_is_that_of_codes_along_the_direction() -> None:

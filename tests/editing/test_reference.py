@@ -10,13 +10,13 @@ import numpy as np
 import pytest
 import torch
 
-from stedit.arrays import CodeArray
-from stedit.bundle import Bundle
 from stedit.editing.attributes import resolve_reference_attribute
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
 from stedit.models.config import EditorConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
+from stedit.runtime.arrays import CodeArray
+from stedit.storage.bundle import Bundle
 
 KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
 
@@ -122,7 +122,7 @@ def test_learned_edits_go_on_until_the_classifier_is_sure(knowing: Engine, prese
     lacking = before[:, index] <= 0
     goal = float(after[lacking, index].max()) / 2
     assert goal > 0
-    sure = with_logits(knowing, learned_sure=goal)
+    sure = with_logits(knowing, learned_target_logit=goal)
     more = sure.edit_by_label(codes, asked)
     missed = lacking & (after[:, index] < goal)
     assert 4 < missed.sum() < lacking.sum() < 32
@@ -142,7 +142,7 @@ def test_what_follows_a_learned_edit_knows_what_may_change(knowing: Engine) -> N
     """It leaves other layers alone, and unrelated attributes that were edited before."""
     smile, glasses = (knowing.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
     codes = np.random.default_rng(1).standard_normal((32, 8, 16)).astype(np.float32)
-    sure = with_logits(knowing, learned_sure=0.5)
+    sure = with_logits(knowing, learned_target_logit=0.5)
     lacking = logits_of(knowing, codes)[:, glasses] <= 0
     few = sure.edit_by_label(codes, "glasses", layers=[2, 3])
     np.testing.assert_array_equal(np.delete(few, [2, 3], axis=1), np.delete(codes, [2, 3], axis=1))
@@ -160,7 +160,7 @@ def test_what_follows_a_learned_edit_holds_what_belongs_to_it(model: Engine) -> 
     before = logits_of(model, codes)
     lacking = before[:, goatee] <= 0
     kept = logits_of(model, model.edit_by_label(codes, "goatee", keep="mustache"))[lacking]
-    goal = model.bundle.attributes[goatee].learned_sure
+    goal = model.bundle.attributes[goatee].learned_target_logit
     assert np.median(kept[:, goatee]) > 0.75 * goal  # half of it, if holding came last
     assert np.abs(kept - before[lacking])[:, moustache].max() < 0.05
     shaved = logits_of(model, model.edit_by_label(codes, ["no-mustache", "goatee"]))
@@ -173,7 +173,7 @@ def test_edits_by_reference_go_on_until_the_classifier_is_sure(knowing: Engine) 
     codes = np.random.default_rng(1).standard_normal((32, 8, 16)).astype(np.float32)
     references = np.roll(codes, 1, axis=0)
     goal = 0.05  # of logits that are about 0.1
-    sure = with_logits(knowing, reference_sure=goal)
+    sure = with_logits(knowing, reference_target_logit=goal)
     once, more = (one.edit_by_reference(codes, references, "glasses") for one in (knowing, sure))
     before, asked, after, further = (logits_of(knowing, w)[:, index] for w in (codes, references, once, more))
     side = np.where(asked > 0, 1, -1)
@@ -198,14 +198,14 @@ def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes:
     carried = source + (references - bare[1]) - (source - bare[0])
     drawn = knowing.edit_by_reference(source, references, "glasses")
     for share in (0.25, 1.0):
-        mixed = with_logits(knowing, carried=share).edit_by_reference(source, references, "glasses")
+        mixed = with_logits(knowing, transfer_weight=share).edit_by_reference(source, references, "glasses")
         np.testing.assert_allclose(mixed, (1 - share) * drawn + share * carried, atol=1e-5)
     several = [one[None] for one in references]
-    mixed = with_logits(knowing, carried=1.0).edit_by_reference(source, several, "glasses", weights=[1, 3])
+    mixed = with_logits(knowing, transfer_weight=1.0).edit_by_reference(source, several, "glasses", weights=[1, 3])
     mean = (references - bare[1])[0] / 4 + (references - bare[1])[1] * 0.75
     np.testing.assert_allclose(mixed, bare[0] + mean, atol=1e-5)
     # where no edit by label is learned, nothing is carried
-    full = with_logits(knowing, carried=1.0)
+    full = with_logits(knowing, transfer_weight=1.0)
     bangs = [one.edit_by_reference(source, references, "bangs") for one in (knowing, full)]
     np.testing.assert_array_equal(*bangs)
 

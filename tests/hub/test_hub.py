@@ -18,13 +18,14 @@ from hub_server import READER, WRITER, HubServer, sha256
 
 import stedit
 from stedit import hub as hub_module
-from stedit.bundle import Bundle, find_bundle
 from stedit.cli.options import complete_model
 from stedit.errors import BundleError, HubError, UsageError
-from stedit.hub import HubModel, cached_models, find, find_cached, is_non_commercial, pull, push, remove
+from stedit.hub import HubModelId, cached_models, find_cached, find_or_pull, is_non_commercial, pull, push, remove
+from stedit.hub.find import find_bundle
+from stedit.storage.bundle import Bundle
 
 NAME = "jane/tiny-32"
-MODEL = HubModel(NAME)
+MODEL = HubModelId(NAME)
 PARTS = [f"{part}.safetensors" for part in ("generator", "encoder", "classifier", "editor", "judge")]
 PIECE = 4096  # what the library writes at a time, else 10 MB, more than the small model holds
 LICENCE = f"{NAME} is under the licence MIT"
@@ -73,8 +74,8 @@ def kept() -> list[str]:
     ],
 )
 def test_names(text: str, repository: str, revision: str | None) -> None:
-    model = HubModel.parse(text)
-    assert model == HubModel(repository, revision)
+    model = HubModelId.parse(text)
+    assert model == HubModelId(repository, revision)
     assert str(model) == text
 
 
@@ -86,7 +87,7 @@ def test_names(text: str, repository: str, revision: str | None) -> None:
     ],
 )
 def test_what_is_no_name(text: str) -> None:
-    assert HubModel.parse(text) is None
+    assert HubModelId.parse(text) is None
 
 
 def test_pull_fetches_what_the_model_lists_and_nothing_else(hub: HubServer, published: str, tiny_bundle: Path) -> None:
@@ -139,12 +140,12 @@ def test_pull_fetches_only_what_is_new(hub: HubServer, published: str, tiny_bund
     old = pull(MODEL)
     new = hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, description="Newer."))
     hub.requests.clear()
-    assert find(MODEL) == old.path  # what was pulled stays until the next pull
+    assert find_or_pull(MODEL) == old.path  # what was pulled stays until the next pull
     bundle = pull(MODEL)
     assert (bundle.path.name, bundle.description) == (new, "Newer.")
     assert not any(request.at_cdn and request.method == "GET" for request in hub.requests)
-    assert find(MODEL) == bundle.path
-    assert find(HubModel(NAME, published)) == old.path
+    assert find_or_pull(MODEL) == bundle.path
+    assert find_or_pull(HubModelId(NAME, published)) == old.path
     hub.requests.clear()
     pull(MODEL)
     assert hub.fetched() == ["config.json"]
@@ -152,12 +153,12 @@ def test_pull_fetches_only_what_is_new(hub: HubServer, published: str, tiny_bund
 
 def test_branches_and_tags(hub: HubServer, published: str, tiny_bundle: Path) -> None:
     tagged = hub.add(NAME, tiny_bundle, ref="v1.0", config__json=config(tiny_bundle, description="Tagged."))
-    assert pull(HubModel(NAME, "v1.0")).path.name == tagged
+    assert pull(HubModelId(NAME, "v1.0")).path.name == tagged
     assert find_cached(MODEL) is None
-    assert pull(HubModel(NAME, published)).path.name == published
+    assert pull(HubModelId(NAME, published)).path.name == published
     assert find_cached(MODEL) is None  # a commit is not what main is
     assert {one.name for one in cached_models()} == {f"{NAME}@v1.0", f"{NAME}@{published[:12]}"}
-    assert (pull(MODEL).path.name, find(HubModel(NAME, "v1.0")).name) == (published, tagged)
+    assert (pull(MODEL).path.name, find_or_pull(HubModelId(NAME, "v1.0")).name) == (published, tagged)
 
 
 @pytest.mark.usefixtures("published")
@@ -166,7 +167,7 @@ def test_an_older_branch_is_not_mixed_up_with_a_newer_one(hub: HubServer, tiny_b
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, description="Newer."), encoder__safetensors=b"wrong")
     with pytest.raises(HubError, match=r"encoder.safetensors is not the file that config.json lists"):
         pull(MODEL)
-    assert find(MODEL) == old
+    assert find_or_pull(MODEL) == old
 
 
 @pytest.mark.usefixtures("published")
@@ -241,7 +242,7 @@ def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
     pull(MODEL).verify()
     assert sorted(hub.fetched()) == ["config.json", "encoder.safetensors"]  # the editor is still among the blobs
     (path / "encoder.safetensors").resolve().unlink()
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 
@@ -249,7 +250,7 @@ def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
     ("changes", "reason"),
     [
         ({"license": "MIT\x1b[2J"}, "'license' in config.json holds control characters"),
-        ({"format": 2}, "it is of the format version 2"),
+        ({"format": 3}, "it is of the format version 3"),
         ({"name": "../up"}, "'name' in config.json is '../up', which is not allowed"),
         ({"parts": {}}, "it has no parts"),
     ],
@@ -258,7 +259,7 @@ def test_a_hostile_config_is_refused(
     hub: HubServer, tiny_bundle: Path, changes: dict[str, object], reason: str
 ) -> None:
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, **changes))
-    with pytest.raises(HubError, match=f"^{NAME} is no model that this stedit can use: ") as caught:
+    with pytest.raises(HubError, match=f"^{NAME} is not a model for this stedit: ") as caught:
         find_bundle(NAME)
     assert reason in str(caught.value)
     assert hub.fetched() == ["config.json"]
@@ -369,7 +370,7 @@ def test_a_gated_model(hub: HubServer, published: str, monkeypatch: pytest.Monke
         (401, "does not know your token: log in"),
         (403, "ask its owner for access"),
         (429, "wait some minutes"),
-        (503, "the Hub is in trouble and cannot serve jane/tiny-32: try again later"),
+        (503, "the Hub returned a server error for jane/tiny-32: try again later"),
     ],
 )
 def test_other_refusals_of_the_hub(hub: HubServer, status: int, advice: str) -> None:
@@ -398,7 +399,7 @@ def test_the_licence_is_told_once(hub: HubServer, tiny_bundle: Path, said: Calla
     told = f"{NAME} is under the licence cc-by-nc-4.0: non-commercial use only"
     assert told in said()
     pull(MODEL)
-    find(MODEL)
+    find_or_pull(MODEL)
     assert said() == []
     hub.add(NAME, tiny_bundle)
     pull(MODEL)
@@ -447,8 +448,8 @@ def test_a_pushed_model_comes_back(
 @pytest.mark.usefixtures("published")
 def test_a_pulled_model_can_be_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITER)
-    push(pull(MODEL).path, HubModel("joe/copy"))
-    assert pull(HubModel("joe/copy")).fingerprint == pull(MODEL).fingerprint
+    push(pull(MODEL).path, HubModelId("joe/copy"))
+    assert pull(HubModelId("joe/copy")).fingerprint == pull(MODEL).fingerprint
 
 
 def test_what_cannot_be_pushed(
@@ -463,7 +464,7 @@ def test_what_cannot_be_pushed(
     with pytest.raises(UsageError, match=f"{NAME} is public already"):
         push(tiny_bundle, MODEL, private=True)
     with pytest.raises(UsageError, match="leave @v1 out"):
-        push(tiny_bundle, HubModel(NAME, "v1"))
+        push(tiny_bundle, HubModelId(NAME, "v1"))
     with pytest.raises(BundleError, match="there is no model at"):
         push(tmp_path / "nowhere", MODEL)
     damaged = tmp_path / "damaged"
@@ -483,8 +484,8 @@ def test_what_cannot_be_pushed(
 def test_remove(hub: HubServer, published: str, tiny_bundle: Path, said: Callable[[], list[str]]) -> None:
     old = pull(MODEL)
     new = hub.add(NAME, tiny_bundle, ref="v1.0", config__json=config(tiny_bundle, description="Newer."))
-    pull(HubModel(NAME, "v1.0"))
-    assert 0 < remove(HubModel(NAME, "v1.0")) < 10_000  # the weights are those of main as well
+    pull(HubModelId(NAME, "v1.0"))
+    assert 0 < remove(HubModelId(NAME, "v1.0")) < 10_000  # the weights are those of main as well
     assert [one.commit for one in cached_models()] == [published] != [new]
     old.verify()
     said()
@@ -503,7 +504,7 @@ def test_models_of_other_programs_are_left_alone(hub: HubServer, tiny_bundle: Pa
     path = Path(hf_hub_download("joe/bert", "config.json")).parent
     assert cached_models() == []
     with pytest.raises(HubError, match="joe/bert is not a stedit model: remove it with `hf cache rm model/joe/bert`"):
-        remove(HubModel("joe/bert"))
+        remove(HubModelId("joe/bert"))
     assert (path / "config.json").is_file()
 
 
@@ -515,8 +516,8 @@ def test_a_model_that_another_program_fetched_in_part_is_completed(
     hf_hub_download(NAME, "config.json")
     assert [one.name for one in cached_models()] == [NAME]
     hub.add(NAME, Path(find_bundle(NAME)), extra__txt=b"newer")
-    assert find(MODEL).name == published
-    Bundle.load(find(MODEL)).verify()
+    assert find_or_pull(MODEL).name == published
+    Bundle.load(find_or_pull(MODEL)).verify()
     assert LICENCE in said()
 
 
@@ -525,7 +526,7 @@ def test_a_damaged_config_is_fetched_again() -> None:
     path = pull(MODEL).path
     (path / "config.json").resolve().write_text("{}")
     assert find_cached(MODEL) is not None
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 
@@ -537,7 +538,7 @@ def test_a_file_may_lie_where_the_cache_keeps_what_repositories_share() -> None:
     shared.parent.mkdir(parents=True)
     blob.rename(shared)
     blob.symlink_to(shared)
-    assert find(MODEL) == path
+    assert find_or_pull(MODEL) == path
     Bundle.load(path).verify()
 
 

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 import torch
 
-from stedit.bundle import PART_CONFIGS, Bundle
 from stedit.engine import Engine
 from stedit.errors import MissingPartError
 from stedit.imaging.files import Pixels
@@ -18,6 +17,7 @@ from stedit.inversion.encoder import encode
 from stedit.inversion.options import InversionOptions, Step
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
+from stedit.storage.bundle import PART_CONFIGS, Bundle
 
 from .conftest import psnr
 

@@ -7,10 +7,11 @@ import torch
 from torch.nn import functional as F
 
 from stedit.engine import Engine
-from stedit.inversion.objective import Objective, choose_losses, describe_losses, frame_size, resize
+from stedit.inversion.objective import Objective, choose_losses, describe_losses
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig
+from stedit.runtime.framing import frame_size, resize
 
 ALL = torch.arange(3)
 

@@ -13,7 +13,7 @@ from stedit.engine import Engine
 from stedit.errors import LatentError, UsageError
 from stedit.imaging.files import Pixels
 from stedit.inversion.options import Step, TuningOptions
-from stedit.tunings import Tuning
+from stedit.storage.tunings import Tuning
 
 from .conftest import psnr
 

@@ -15,14 +15,15 @@ from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_picture, read_image, write_image
-from stedit.labels import Label
+from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics.evaluation import evaluate
+from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Identity, similarity
-from stedit.metrics.pictures import Archives, Entry, Pair
 from stedit.metrics.results import Results, Settings
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, JudgeConfig
+from stedit.storage.labels import Label
 
 COUNT = 7
 EDITED = ("Smiling", "Blond_Hair", "No_Beard")
@@ -61,19 +62,19 @@ def engine(tiny_bundle: Path) -> Engine:
 
 
 @pytest.fixture(scope="module")
-def entries(tmp_path_factory: pytest.TempPathFactory) -> list[Entry]:
+def entries(tmp_path_factory: pytest.TempPathFactory) -> list[ImageRef]:
     """Plain pictures of several colours and sizes, with a little texture."""
     folder = tmp_path_factory.mktemp("pictures")
     draw = np.random.default_rng(0)
     for i in range(COUNT):
         picture = draw.integers(0, 200, 3) + draw.integers(0, 56, (40 + i, 36, 3))
         write_image(folder / f"{i}.png", picture.astype(np.uint8))
-    return [Entry(folder / f"{i}.png") for i in range(COUNT)]
+    return [ImageRef(folder / f"{i}.png") for i in range(COUNT)]
 
 
-def run(engine: Engine, entries: list[Entry], settings: Settings, **options: Any) -> Results:
-    with Archives() as archives:
-        return evaluate(engine, entries, settings, archives=archives, **options)
+def run(engine: Engine, entries: list[ImageRef], settings: Settings, **options: Any) -> Results:
+    with ImageReader() as reader:
+        return evaluate(engine, entries, settings, reader=reader, **options)
 
 
 def comparable(results: Results) -> dict[str, Any]:
@@ -85,7 +86,7 @@ def comparable(results: Results) -> dict[str, Any]:
     return dict(told)
 
 
-def by_hand(engine: Engine, entries: list[Entry]) -> tuple[Pixels, Pixels, np.ndarray]:
+def by_hand(engine: Engine, entries: list[ImageRef]) -> tuple[Pixels, Pixels, np.ndarray]:
     """Pictures of the output's size, their reconstructions, and their codes, one at a time."""
     pictures = [read_image(entry.path) for entry in entries]
     codes = np.concatenate([engine.invert(fit_picture(picture, engine.input_size)) for picture in pictures])
@@ -100,7 +101,7 @@ def test_judge_of_the_tests_sees_colours() -> None:
     assert (seeing_judge()(images) > 0).int().tolist() == [[1, 0, 0, 0, 1], [1, 1, 0, 1, 0], [0, 0, 0, 0, 1]]
 
 
-def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: list[Entry]) -> None:
+def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: list[ImageRef]) -> None:
     labels = {"0": Label({"Smiling": True}), "3": Label({"Smiling": False, "Bangs": True}), "none": Label({})}
     results = run(engine, entries, Settings(batch_size=3), labels=labels)
     shown, again, _ = by_hand(engine, entries)
@@ -128,7 +129,7 @@ def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: l
     assert row.seconds > 0
 
 
-def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[Entry]) -> None:
+def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[ImageRef]) -> None:
     results = run(engine, entries, Settings(attributes=EDITED, strengths=(1.0, 3.0), batch_size=4))
     _, again, codes = by_hand(engine, entries)
     before = engine.judge(again) > 0.5
@@ -156,7 +157,7 @@ def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[Entry])
     assert changed > 0  # something is counted at all
 
 
-def test_references_are_drawn_by_the_seed_and_followed(engine: Engine, entries: list[Entry]) -> None:
+def test_references_are_drawn_by_the_seed_and_followed(engine: Engine, entries: list[ImageRef]) -> None:
     settings = Settings(attributes=("Smiling", "Eyeglasses"), references=True, batch_size=2, samples=COUNT)
     results = run(engine, entries, settings)
     rows = [row for row in results.edits if row.by == "reference"]
@@ -182,7 +183,7 @@ def test_references_are_drawn_by_the_seed_and_followed(engine: Engine, entries: 
     assert any(not np.array_equal(a.reference, b.reference) for a, b in zip(samples, other, strict=True))
 
 
-def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[Entry]) -> None:
+def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[ImageRef]) -> None:
     settings = Settings(attributes=("Smiling",), references=True)
     one, all_ = (comparable(run(engine, entries, replace(settings, batch_size=size))) for size in (1, 50))
     for key in ("success", "added_pictures", "removed_pictures", "side_effects"):
@@ -191,7 +192,7 @@ def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[Entry
         assert one["reconstructions"][0][key] == pytest.approx(all_["reconstructions"][0][key], rel=0.01)
 
 
-def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Entry]) -> None:
+def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[ImageRef]) -> None:
     shown, again, _ = by_hand(engine, entries)
     results = run(
         engine, entries, Settings(batch_size=3), lpips=lambda a, b: np.abs(a / 255 - b / 255).max(axis=(1, 2, 3))
@@ -201,7 +202,7 @@ def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Entr
     assert run(engine, entries, Settings()).reconstructions[0].lpips is None
 
 
-def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Entry]) -> None:
+def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[ImageRef]) -> None:
     pairs = [Pair("0", "Smiling", entries[0], entries[1]), Pair("1", "Smiling", entries[2], entries[3])]
     twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).pairs[0]
     assert twice.pictures == 4
@@ -226,9 +227,9 @@ def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Entry
     assert results.reconstructions == results.edits == []
 
 
-def test_bad_pictures_cost_themselves_only(engine: Engine, entries: list[Entry], tmp_path: Path) -> None:
+def test_bad_pictures_cost_themselves_only(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
     (tmp_path / "junk.png").write_bytes(b"junk")
-    bad = [Entry(tmp_path / "junk.png"), Entry(tmp_path / "nobody.png")]
+    bad = [ImageRef(tmp_path / "junk.png"), ImageRef(tmp_path / "nobody.png")]
     told: list[str] = []
     steps: list[None] = []
 
@@ -261,7 +262,7 @@ class _Told(Engine):
         return super().edit_by_label(codes, attributes, strength=strength)
 
 
-def test_methods_and_directions_are_compared(engine: Engine, entries: list[Entry]) -> None:
+def test_methods_and_directions_are_compared(engine: Engine, entries: list[ImageRef]) -> None:
     told = _Told(engine.bundle, engine.networks, engine.device)
     told.asked = []
     settings = Settings(
@@ -278,7 +279,7 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Entry
     assert told.asked == [((32, 32, 3), {}), *edits, ((32, 32, 3), {"method": "hybrid"}), *edits]
 
 
-def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: list[Entry]) -> None:
+def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: list[ImageRef]) -> None:
     config = BackboneConfig(stem_width=4, widths=(4, 4, 8, 8), blocks=(1, 1, 1, 1), reduction=2)
     network = IdentityNetwork(config).eval().requires_grad_(False)
     with_identity = replace(engine, networks={**engine.networks, "identity": network})
@@ -290,7 +291,7 @@ def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: l
     assert results.reconstructions[0].identity == pytest.approx(float(expected), abs=1e-3)
 
 
-def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: list[Entry]) -> None:
+def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: list[ImageRef]) -> None:
     networks = {name: network for name, network in engine.networks.items() if name != "judge"}
     blind = replace(engine, networks=networks)
     assert Identity.of(blind) is None
@@ -301,12 +302,12 @@ def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: li
         run(blind, entries, Settings(attributes=("Smiling",)))
 
 
-def test_one_picture_is_no_choice_of_references(engine: Engine, entries: list[Entry]) -> None:
+def test_one_picture_is_no_choice_of_references(engine: Engine, entries: list[ImageRef]) -> None:
     with pytest.raises(UsageError, match="give two pictures at least"):
         run(engine, entries[:1], Settings(attributes=("Smiling",), references=True))
 
 
-def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[Entry], tmp_path: Path) -> None:
+def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
     draw = np.random.default_rng(1)
     others, labels = [], {}
     for i in range(120):
@@ -314,7 +315,7 @@ def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[Entr
         picture = np.zeros((32, 32, 3), np.uint8)
         picture[:, :, (0, 2)[kind - 1]] = draw.integers(100, 255)
         write_image(tmp_path / f"other{i}.png", picture)
-        others.append(Entry(tmp_path / f"other{i}.png"))
+        others.append(ImageRef(tmp_path / f"other{i}.png"))
         labels[f"other{i}"] = Label({"Eyeglasses": True}, {"glasses_type": kind})
     labels |= {str(i): Label({"Eyeglasses": i > 0}, {"glasses_type": i % 3}) for i in range(COUNT)}
     settings = Settings(attributes=("Eyeglasses", "Smiling"), references=True)

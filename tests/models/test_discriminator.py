@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from stedit.models.discriminator import Discriminator, PatchDiscriminator, _with_deviation
-from stedit.training.adversarial import discriminator_loss
+from stedit.training.generator.adversarial import discriminator_loss
 
 
 def test_sizes_of_features_and_logits() -> None:

@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.checkpoints import convert
+from stedit.checkpoints.formats import convert
 from stedit.checkpoints.state_dicts import Part
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import (
@@ -38,7 +38,7 @@ from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
-from stedit.training.editor import reference_edit_loss
+from stedit.training.editor.latent import reference_edit_loss
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 GOLDENS = sorted((PARITY / "golden").glob("*.npz"))
@@ -163,7 +163,7 @@ def generator_of(parts: Mapping[str, Part]) -> Generator:
 
 def classifier_of(golden: Golden) -> LatentClassifier:
     # keys in files are bare, though the recipe draws them under "classifier."
-    parts = convert({"state_dict": golden.weights(published_shapes("latent_classifier_LCNet_40"), "classifier.")})
+    parts = convert({"state_dict": golden.weights(published_shapes("latent_classifier_LCNet_40"), "classifier.")}).parts
     config = parts["classifier"][0]
     assert isinstance(config, ClassifierConfig)
     network: LatentClassifier = load(LatentClassifier(config), parts["classifier"])
@@ -177,7 +177,7 @@ def run_generator(golden: Golden) -> Arrays:
         "g_ema": golden.weights(rosinality_shapes(int(size), int(multiplier))),
         "latent_avg": inputs["truncation_latent"],
     }
-    generator = generator_of(convert(checkpoint))
+    generator = generator_of(convert(checkpoint).parts)
     z, wplus = inputs["z"], inputs["wplus"]
     step = int(size) // golden.arrays["image_z"].shape[-1]
     mapping = generator.mapping
@@ -200,7 +200,7 @@ def run_inversion(golden: Golden) -> Arrays:
     shapes = {f"encoder.module.{key}": shape for key, shape in encoder_shapes.items()}
     shapes |= {f"decoder.module.{key}": shape for key, shape in rosinality_shapes(doc["output_size"], 2).items()}
     mean = torch.from_numpy(recipe.tensor("latent_avg", (512,), golden.seed))
-    parts = convert({"state_dict": golden.weights(shapes), "opts": {"device": "cuda"}, "latent_avg": mean})
+    parts = convert({"state_dict": golden.weights(shapes), "opts": {"device": "cuda"}, "latent_avg": mean}).parts
     config = parts["encoder"][0]
     assert isinstance(config, EncoderConfig)
     encoder: StyleTransformer = load(StyleTransformer(config), parts["encoder"])
@@ -241,7 +241,7 @@ def _slices(slices: dict[str, str], image: Tensor) -> Arrays:
 
 def run_identity(golden: Golden) -> Arrays:
     shapes = published_shapes("model_ir_se50", wrapper="state_dict (the file IS the state dict)")
-    part = convert(golden.weights(shapes))["identity"]
+    part = convert(golden.weights(shapes)).parts["identity"]
     assert isinstance(part[0], BackboneConfig)
     network: IdentityNetwork = load(IdentityNetwork(part[0]), part)
     crop = network.crop(golden.tensor(golden.doc["input"]))
@@ -293,7 +293,7 @@ def run_label_edit(golden: Golden) -> Arrays:
 
 def run_editor(golden: Golden) -> Arrays:
     weights = golden.weights(published_shapes("edit_transformer_1024"))
-    part = convert({"state_dict": weights, "opts": {}})["editor"]
+    part = convert({"state_dict": weights, "opts": {}}).parts["editor"]
     assert isinstance(part[0], EditorConfig)
     editor: EditTransformer = load(EditTransformer(part[0]), part)
     yield "codes", editor(golden.normal("input.src"), golden.normal("input.ref"))

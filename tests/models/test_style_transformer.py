@@ -52,7 +52,7 @@ def test_pyramid_is_top_down() -> None:
 
 def test_folded_input_equals_its_averages_where_weights_do_not_tell_pixels_apart() -> None:
     plain = StyleTransformer(replace(SMALL, position_embedding=True)).eval().requires_grad_(False)
-    folded = StyleTransformer(replace(plain.config, fold=2, input_height=64, input_width=96)).eval()
+    folded = StyleTransformer(replace(plain.config, unshuffle=2, input_height=64, input_width=96)).eval()
     weights = plain.state_dict()
     stem = "backbone.input_layer.0.weight"
     weights[stem] = weights[stem].repeat_interleave(4, dim=1) / 4  # each of four folded pixels counts a quarter

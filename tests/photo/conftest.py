@@ -6,11 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from stedit.bundle import Bundle, find_bundle
+from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels, read_image
 from stedit.models.aligner import Aligner
-from stedit.networks import load_network
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder
+from stedit.runtime.model import load_network
+from stedit.storage.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 YUNET = ROOT.parent / "shared" / "models" / "yunet_n_dynamic.onnx"

@@ -17,11 +17,12 @@ import numpy as np
 from PIL import Image
 from scenes import backdrop, place
 
-from stedit.bundle import Bundle, find_bundle
+from stedit.hub.find import find_bundle
 from stedit.imaging.files import read_image
-from stedit.networks import load_network
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder, is_aligned_crop
+from stedit.runtime.model import load_network
+from stedit.storage.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 PHOTOS = ROOT.parent / "shared" / "photos"

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[2]
-RECIPE = ROOT / "weights" / "recipes" / "synthface-128"
+RECIPE = ROOT / "weights" / "recipes" / "portraits-256"
 FACES = ROOT.parent / "shared" / "faces"
 
 

@@ -1,7 +1,6 @@
 """The whole recipe at the size of a toy: it renders, trains, assembles, and measures a model that edits."""
 
 import importlib.util
-import json
 import sys
 
 import numpy as np
@@ -10,26 +9,41 @@ import torch
 from safetensors.torch import load_file
 
 from stedit import Engine
-from stedit.bundle import Bundle
-from stedit.labels import LabelTable
-from stedit.training.classifier_config import ClassifierTraining
-from stedit.training.editor_config import EditorTraining
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
-from stedit.training.judge_config import JudgeTraining
+from stedit.storage.bundle import Bundle
+from stedit.storage.jsonl import read_records
+from stedit.storage.labels import LabelTable
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
+
+SIZE = 64  # px of all images
 
 TOY = {
-    "eye": "steps = 2\nbatch_size = 4\nlearning_rate = 1e-3\n",
-    "judge": 'steps = 2\nbatch_size = 4\nheld_out = 0.2\nwidths = [4, 8]\ndevice = "cpu"\n',
-    "generator": """
+    "perceptual_network": f"""
+        steps = 2
+        batch_size = 4
+        learning_rate = 1e-3
+        strength = 1.0
+        size = {SIZE}
+    """,
+    "judge": """
+        steps = 2
+        batch_size = 4
+        val_fraction = 0.2
+        widths = [4, 8]
+        jitter = 1.0
+    """,
+    "generator": f"""
         mode = "joint"
         steps = 2
         batch_size = 4
-        device = "cpu"
-        resolution = 128
+        half_resolution_steps = 1
+        resolution = {SIZE}
         style_dim = 16
         mapping_layers = 1
-        channels = [16, 16, 8, 8, 4, 4]
+        channels = [16, 16, 8, 8, 4]
         encoder_size = 32
         encoder_stem = 4
         encoder_widths = [4, 4, 8, 16]
@@ -39,56 +53,41 @@ TOY = {
         encoder_feedforward = 16
         perceptual = "judge"
     """,
-    "sharpen": """
+    "generator-256": """
         mode = "joint"
         steps = 2
         batch_size = 4
-        device = "cpu"
-        adversarial_weight = 0.1
-        discriminator_channels = [8, 8, 8, 8, 4, 4]
-        sampled_share = 0.0
+        jitter = 1.0
         perceptual = "judge"
     """,
-    "inversion": """
-        keep_encoder = true
+    "autoencoder-adversarial": """
+        mode = "joint"
+        steps = 2
+        batch_size = 4
+        adversarial_weight = 0.1
+        discriminator_channels = [8, 8, 8, 8, 4]
+        synthetic_fraction = 0.0
+        perceptual = "judge"
+    """,
+    "encoder": """
+        finetune = true
         corrections = 1
         steps = 2
         batch_size = 4
-        held_out = 2
-        device = "cpu"
+        val_images = 2
         identity_weight = 0.0
         perceptual = "judge"
     """,
-    "classifier": 'steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\ndevice = "cpu"\n',
+    "classifier": "steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\n",
     "editor": """
         steps = 4
         heads = 2
         feedforward = 16
         batch_size = 16
-        held_out = 0.3
+        val_fraction = 0.3
         labels = true
-        device = "cpu"
     """,
-    "retouch": """
-        mode = "codes"
-        steps = 2
-        batch_size = 4
-        perceptual = "judge"
-        perceptual_shift = 1
-        held_out = 8
-        device = "cpu"
-    """,
-    "texture": """
-        mode = "codes"
-        steps = 2
-        batch_size = 4
-        perceptual = "judge"
-        perceptual_shift = 1
-        adversarial_weight = 0.1
-        held_out = 8
-        device = "cpu"
-    """,
-    "watch": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nheld_out = 0.3\npatience = 0\ndevice = "cpu"\n',
+    "editor-finetune": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nval_fraction = 0.3\npatience = 0\n',
 }
 
 
@@ -97,39 +96,146 @@ def build(recipe):
     """The script, under a name of its own, because a package of the same name may be installed."""
     pytest.importorskip("numba")
     pytest.importorskip("accelerate")
-    spec = importlib.util.spec_from_file_location("synthface_build", recipe / "build.py")
+    spec = importlib.util.spec_from_file_location("recipe_build", recipe / "build.py")
     module = importlib.util.module_from_spec(spec)
-    sys.modules["synthface_build"] = module
+    sys.modules["recipe_build"] = module
     spec.loader.exec_module(module)
     yield module
-    del sys.modules["synthface_build"]
+    del sys.modules["recipe_build"]
 
 
-@pytest.mark.usefixtures("renderer")
-def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, capfd):
+@pytest.fixture
+def toy(build, tmp_path, monkeypatch):
+    """Paths of a build of a few small images, with configs of small networks."""
     import calibration
 
-    monkeypatch.setattr(calibration, "SURE_CANDIDATES", (1.0, 2.0))
-    monkeypatch.setattr(calibration, "LEARNED_CANDIDATES", (0.0, 2.0))
+    monkeypatch.setattr(build, "SIZE", SIZE)
+    monkeypatch.setattr(build, "SMALL", SIZE)
+    monkeypatch.setattr(calibration, "RESOLUTION", SIZE)
+    monkeypatch.setattr(calibration, "TARGET_LOGITS", (1.0, 2.0))
+    monkeypatch.setattr(calibration, "LEARNED_TARGET_LOGITS", (0.0, 2.0))
     monkeypatch.setattr(calibration, "CODES", 2)
     configs = tmp_path / "configs"
     configs.mkdir()
     for name, text in TOY.items():
         (configs / f"{name}.toml").write_text(text)
-    places = build.Places(tmp_path / "work", tmp_path / "work" / "data", tmp_path / "work" / "edits", configs)
-    places.work.mkdir()
-    counts = build.Counts(train=60, test=4, pairs=1, edits=12)
-    build.render(faces / "facekit.npz", places, counts, 1)
-    before = sorted(path.stat().st_mtime_ns for path in places.work.rglob("*"))
-    build.render(faces / "facekit.npz", places, counts, 1)
-    assert before == sorted(path.stat().st_mtime_ns for path in places.work.rglob("*"))  # what is there stays
+    paths = build.Paths(tmp_path / "work", tmp_path / "photos", configs=configs)
+    paths.work.mkdir()
+    return paths
 
-    # the true edit differs from its source in the parameters of its group alone
-    from counterfactuals import GROUPS
+
+def write_photographs(facekit, folder):
+    """Renders in the place of photographs: 20 to learn from and 4 to test on, with labels but without parameters."""
+    from renderer.pictures import random_orders, render_orders, write_pictures
+
+    for prefix, seed, count in (("train", 8, 20), ("test", 9, 4)):
+        made = render_orders(random_orders(f"photo-{prefix}", seed, range(count)), facekit, size=SIZE)
+        known = ((name, data, {key: row[key] for key in ("id", "attributes")}) for name, data, row in made)
+        write_pictures(known, folder, prefix)
+
+
+def rows_of(path):
+    return list(read_records(path))
+
+
+@pytest.mark.usefixtures("renderer")
+def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path, monkeypatch, capfd):
+    paths, facekit = toy, faces / "facekit.npz"
+    write_photographs(facekit, paths.photos)
+    counts = build.Counts(small=40, train=40, test=4, pairs=1, edits=12)
+    build.render(facekit, paths, counts, 1)
+    before = sorted(path.stat().st_mtime_ns for path in paths.work.rglob("*"))
+    build.render(facekit, paths, counts, 1)
+    assert before == sorted(path.stat().st_mtime_ns for path in paths.work.rglob("*"))  # what is there stays
+
+    build.train(paths)
+    networks = [path.read_bytes() for path in (*paths.perceptual_networks, paths.calibration_network)]
+    assert len(set(networks)) == 3
+    assert rows_of(paths.labels)[0]["id"] == "photo-train_000000"
+    assert len(rows_of(paths.labels)) == 20 + 40 + 12
+    judge = JudgeTrainingConfig.read(paths.work / "judge.run" / "config.toml", {})
+    assert judge.repeat == (build.PHOTOGRAPHS, 1)
+    assert judge.cache_images
+    for name in ("generator", "generator-256", "adversarial"):
+        config = GeneratorTrainingConfig.read(paths.work / f"{name}.run" / "config.toml", {})
+        assert config.judge == tuple(map(str, paths.perceptual_networks))
+    assert config.repeat == (build.PHOTOGRAPHS, 1, 1)
+
+    used_edits, calibrating = [], []
+    fit_transfer_weight, calibrate = build.fit_transfer_weight, build.calibrate
+
+    def record_edits(engine, codes, edits):
+        used_edits.append(len(edits))
+        return fit_transfer_weight(engine, codes, edits)
+
+    def record_network(engine, network, codes):
+        calibrating.append((network.state_dict(), len(codes)))
+        return calibrate(engine, network, codes)
+
+    monkeypatch.setattr(build, "fit_transfer_weight", record_edits)
+    monkeypatch.setattr(build, "calibrate", record_network)
+    build.assemble(paths, tmp_path / "toy")
+    made_at = paths.codes.stat().st_mtime_ns
+    _, codes = build._with_codes(paths)
+    assert (len(codes), paths.codes.stat().st_mtime_ns) == (20 + 40 + 12, made_at)  # those of this encoder stay
+    bundle = Bundle.load(tmp_path / "toy")
+    assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
+    photographs = rows_of(paths.photos / "train.jsonl.gz")
+    names = list(photographs[0]["attributes"])
+    assert [item.name for item in bundle.attributes] == names
+    assert {item.target_logit for item in bundle.attributes} <= {1.0, 2.0}
+    assert {
+        logit for item in bundle.attributes for logit in (item.learned_target_logit, item.reference_target_logit)
+    } <= {0.0, 2.0}
+    assert bundle.parts["encoder"].config["corrections"] == 1
+
+    # transfer weights are fitted on edits from which the editor has not learned
+    learned = bundle.training["editor"]["before"]["ground_truth_edits"]
+    assert learned > 0
+    assert 0 < used_edits[0] <= len(rows_of(paths.ground_truth_edits)) - learned
+
+    # soft labels are a third the label, and two thirds what the perceptual networks predict
+    portraits = rows_of(paths.data / "train.jsonl.gz")
+    known = [*photographs, *portraits]
+    true = np.array([list(row["attributes"].values()) for row in known])
+    soft = LabelTable.read(paths.work / "soft-labels.jsonl").of([row["id"] for row in known], names)
+    assert soft[true == 1].min() > 1 / 3
+    assert soft[true == 0].max() < 2 / 3
+    assert soft.std(axis=0).min() > 0
+    assert bundle.training["classifier"]["codes"] == 54  # nine tenths of 60
+
+    # the network that calibrates took part in no training, and looks at photographs
+    stranger = load_file(paths.calibration_network)
+    assert [count for _, count in calibrating] == [20, 20]
+    assert all(torch.equal(value, stranger[key]) for state, _ in calibrating for key, value in state.items())
+    ready = Bundle.load(paths.work / "ready").attributes  # fine-tuned are edits as far as they are to go
+    assert Bundle.load(paths.work / "finetuned").attributes == ready
+
+    soft, sharp, blended = (
+        Bundle.load(paths.work / name).read_part("generator") for name in ("generator-256", "adversarial", "blended")
+    )
+    for key, value in blended.items():
+        expected = torch.lerp(soft[key].float(), sharp[key].float(), build.SHARPNESS)
+        torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=1e-4)
+    assert bundle.training["editor"]["codes"] == 50  # seven tenths of 72
+    assert bundle.parts["judge"].config["widths"] == [4, 8]
+    engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
+    codes = engine.invert(np.zeros((1, SIZE, SIZE, 3), np.uint8))
+    assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, SIZE, SIZE, 3)
+    assert engine.judge(engine.synthesise(codes)).shape == (1, len(names))
+    build.evaluate(paths, tmp_path / "toy")
+    report = capfd.readouterr().out
+    assert all(title in report for title in ("Label edits", "Edits by reference", "True pairs"))
+
+
+@pytest.mark.usefixtures("renderer")
+def test_ground_truth_edit_differs_in_the_parameters_of_its_group_alone(build, toy, faces):
+    from render_edits import GROUPS
     from renderer.parameters import NAMES
 
-    portraits, edits = places.records()
-    assert (len(portraits), len(edits)) == (60, 12)
+    build.render(faces / "facekit.npz", toy, build.Counts(small=1, train=40, test=1, pairs=1, edits=12), 1)
+    portraits, edits = rows_of(toy.data / "train.jsonl.gz"), rows_of(toy.edits / "edits.jsonl.gz")
+    assert (len(portraits), len(edits)) == (40, 12)
     for row in edits:
         source, reference, made = (
             np.array(one["params"]) for one in (portraits[row["source"]], portraits[row["reference"]], row)
@@ -138,90 +244,37 @@ def test_the_recipe_at_the_size_of_a_toy(build, faces, tmp_path, monkeypatch, ca
         assert changed <= set(GROUPS[row["group"]][1])
         assert all(made[NAMES.index(name)] == reference[NAMES.index(name)] for name in changed)
 
-    build.train(places)
-    eyes = [path.read_bytes() for path in (*places.eyes, places.outsider)]
-    assert len(set(eyes)) == 3
-    learned, judging = [], []
-    carry, calibrate = build.carry, build.calibrate
 
-    def watched(engine, codes, edits):
-        learned.append(len(edits))
-        return carry(engine, codes, edits)
-
-    def measured(engine, eye, codes):
-        judging.append(eye.state_dict())
-        return calibrate(engine, eye, codes)
-
-    monkeypatch.setattr(build, "carry", watched)
-    monkeypatch.setattr(build, "calibrate", measured)
-    build.assemble(places, tmp_path / "toy")
-    found = places.codes.stat().st_mtime_ns
-    _, codes = build._with_codes(places)
-    assert (len(codes), places.codes.stat().st_mtime_ns) == (72, found)  # those of this encoder stay
-    bundle = Bundle.load(tmp_path / "toy")
-    assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
-    assert [item.name for item in bundle.attributes] == list(portraits[0]["attributes"])
-    assert {item.sure for item in bundle.attributes} <= {1.0, 2.0}
-    assert {logit for item in bundle.attributes for logit in (item.learned_sure, item.reference_sure)} <= {0.0, 2.0}
-    assert bundle.parts["encoder"].config["corrections"] == 1
-    told = bundle.training["editor"]["before"]["true_edits"]
-    assert told > 0
-    rows = places.true_edits.read_text().count("\n")
-    assert 0 < learned[0] <= rows - told  # what is carried over is measured on edits that the editor has not seen
-    assert bundle.training["classifier"]["codes"] == 54  # of the 60 portraits
-    true = np.array([list(row["attributes"].values()) for row in portraits])
-    names = list(portraits[0]["attributes"])
-    softened = LabelTable.read(places.work / "seen.jsonl").of([row["id"] for row in portraits], names)
-    assert softened[true == 1].min() > 1 / 3  # the label, and two thirds of what the eyes see
-    assert softened[true == 0].max() < 2 / 3
-    assert softened.std(axis=0).min() > 0
-    assert bundle.training["generator"]["codes"] == 64
-    assert bundle.training["generator"]["before"]
-    soft, sharp = (Bundle.load(places.work / name).read_part("generator") for name in ("retouched", "textured"))
-    for key, value in bundle.read_part("generator").items():
-        wanted = torch.lerp(soft[key].float(), sharp[key].float(), build.TEXTURE)
-        torch.testing.assert_close(value.float(), wanted, rtol=2e-3, atol=1e-4)
-    stranger = load_file(places.outsider)
-    assert len(judging) == 2
-    assert all(torch.equal(value, stranger[key]) for one in judging for key, value in one.items())
-    ready = Bundle.load(places.work / "ready").attributes  # what is watched are edits as far as they are to go
-    assert Bundle.load(places.work / "watched").attributes == ready
-    assert {item.sure for item in ready} <= {1.0, 2.0}
-    for name in ("generator", "sharpen", "retouch", "texture"):
-        config = GeneratorTraining.read(places.work / f"{name}.run" / "config.toml", {})
-        assert config.judge == tuple(map(str, places.eyes))
-    config = EditorTraining.read(places.work / "watch.run" / "config.toml", {})
-    assert config.judge == tuple(map(str, places.eyes))
-    assert bundle.training["editor"]["codes"] == 50  # of the 72
-    assert bundle.training["judge"]["pictures"] == 58
-    assert bundle.parts["judge"].config["widths"] == [4, 8]
-    engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
-    codes = engine.invert(np.zeros((1, 128, 128, 3), np.uint8))
-    assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, 128, 128, 3)
-    assert engine.judge(engine.synthesise(codes)).shape == (1, 32)
-    build.evaluate(places, tmp_path / "toy")
-    told = capfd.readouterr().out
-    assert all(title in told for title in ("Label edits", "Edits by reference", "True pairs"))
-
-
-def test_the_configs_are_sound(build, recipe, tmp_path):
-    places = build.Places(tmp_path, tmp_path, tmp_path)
-    generator = places.config("generator", GeneratorTraining, data=("pictures.zip",))
-    assert generator.generator_config().style_count == 12
-    sharpen = places.config("sharpen", GeneratorTraining, start="generator", data=("pictures.zip",))
-    assert len(sharpen.discriminator_channels) == len(generator.generator_config().channels)
-    inversion = places.config("inversion", InversionTraining, model="model", data=("pictures.zip",))
-    assert inversion.keep_encoder
-    assert inversion.corrections > 0
-    places.config("judge", JudgeTraining, data=("pictures.zip",), labels="labels.jsonl")
+def test_configs_of_the_recipe_fit_together(build, tmp_path):
+    paths = build.Paths(tmp_path, tmp_path)
+    data = {"data": ("pictures.zip",)}
+    generator = paths.config("generator", GeneratorTrainingConfig, **data)
+    assert generator.generator_config().style_count == 14
+    assert generator.device == "cpu"
+    assert generator.deterministic
+    for name in ("generator-256", "autoencoder-adversarial"):
+        config = paths.config(name, GeneratorTrainingConfig, init_from="generator", **data)
+        assert len(config.repeat) == 3
+    assert len(config.discriminator_channels) == len(generator.generator_config().channels)
+    encoder = paths.config("encoder", EncoderTrainingConfig, model="model", **data)
+    assert encoder.finetune
+    assert encoder.corrections > 0
+    paths.config("judge", JudgeTrainingConfig, labels="labels.jsonl", **data)
     codes = {"model": "model", "codes": ("codes.safetensors",)}
-    places.config("classifier", ClassifierTraining, labels="labels.jsonl", **codes)
-    editor = places.config("editor", EditorTraining, edits="edits.jsonl", **codes)
+    paths.config("classifier", ClassifierTrainingConfig, labels="labels.jsonl", **codes)
+    editor = paths.config("editor", EditorTrainingConfig, edits="edits.jsonl", **codes)
     assert generator.style_dim % editor.heads == 0
-    retouch = places.config("retouch", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
-    assert 0 < retouch.edited_share < 1
-    texture = places.config("texture", GeneratorTraining, start="m", data=("p.zip",), edits="e.jsonl", codes=("c",))
-    assert texture.adversarial_weight > retouch.adversarial_weight == 0
-    watch = places.config("watch", EditorTraining, **codes)
-    assert watch.mode == "pictures"
-    assert json.loads((recipe.parents[1] / "synthface-128" / "config.json").read_text())["name"] == build.NAME
+    assert paths.config("editor-finetune", EditorTrainingConfig, **codes).mode == "pictures"
+    on_codes = {"init_from": "m", "edits": "e.jsonl", "codes": ("c",), **data}
+    finetune = paths.config("generator-finetune", GeneratorTrainingConfig, **on_codes)
+    assert 0 < finetune.edited_fraction < 1
+    patches = paths.config("generator-patchgan", GeneratorTrainingConfig, **on_codes)
+    assert patches.adversarial_weight > finetune.adversarial_weight == 0
+
+
+def test_build_on_a_gpu_may_choose_the_fastest_algorithms(build, tmp_path):
+    config = build.Paths(tmp_path, tmp_path, device="cuda").config(
+        "judge", JudgeTrainingConfig, data=("a",), labels="b"
+    )
+    assert not config.deterministic
+    assert config.cache_images

@@ -11,11 +11,12 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from stedit.bundle import Bundle
 from stedit.imaging.files import Pixels
+from stedit.storage.bundle import Bundle
 from stedit.training.config import TrainingConfig, key
+from stedit.training.ema import update_ema
 from stedit.training.loop import leave, train
-from stedit.training.run import Run, update_average
+from stedit.training.run import Run
 
 SLOPE = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
 
@@ -24,13 +25,13 @@ SLOPE = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
 class LinesConfig(TrainingConfig):
     noise: float = key(0.0, text="Standard deviation added to the inputs of each step.", low=0)
     spoil_at: int = key(-1, text="The step whose loss is no number.")
-    enough: float = key(0.0, text="The held-out error at which to stop.", changeable=True)
+    enough: float = key(0.0, text="The held-out error at which to stop.", resumable=True)
 
 
 class Lines:
     """Linear regression on 20 points, with a moving average, batch statistics and a number of its own."""
 
-    kind = "lines"
+    command = "lines"
 
     def __init__(self, config: LinesConfig) -> None:
         self.config = config
@@ -41,7 +42,7 @@ class Lines:
         average.load_state_dict(model.state_dict())
         self.networks: dict[str, nn.Module] = {"model": model, "average": average}
         self.optimizers = {"adam": torch.optim.Adam(model.parameters(), lr=config.learning_rate)}
-        self.numbers = {"seen": 0.0}
+        self.scalars = {"seen": 0.0}
         self.asked: list[list[int]] = []
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
@@ -54,8 +55,8 @@ class Lines:
         if run.step == self.config.spoil_at:
             loss = loss * float("nan")
         run.update(self.optimizers["adam"], loss, clip=1.0)
-        update_average(self.networks["average"], model, 0.9)
-        self.numbers["seen"] += len(index) * run.processes
+        update_ema(self.networks["average"], model, 0.9)
+        self.scalars["seen"] += len(index) * run.processes
         lazy = {"lazy": torch.tensor(run.step / 2)} if run.step % 4 == 0 else {}
         return {"loss": loss, **lazy}
 

@@ -12,9 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as some
 
 from stedit.errors import UsageError
-from stedit.training.config import TrainingConfig, flag, key
-from stedit.training.generator_config import GeneratorTraining
-from stedit.training.inversion_config import InversionTraining
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.config import RENAMED_KEYS, TrainingConfig, flag, key
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.judge.config import JudgeTrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -122,7 +125,7 @@ def test_what_is_saved_is_read_again(config: Everything) -> None:
 
 
 def test_every_key_is_explained(tmp_path: Path) -> None:
-    for config in (GeneratorTraining(data=("a",)), InversionTraining(model="m")):
+    for config in (GeneratorTrainingConfig(data=("a",)), EncoderTrainingConfig(model="m")):
         lines = config.to_toml().splitlines()
         assert lines[0::3] == [f"# {field.metadata['text']}" for field in fields(config)]
         path = write(tmp_path, config.to_toml())
@@ -146,22 +149,64 @@ def test_every_key_is_explained(tmp_path: Path) -> None:
     ],
 )
 def test_keys_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
-    config = replace(GeneratorTraining(data=("a",)), **changes)
+    config = replace(GeneratorTrainingConfig(data=("a",)), **changes)
     with pytest.raises(ValueError, match=message):
         config.check()
 
 
 def test_inversion_needs_a_model() -> None:
     with pytest.raises(ValueError, match="model is empty"):
-        InversionTraining().check()
-    with pytest.raises(ValueError, match="held_out is given without data"):
-        InversionTraining(model="a", held_out=3).check()
+        EncoderTrainingConfig().check()
+    with pytest.raises(ValueError, match="val_images is given without data"):
+        EncoderTrainingConfig(model="a", val_images=3).check()
 
 
 def test_only_what_decides_the_result_is_provenance() -> None:
-    config = GeneratorTraining(data=("/home/me/faces",), resolution=64, device="cpu", checkpoint_every=7)
-    assert config.deciding() == {"resolution": 64}
+    config = GeneratorTrainingConfig(data=("/home/me/faces",), resolution=64, device="cpu", checkpoint_interval=7)
+    assert config.provenance_keys() == {"resolution": 64}
 
 
 def test_flags_are_called_after_their_keys() -> None:
-    assert flag("r1_every") == "--r1-every"
+    assert flag("r1_interval") == "--r1-interval"
+
+
+CONFIGS = (
+    GeneratorTrainingConfig,
+    EncoderTrainingConfig,
+    ClassifierTrainingConfig,
+    EditorTrainingConfig,
+    JudgeTrainingConfig,
+)
+
+
+def test_every_renamed_key_is_a_key_of_some_config_and_no_old_name_is() -> None:
+    names = {item.name for config in CONFIGS for item in fields(config)}
+    assert not names & RENAMED_KEYS.keys()
+    assert {new for several in RENAMED_KEYS.values() for new in several} <= names
+
+
+@pytest.mark.parametrize(
+    ("config", "old", "new"),
+    [
+        (GeneratorTrainingConfig, {"r1_weight": 3.0, "held_out": 7}, {"r1_gamma": 3.0, "val_images": 7}),
+        (EncoderTrainingConfig, {"keep_encoder": True, "log_every": 5}, {"finetune": True, "log_interval": 5}),
+        (JudgeTrainingConfig, {"held_out": 0.2, "keep_pictures": True}, {"val_fraction": 0.2, "cache_images": True}),
+        (EditorTrainingConfig, {"sampled": 9, "asked_weight": 2.0}, {"synthetic_latents": 9, "target_weight": 2.0}),
+    ],
+)
+def test_old_names_of_keys_are_read(
+    config: type[TrainingConfig], old: dict[str, object], new: dict[str, object], tmp_path: Path
+) -> None:
+    text = "".join(f"{name} = {str(value).lower()}\n" for name, value in old.items())
+    read = config.read(write(tmp_path, text), {}, check=False)
+    assert read == config(**new)  # type: ignore[arg-type]
+    assert config.read(None, old, check=False) == read
+    assert all(name not in read.to_toml() for name in old)
+
+
+def test_a_key_under_both_names_is_refused(tmp_path: Path) -> None:
+    path = write(tmp_path, "log_every = 5\nlog_interval = 6\n")
+    with pytest.raises(UsageError, match="gives log_interval twice, as"):
+        GeneratorTrainingConfig.read(path, {}, check=False)
+    with pytest.raises(UsageError, match=r"log_every in .* is 0: it must be at least 1"):
+        GeneratorTrainingConfig.read(write(tmp_path, "log_every = 0"), {}, check=False)

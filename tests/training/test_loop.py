@@ -18,7 +18,7 @@ from PIL import Image
 from safetensors.torch import load_file
 
 from stedit.errors import DeviceError, OutputError, TrainingError, UsageError
-from stedit.networks import choose_device
+from stedit.runtime.devices import choose_device
 from stedit.training import checkpoint
 from stedit.training.loop import Outcome, train
 
@@ -30,7 +30,14 @@ sys.modules["lines"] = lines
 _spec.loader.exec_module(lines)
 
 BASE = lines.LinesConfig(
-    steps=12, batch_size=6, learning_rate=0.1, noise=0.3, log_every=5, sample_every=4, checkpoint_every=3, device="cpu"
+    steps=12,
+    batch_size=6,
+    learning_rate=0.1,
+    noise=0.3,
+    log_interval=5,
+    eval_interval=4,
+    checkpoint_interval=3,
+    device="cpu",
 )
 
 
@@ -78,7 +85,7 @@ def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path: Path, stop: int) 
     config = replace(BASE, schedule="cosine", warmup=4)
     whole, outcome = run(config, tmp_path / "whole")
     assert outcome == Outcome(12, "done")
-    assert whole.numbers == {"seen": 72}
+    assert whole.scalars == {"seen": 72}
     _, outcome = run(config, tmp_path / "broken", monitor=Interrupting(stop))
     assert outcome == Outcome(stop, "interrupted")
     _, outcome = run(config, tmp_path / "broken", resume=True)
@@ -129,7 +136,7 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
 
 
 def test_a_loss_is_averaged_over_the_steps_that_computed_it(tmp_path: Path) -> None:
-    run(replace(BASE, log_every=6, sample_every=100), tmp_path)
+    run(replace(BASE, log_interval=6, eval_interval=100), tmp_path)
     assert [row["lazy"] for row in metrics(tmp_path)] == [1.0, 4.0]  # of steps 0 and 4, of 8: half their numbers
 
 
@@ -147,7 +154,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str, togeth
     """Without noise of their own, two processes that share a batch take the same steps as one, but for rounding."""
     if device == "auto" and choose_device(device).type != "cpu":
         pytest.skip("what is found where there is no GPU")
-    config = replace(BASE, noise=0.0, log_every=1)
+    config = replace(BASE, noise=0.0, log_interval=1)
     run(config, tmp_path / "one")
     (tmp_path / "config.toml").write_text(replace(config, device=device).to_toml())
     assert together(lines.__file__, tmp_path / "two", tmp_path / "config.toml") == "2 processes\n"
@@ -166,7 +173,7 @@ def test_nan_stops_and_the_last_sound_checkpoint_stays(tmp_path: Path) -> None:
 
 
 def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
-    run(replace(BASE, checkpoint_every=1), tmp_path)
+    run(replace(BASE, checkpoint_interval=1), tmp_path)
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000011", "00000012"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         "checkpoints",
@@ -181,7 +188,7 @@ def test_a_task_can_stop_early(tmp_path: Path) -> None:
     assert outcome.reason == "stopped"
     assert outcome.why.startswith("the error is")
     assert outcome.step < 400
-    assert outcome.step % BASE.sample_every == 0
+    assert outcome.step % BASE.eval_interval == 0
     assert metrics(tmp_path)[-1]["held_out"] < 1.0
 
 
@@ -217,9 +224,23 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
 def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     run(BASE, tmp_path)
     state = checkpoint.checkpoints(tmp_path)[-1] / "state.json"
-    state.write_text(state.read_text().replace('"format": 1', '"format": 2'))
-    with pytest.raises(TrainingError, match="is of the checkpoint format 2, this stedit writes 1"):
+    state.write_text(state.read_text().replace('"format": 2', '"format": 3'))
+    with pytest.raises(TrainingError, match="is of the checkpoint format 3, this stedit writes 2"):
         run(replace(BASE, steps=15), tmp_path, resume=True)
+
+
+def test_a_run_of_the_names_before_is_resumed_exactly(tmp_path: Path) -> None:
+    run(BASE, tmp_path / "whole")
+    half = tmp_path / "half"
+    run(replace(BASE, steps=6), half)
+    state = checkpoint.checkpoints(half)[-1] / "state.json"
+    old = state.read_text().replace('"format": 2', '"format": 1').replace('"command"', '"kind"')
+    state.write_text(old.replace('"scalars"', '"numbers"'))
+    config = half / "config.toml"
+    config.write_text(config.read_text().replace("eval_interval", "sample_every").replace("log_interval", "log_every"))
+    run(BASE, half, resume=True)
+    assert_same_state(half, tmp_path / "whole")
+    assert "eval_interval = 4" in config.read_text()
 
 
 def test_requests_that_this_machine_cannot_meet(tmp_path: Path) -> None:
@@ -267,3 +288,19 @@ def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(TrainingError, match=r"pip install 'stedit\[train\]'"):
         run(BASE, tmp_path)
+
+
+def test_deterministic_chooses_the_algorithms_of_cudnn(tmp_path: Path) -> None:
+    seen: list[tuple[bool, bool]] = []
+
+    class Watching(lines.Lines):  # type: ignore[misc]
+        def step(self, run: Any) -> Any:
+            seen.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            return super().step(run)
+
+    before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
+    for deterministic in (True, False):
+        config = lines.LinesConfig(steps=1, deterministic=deterministic, device="cpu")
+        train(lambda config=config: Watching(config), config, tmp_path / str(deterministic))  # type: ignore[misc]
+    assert seen == [(True, False), (False, True)]
+    assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before

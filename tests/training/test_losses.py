@@ -7,7 +7,7 @@ import torch
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.training.editor import reference_edit_loss
+from stedit.training.editor.latent import reference_edit_loss
 from stedit.training.losses import FeatureLoss, multiscale_l1, shifted
 
 
@@ -42,7 +42,7 @@ def test_readings_count_if_asked_for() -> None:
     features = FeatureLoss(network)(image, target)
     seen, wanted = (torch.tanh(network(x) / 4) for x in (image, target))
     expected = features + 2 * (seen - wanted).abs().mean()
-    torch.testing.assert_close(FeatureLoss(network, reading_weight=2.0)(image, target), expected)
+    torch.testing.assert_close(FeatureLoss(network, logit_weight=2.0)(image, target), expected)
 
 
 def test_each_look_is_that_of_one_of_the_networks() -> None:

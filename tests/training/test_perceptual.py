@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import save_file
 from torch import nn
 
-from stedit.bundle import Bundle
+from stedit.checkpoints.perceptual import load_lpips
 from stedit.errors import BundleError, InputError, MissingPartError, UsageError
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
@@ -19,9 +19,10 @@ from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.lpips import Lpips
 from stedit.models.resnet import ResNet50
-from stedit.training.encoder_config import EncoderTraining
+from stedit.storage.bundle import Bundle
 from stedit.training.losses import FeatureLoss
-from stedit.training.perceptual import choose_perceptual, load_identity, load_judge, load_lpips
+from stedit.training.perceptual import choose_perceptual, load_attribute_network, load_identity
+from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 IMAGES = torch.rand(2, 3, 64, 64) * 2 - 1
 
@@ -59,10 +60,10 @@ def test_files_that_are_no_lpips_are_refused(alex: tuple[str, str], tmp_path: Pa
         load_lpips(alex[1], "")
     with pytest.raises(InputError, match=r"alex\.pth holds no LPIPS heads"):
         load_lpips(alex[0], alex[0])
-    with pytest.raises(InputError, match=r"there is no weights file nowhere"):
+    with pytest.raises(InputError, match="nowhere does not exist: check the spelling"):
         load_lpips("nowhere", "")
     (tmp_path / "bad.pth").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(InputError, match=r"cannot read the weights .*bad\.pth"):
+    with pytest.raises(InputError, match=r"bad\.pth cannot be used as a checkpoint: it asks for os\.system"):
         load_lpips(str(tmp_path / "bad.pth"), "")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="holds no weights by name"):
@@ -93,7 +94,7 @@ def test_identity_networks_are_told_by_their_names(tmp_path: Path) -> None:
 
 def test_the_first_loss_for_which_there_are_weights_is_chosen(alex: tuple[str, str]) -> None:
     judge, discriminator = AttributeNetwork(2, widths=(4, 8)), Discriminator((4, 4, 4, 4, 4))
-    auto = EncoderTraining()
+    auto = ReconstructionTrainingConfig()
     everything = replace(auto, lpips_backbone=alex[0], lpips_heads=alex[1])
     chosen = [
         choose_perceptual(config, judge=seen, discriminator=critic)
@@ -125,23 +126,23 @@ def test_the_first_loss_for_which_there_are_weights_is_chosen(alex: tuple[str, s
 def test_a_judge_is_read_from_a_file_or_a_model(tmp_path: Path) -> None:
     network = AttributeNetwork(5, widths=(4, 8, 12))
     save_file(network.state_dict(), tmp_path / "eye.safetensors")
-    loaded = load_judge(str(tmp_path / "eye.safetensors"))
+    loaded = load_attribute_network(str(tmp_path / "eye.safetensors"))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
     save_file({"head.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no attribute network"):
-        load_judge(str(tmp_path / "other.safetensors"))
+        load_attribute_network(str(tmp_path / "other.safetensors"))
     other = AttributeNetwork(2, widths=(4, 8))
     save_file(other.state_dict(), tmp_path / "second.safetensors")
     names = tuple(str(tmp_path / f"{name}.safetensors") for name in ("eye", "second"))
-    both = choose_perceptual(EncoderTraining(judge=names), judge=None, discriminator=None)
+    both = choose_perceptual(ReconstructionTrainingConfig(judge=names), judge=None, discriminator=None)
     assert both is not None
-    assert both.told == "the perceptual loss is that of 2 judges' features"
+    assert both.description == "the perceptual loss is that of 2 judges' features"
     looks = {both.distance(IMAGES, IMAGES.flip(0)).item() for _ in range(20)}
     assert looks == {FeatureLoss(one)(IMAGES, IMAGES.flip(0)).item() for one in (network, other)}
     with pytest.raises(BundleError, match="nowhere"):
-        load_judge("nowhere")
+        load_attribute_network("nowhere")
     config = GeneratorConfig(resolution=8, style_dim=8, mapping_layers=1, channels=(8, 8))
     parts = {"generator": (config, Generator(config).state_dict())}
     Bundle.save(tmp_path / "bare", name="bare", domain="noise", license="MIT", parts=parts, readme="")
     with pytest.raises(MissingPartError, match="has no judge: name one that has"):
-        load_judge(str(tmp_path / "bare"))
+        load_attribute_network(str(tmp_path / "bare"))

@@ -11,17 +11,19 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from stedit.bundle import Bundle, find_bundle
 from stedit.errors import UsageError
+from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import POINTS, Aligner, cell_centres
-from stedit.networks import load_network
 from stedit.photo.search import search
+from stedit.runtime.model import load_network
+from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
-from stedit.training.aligner.config import AlignerTraining
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
-from stedit.training.results import model_card, provenance, with_parts
-from stedit.training.run import Run, update_average
+from stedit.training.ema import ema_decay, update_ema
+from stedit.training.provenance import model_card, provenance, started_from, with_parts
+from stedit.training.run import Run
 
 THRESHOLD = 0.5  # of the probability, where it is measured
 SAME_FACE = 0.4  # intersection over union of a true box and a found one
@@ -31,7 +33,7 @@ MAX_IGNORED = 24.0  # pixels around the centre of a face that is too large to be
 MINED = 0.8  # decay of how hard a scene was
 
 
-def build(config: AlignerTraining) -> Aligning:
+def build(config: AlignerTrainingConfig) -> AlignerTask:
     """The task of a config: reads and decodes all the pictures.
 
     Raises:
@@ -40,10 +42,14 @@ def build(config: AlignerTraining) -> Aligning:
         UsageError: the aligner to start from has other sizes.
     """
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
-    start = cast(Aligner, load_network(Bundle.load(find_bundle(config.start)), "aligner")) if config.start else None
+    start = (
+        cast(Aligner, load_network(Bundle.load(find_bundle(config.init_from)), "aligner")) if config.init_from else None
+    )
     if start is not None and start.config != config.aligner_config():
-        raise UsageError(f"the aligner of {config.start} has other sizes: set widths, smallest and largest to its own")
-    return Aligning(config, bundle, start, read_faces(config.data, config.labels))
+        raise UsageError(
+            f"the aligner of {config.init_from} has other sizes: set widths, smallest and largest to its own"
+        )
+    return AlignerTask(config, bundle, start, read_faces(config.data, config.labels))
 
 
 class Hardness(nn.Module):
@@ -64,23 +70,23 @@ class Hardness(nn.Module):
         self.scenes.copy_(torch.where(hardest < 0, self.scenes, torch.lerp(hardest, self.scenes, MINED)))
 
 
-class Aligning:
+class AlignerTask:
     """The task: a heat map by quality focal loss (Li et al. 2020), points and boxes by the distance in face sizes."""
 
-    kind = "aligner"
+    command = "aligner"
 
     def __init__(
-        self, config: AlignerTraining, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
+        self, config: AlignerTrainingConfig, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
     ) -> None:
         self.config, self.bundle = config, bundle
-        self._sets, self._held_out = _split(sets, config.held_out)
+        self._sets, self._held_out = _split(sets, config.val_fraction)
         self.pictures = sum(map(len, self._sets.values()))
         self.aligner = Aligner(config.aligner_config())
         if start is not None:
             self.aligner.load_state_dict(start.state_dict())
         self.average = copy.deepcopy(self.aligner)
         self.hardness = Hardness(len(next(iter(self._sets.values()))))
-        self.numbers: dict[str, float] = {}
+        self.scalars: dict[str, float] = {}
         self.figures: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {
             "aligner": self.aligner,
@@ -112,7 +118,7 @@ class Aligning:
         self.hardness.learn(canvases.scenes, faults)
         total = losses["heat"] + POINTS_WEIGHT * losses["points"] + BOX_WEIGHT * losses["box"]
         run.update(self.optimizers["adam"], total, clip=5.0)
-        update_average(self.average, self.aligner, min(self.config.average, (run.step + 1) / (run.step + 10)))
+        update_ema(self.average, self.aligner, ema_decay(config.batch_size, config.ema_images, run.step))
         return {"loss": total, **losses}
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
@@ -133,7 +139,9 @@ class Aligning:
         network = copy.deepcopy(self.average).cpu()
         parts = {"aligner": (network.config, network.state_dict())}
         training: dict[str, Any] = {
-            "aligner": provenance(self.kind, config, pictures=self.pictures, held_out=self.figures)
+            "aligner": provenance(
+                self.command, config, pictures=self.pictures, validation=self.figures, **started_from(config.init_from)
+            )
         }
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, overwrite=overwrite)
@@ -226,9 +234,9 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
                         errors.append(float("nan"))
     matched = [error for error in errors if error == error]
     return {
-        "recall": len(errors) / max(sure, 1),
-        "precision": right / max(found, 1),
-        "points_error": sum(matched) / max(len(matched), 1),
+        "val/recall": len(errors) / max(sure, 1),
+        "val/precision": right / max(found, 1),
+        "val/points_error": sum(matched) / max(len(matched), 1),
     }
 
 

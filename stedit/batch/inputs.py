@@ -1,0 +1,105 @@
+"""Which files are read: images and latent codes that are named, or found in folders."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stedit.batch.naming import own_outputs, stem_of
+from stedit.errors import InputError, UsageError, cause
+from stedit.storage.latents import is_latent_path
+from stedit.storage.suffixes import IMAGE_SUFFIXES
+
+
+@dataclass(frozen=True)
+class Source:
+    """An input: an image, a latent code, or standard input."""
+
+    path: Path | None  # None: standard input
+    subfolder: Path = Path()  # where it lies inside the folder that was named; mirrored in an output folder
+
+    @property
+    def name(self) -> str:
+        """What messages and records call it."""
+        return str(self.path) if self.path else "-"
+
+    @property
+    def stem(self) -> str:
+        """The file's name without `.png` or `.latent.safetensors`."""
+        return stem_of(self.path) if self.path else "stdin"
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """What the names of files and folders stand for."""
+
+    sources: tuple[Source, ...] = ()
+    unreadable: tuple[tuple[str, InputError], ...] = ()  # folders that could not be listed
+    left_out: tuple[Path, ...] = ()  # images that earlier runs have made
+    empty: tuple[Path, ...] = ()  # folders without an image
+
+
+def collect_inputs(
+    names: Sequence[str | Path],
+    *,
+    recursive: bool = False,
+    own_outputs_of: Sequence[str] | None = None,
+    latents: bool = True,
+    outside: Path | None = None,
+) -> Inputs:
+    """Find the images and, if `latents`, the latent codes that `names` stand for, each once.
+
+    A file that is named is taken whatever it is called; `-` is standard input. In folders, hidden files, files without
+    the ending of an image, what lies in the folder `outside`, and outputs of earlier runs (known by the attributes
+    `own_outputs_of`; None takes them too) are passed over. Raises UsageError for an empty name.
+    """
+    sources: dict[Path | None, Source] = {}  # by absolute path, so that a file that is named twice is taken once
+    unreadable: list[tuple[str, InputError]] = []
+    left_out: list[Path] = []
+    empty: list[Path] = []
+    for name in map(str, names):
+        if not name:
+            raise UsageError("an input is an empty name: is a variable of the shell unset?")
+        path = Path(name)
+        if name == "-":
+            sources.setdefault(None, Source(None))
+            continue
+        if not path.is_dir():
+            sources.setdefault(path.absolute(), Source(path))
+            continue
+        found = False
+        for folder, files in _walk(path, recursive, outside, unreadable):
+            usable = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
+            ours = own_outputs(usable, own_outputs_of) if own_outputs_of is not None else set()
+            left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
+            for file in usable:
+                if file not in ours and (latents or not is_latent_path(file)):
+                    sources.setdefault(file.absolute(), Source(file, folder.relative_to(path)))
+                    found = True
+        if not found:
+            empty.append(path)
+    return Inputs(tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(empty))
+
+
+def _walk(
+    top: Path, recursive: bool, outside: Path | None, unreadable: list[tuple[str, InputError]]
+) -> Iterator[tuple[Path, list[Path]]]:
+    """Give each folder with its files, sorted; hidden ones and symbolic links to folders are passed over."""
+
+    def cannot_list(error: OSError) -> None:
+        unreadable.append((str(error.filename), InputError(f"cannot list the folder {error.filename}: {cause(error)}")))
+
+    for name, folders, files in os.walk(top, onerror=cannot_list):
+        folder = Path(name)
+        folders[:] = sorted(
+            inner
+            for inner in folders
+            if recursive and not inner.startswith(".") and not _is_at(folder / inner, outside)
+        )
+        yield folder, [folder / file for file in sorted(files) if not file.startswith(".")]
+
+
+def _is_at(folder: Path, place: Path | None) -> bool:
+    return place is not None and os.path.realpath(folder) == os.path.realpath(place)

@@ -1,0 +1,56 @@
+"""How people write numbers of a request: strengths `-2,-1,0`, layers `0-3,6`, weights `0.7,0.3`."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+
+from stedit.errors import UsageError
+
+_RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
+
+
+def parse_strengths(text: str) -> tuple[float, ...]:
+    """Read `1`, `-1` or `-2,-1,0,1,2`. Raises UsageError."""
+    try:
+        strengths = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        strengths = ()
+    if not strengths or not all(math.isfinite(strength) for strength in strengths):
+        raise UsageError(f"--strength {text} is no number, nor a list of numbers such as -2,-1,0,1,2")
+    return strengths
+
+
+def parse_weights(text: str, count: int) -> tuple[float, ...]:
+    """Read `0.7,0.3`, of so many references. Raises UsageError."""
+    try:
+        weights = tuple(float(part) for part in text.split(","))
+    except ValueError:
+        weights = ()
+    if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
+        raise UsageError(f"--ref-weights {text} is no list of {count} numbers above 0: give one for each --ref")
+    return weights
+
+
+def parse_layers(text: str) -> tuple[int, ...]:
+    """Read `4-8`, `6` or `0-3,6`. Raises UsageError."""
+    layers: set[int] = set()
+    for part in text.split(","):
+        found = _RANGE.fullmatch(part.strip())
+        first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
+        if first > last:
+            raise UsageError(f"--layers {text} is not understood: say 0-3 or 0-3,6")
+        layers.update(range(first, last + 1))
+    return tuple(sorted(layers))
+
+
+def format_layers(layers: Sequence[int]) -> str:
+    """What file names call layers: `0-3+6` for 0, 1, 2, 3 and 6."""
+    ranges: list[list[int]] = []
+    for layer in sorted(set(layers)):
+        if ranges and layer == ranges[-1][1] + 1:
+            ranges[-1][1] = layer
+        else:
+            ranges.append([layer, layer])
+    return "+".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)

@@ -1,0 +1,257 @@
+"""From inputs to jobs: where each output goes, and what is refused, skipped or left out.
+
+Nothing is computed and nothing is written here, so whatever is wrong with a run is said before any work is done.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from stedit.batch.inputs import Inputs, Source, collect_inputs
+from stedit.batch.record import Record
+from stedit.batch.request import InversionRequest, ReferenceEdit, Request
+from stedit.errors import OutputError, UsageError
+from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
+from stedit.storage.suffixes import IMAGE_SUFFIXES
+
+if TYPE_CHECKING:
+    from stedit.storage.bundle import Bundle
+
+SUFFIXES = {
+    "png": (".png",),
+    "jpg": (".jpg", ".jpeg"),
+    "webp": (".webp",),
+    "gif": (".gif",),
+    "latent": (LATENT_SUFFIX,),
+}
+"""What each format may be called on disk, the usual name first."""
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@dataclass(frozen=True)
+class Job:
+    """One input and the one output made of it."""
+
+    source: Source
+    output: Path | None  # None: standard output, or no output at all
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run is going to do."""
+
+    request: Request
+    jobs: tuple[Job, ...]
+    skipped: tuple[Job, ...] = ()  # their outputs exist
+    inputs: Inputs = field(default_factory=Inputs)
+    format: str = ""  # of all outputs; "" if nothing is written
+
+    @property
+    def writes_to_stdout(self) -> bool:
+        """Whether an output goes to standard output."""
+        return bool(self.format) and any(job.output is None for job in self.jobs)
+
+    def undone(self) -> list[Record]:
+        """A record of each input that is not computed: folders that cannot be listed, outputs that exist."""
+        failed = [Record.failed(name, error) for name, error in self.inputs.unreadable]
+        return failed + [Record(job.source.name, str(job.output), "skipped") for job in self.skipped]
+
+
+@dataclass(frozen=True)
+class OutputTarget:
+    """Where outputs go, and of which format they are."""
+
+    place: Literal["beside", "folder", "file", "stdout"]
+    path: Path
+    format: str
+
+    @classmethod
+    def parse(cls, output: str | None, file_format: str | None, formats: Sequence[str]) -> OutputTarget:
+        """Understand an output and a format for a request that writes `formats`, of which the first is the default.
+
+        Raises UsageError if the two contradict each other or name a format that is not written.
+        """
+        chosen = file_format or formats[0]
+        if chosen not in formats:
+            raise UsageError(f"the format {chosen!r} is not written here: choose from {', '.join(formats)}")
+        if output is None:
+            return cls("beside", Path(), chosen)
+        if output == "-":
+            return cls("stdout", Path(), chosen)
+        path = Path(output)
+        if path.is_dir() or output.endswith(("/", os.sep)) or not _looks_like_a_file(path):
+            if path.exists() and not path.is_dir():
+                raise UsageError(f"-o {output} is a file and not a folder: name a folder, or a file ending in .png")
+            return cls("folder", path, chosen)
+        named = next((name for name in formats if path.name.lower().endswith(SUFFIXES[name])), None)
+        if named is None:
+            endings = ", ".join(SUFFIXES[name][0] for name in formats)
+            raise UsageError(f"-o {output} has an ending that this command does not write: it writes {endings}")
+        if file_format and file_format != named:
+            raise UsageError(f"-o {output} and --format {file_format} contradict each other: leave one of them out")
+        return cls("file", path, named)
+
+
+def _looks_like_a_file(path: Path) -> bool:
+    return path.suffix.lower() in IMAGE_SUFFIXES | {".safetensors"}
+
+
+def plan_request(
+    request: Request,
+    inputs: Sequence[str | Path],
+    bundle: Bundle,
+    *,
+    output: str | Path | None = None,
+    file_format: str | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Check `request` against a model, and pair every input with its output.
+
+    Args:
+        request: what to make of each input.
+        inputs: images, latent codes, folders of them, or "-" for standard input.
+        bundle: of the model that is to compute it.
+        output: a file, a folder that mirrors the tree of an input folder, or "-"; None for beside each input.
+        file_format: of the outputs; None for that of the output's name, else the first of `request.formats`.
+        recursive: look into the folders of folders.
+        overwrite: make outputs that exist anew; else they are skipped.
+
+    Raises:
+        AttributeNameError: the model does not know an attribute.
+        UsageError: the request contradicts itself, two inputs share an output, an output would replace its input, or
+            several outputs are to go to one place.
+        OutputError: an output folder cannot be written to.
+    """
+    if not request.formats:
+        found = collect_inputs(inputs, recursive=recursive)
+        return Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found)
+    target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
+    request.check(bundle, target.format)
+    plan = make_plan(
+        request,
+        inputs,
+        request.suffix(bundle),
+        target,
+        [attribute.name for attribute in bundle.attributes],
+        recursive=recursive,
+        overwrite=overwrite,
+    )
+    if isinstance(request, ReferenceEdit) and request.attention:
+        _require_place(request.attention, plan, request.references, overwrite=overwrite)
+    if isinstance(request, InversionRequest) and request.tuning and plan.writes_to_stdout:
+        raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
+    return plan
+
+
+def make_plan(
+    request: Request,
+    inputs: Sequence[str | Path],
+    suffix: str,
+    target: OutputTarget,
+    attributes: Sequence[str],
+    *,
+    recursive: bool = False,
+    overwrite: bool = False,
+) -> Plan:
+    """Pair every input with its output: `<stem>.<suffix>.<format>`, or what `target` says.
+
+    `attributes` are the model's, by which outputs of earlier edits are known. Raises as `plan_request` does.
+    """
+    found = collect_inputs(
+        inputs,
+        recursive=recursive,
+        own_outputs_of=attributes,
+        latents=bool(suffix),
+        outside=target.path if target.place == "folder" else None,
+    )
+    target = _settle(target, found.sources)
+    pairs = [Job(source, _output(source, suffix, target)) for source in found.sources]
+    makers = {os.path.realpath(job.output): job for job in pairs if job.output}
+    jobs, left_out = [], []
+    for job in pairs:
+        maker = makers.get(os.path.realpath(job.source.path)) if job.source.path else None
+        if maker is job or _same_file(job):
+            raise UsageError(f"{job.source.name} would be replaced by its own output: choose another place with -o")
+        if maker is None:
+            jobs.append(job)
+        elif job.source.path:  # *.png of a shell names the outputs of the last run as well
+            left_out.append(job.source.path)
+    _refuse_collisions(jobs)
+    skipped: list[Job] = []
+    todo: list[Job] = []
+    for job in jobs:
+        exists = job.output is not None and job.output.exists()
+        (skipped if exists and not overwrite else todo).append(job)
+    _refuse_unwritable(todo)
+    found = replace(found, left_out=(*found.left_out, *left_out))
+    return Plan(request, tuple(todo), tuple(skipped), found, target.format)
+
+
+def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
+    """Send what has no folder to standard output, and refuse to send several outputs to one place."""
+    if target.place == "beside" and any(source.path is None for source in sources):
+        if len(sources) > 1:
+            raise UsageError("standard input has no folder to write beside: name an output folder with -o")
+        return replace(target, place="stdout")
+    if target.place in {"file", "stdout"} and len(sources) > 1:
+        raise UsageError(f"one output cannot take the results of {len(sources)} inputs: name a folder with -o")
+    return target
+
+
+def _output(source: Source, suffix: str, target: OutputTarget) -> Path | None:
+    if target.place == "stdout":
+        return None
+    if target.place == "file":
+        return target.path
+    name = (f"{source.stem}.{suffix}" if suffix else source.stem) + SUFFIXES[target.format][0]
+    if target.place == "folder":
+        return target.path / source.subfolder / name
+    assert source.path is not None  # _settle has sent standard input elsewhere
+    return source.path.with_name(name)
+
+
+def _same_file(job: Job) -> bool:
+    """Whether an existing output is the input itself by another name (a hard link)."""
+    if not job.source.path or not job.output or not job.source.path.exists() or not job.output.exists():
+        return False
+    return job.output.samefile(job.source.path)
+
+
+def _refuse_collisions(jobs: Sequence[Job]) -> None:
+    makers: dict[str, Job] = {}
+    for job in jobs:
+        if job.output:
+            other = makers.setdefault(os.path.normcase(os.path.realpath(job.output)), job)
+            if other is not job:
+                raise UsageError(
+                    f"{other.source.name} and {job.source.name} would both be written to {job.output}: "
+                    "rename one, or give them in separate commands with an -o each"
+                )
+
+
+def _refuse_unwritable(jobs: Sequence[Job]) -> None:
+    for folder in {job.output.parent for job in jobs if job.output}:
+        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        if not existing.is_dir():
+            raise OutputError(f"cannot write into {folder}: {existing} is a file: choose another folder with -o")
+        if not os.access(existing, os.W_OK | os.X_OK):
+            raise OutputError(f"cannot write into {folder}: permission is denied: choose another folder with -o")
+
+
+def _require_place(attention: Path, plan: Plan, references: Sequence[str | Path], *, overwrite: bool) -> None:
+    """Refuse to plot the attention of several inputs, or in the place of anything that is needed. Raises UsageError."""
+    if attention.suffix.lower() not in PLOT_SUFFIXES:
+        raise UsageError(f"--attention {attention} is no picture: end its name in .png")
+    jobs = (*plan.jobs, *plan.skipped)
+    if len(jobs) > 1:
+        raise UsageError(f"--attention draws that of one input, not of {len(jobs)}: give one")
+    others = [path for job in jobs for path in (job.source.path, job.output) if path]
+    if attention.absolute() in {path.absolute() for path in (*others, *map(Path, references))}:
+        raise UsageError(f"--attention {attention} would replace another file of this command: choose another place")
+    if attention.exists() and not overwrite:
+        raise UsageError(f"{attention} exists: choose another place for --attention, or replace it with --overwrite")

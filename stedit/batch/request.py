@@ -1,0 +1,303 @@
+"""Requests: what an output is made of its input, as plain data.
+
+    InversionRequest    the latent code
+    Reconstruction      the image that the code stands for
+    LabelEdit           an edit by the names of attributes, or along a direction
+    ReferenceEdit       an edit after other people
+    Mix                 what lies between the input and another face
+    Classification      nothing but the probabilities of attributes
+
+A request can be pickled, so that a worker elsewhere can compute it with an engine of its own (`process.py`). What is
+wrong with one is raised when it is made, or by `check` once the model is known; nothing has been loaded by then.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stedit.batch.naming import output_suffix, stem_of
+from stedit.batch.notation import format_layers
+from stedit.editing.attributes import friendly_name, resolve_attribute, resolve_reference_attribute
+from stedit.errors import UsageError
+from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, TuningOptions
+from stedit.models.config import GeneratorConfig
+
+if TYPE_CHECKING:
+    from stedit.models.generator import Noise
+    from stedit.storage.bundle import Bundle
+
+IMAGE_FORMATS = ("png", "jpg", "webp")
+LATENT_FORMAT = "latent"
+
+
+@dataclass(frozen=True)
+class Rendering:
+    """How a code becomes an image: see `Engine.synthesise`."""
+
+    noise: Noise = "const"
+    seed: int = 0
+
+
+@dataclass(frozen=True)
+class InversionRequest:
+    """How the code of an image is found. Raises UsageError for an option that the method would ignore."""
+
+    method: Method = "encoder"
+    options: InversionOptions = field(default_factory=InversionOptions)
+    tuning: TuningOptions | None = None
+    """Adapt the generator to each image, too."""
+
+    formats = (LATENT_FORMAT,)
+
+    def __post_init__(self) -> None:
+        if self.options.steps is not None and self.method == "encoder":
+            raise UsageError("--steps does not apply to the method encoder: choose a --method that has steps")
+        if self.options.space != "w+" and self.method not in {"optimise", "hybrid"}:
+            raise UsageError(f"the method {self.method} finds codes in w+ only: choose --method optimise or hybrid")
+        if self.options.losses and self.method == "encoder" and not self.tuning:
+            raise UsageError("--loss does not apply to the method encoder: choose a --method that has steps")
+
+    @property
+    def steps(self) -> int:
+        """The most that an image may take."""
+        return self.options.steps or DEFAULT_STEPS[self.method]
+
+    def check(self, _bundle: Bundle, _file_format: str) -> None:
+        """What a model lacks for a method, the engine says."""
+
+    def suffix(self, _bundle: Bundle) -> str:
+        """`face.png` gives `face.latent.safetensors`."""
+        return ""
+
+
+@dataclass(frozen=True)
+class Reconstruction:
+    """Render each image from its code."""
+
+    inversion: InversionRequest = field(default_factory=InversionRequest)
+    sheet: bool = False
+    """Source and reconstruction side by side."""
+    rendering: Rendering = field(default_factory=Rendering)
+
+    formats = IMAGE_FORMATS
+
+    def check(self, _bundle: Bundle, _file_format: str) -> None:
+        """What a model lacks for a method, the engine says."""
+
+    def suffix(self, _bundle: Bundle) -> str:
+        """`face.png` gives `face.reconstruct.png`."""
+        return "reconstruct.sheet" if self.sheet else "reconstruct"
+
+
+@dataclass(frozen=True)
+class LabelEdit:
+    """Edit by the names of attributes: see `Engine.edit_by_label`. Raises UsageError for what contradicts itself."""
+
+    attributes: str | Sequence[str] = ()
+    """Names such as "smile", "no-glasses" or "Blond_Hair"; none to follow a linear direction."""
+    strengths: Sequence[float] = (1.0,)
+    """Several make a strip."""
+    direction: str = "auto"
+    keep: str | Sequence[str] = ()
+    layers: Sequence[int] | None = None
+    sheet: bool = False
+    """Source, reconstruction and edit side by side."""
+    rendering: Rendering = field(default_factory=Rendering)
+
+    formats = (*IMAGE_FORMATS, LATENT_FORMAT)
+
+    def __post_init__(self) -> None:
+        _check_strengths(self.strengths)
+        object.__setattr__(self, "attributes", _listed(self.attributes))
+        object.__setattr__(self, "keep", _listed(self.keep))
+        if not self.attributes and not self._linear_title:
+            raise UsageError("nothing is named to be edited: name an attribute with --attr, or a linear --direction")
+
+    def check(self, bundle: Bundle, file_format: str) -> None:
+        """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
+        _check_one_code(file_format, self.strengths, sheet=self.sheet)
+        _check_layers(self.layers, bundle)
+        _resolve([*self.attributes, *self.keep], bundle)
+
+    def suffix(self, bundle: Bundle) -> str:
+        """`smile`, `smile+no-glasses@0.5`, `along-sefa-3-layers-0-3`; with `.sheet` for one."""
+        return f"{self.name(bundle)}.sheet" if self.sheet else self.name(bundle)
+
+    def name(self, bundle: Bundle) -> str:
+        """Of the edit, as in file names."""
+        qualifiers = []
+        if self._linear_title:
+            qualifiers.append(f"along-{self._linear_title}")
+        elif self.direction != "auto":
+            qualifiers.append(f"along-{self.direction}")
+        if self.keep:
+            kept = sorted({name for name, _ in _resolve(self.keep, bundle)})
+            qualifiers.append("keep-" + "+".join(friendly_name(name, 1) for name in kept))
+        if self.layers is not None:
+            qualifiers.append(f"layers-{format_layers(self.layers)}")
+        return output_suffix(self.names(bundle), self.strengths, qualifiers)
+
+    def names(self, bundle: Bundle) -> list[str]:
+        """The friendly names of the attributes, each once. Raises AttributeNameError."""
+        return [friendly_name(name, sign) for name, sign in _resolve(self.attributes, bundle)]
+
+    def celeba_names(self, bundle: Bundle) -> list[str]:
+        """CelebA's names of the attributes, each once. Raises AttributeNameError."""
+        return [name for name, _ in _resolve(self.attributes, bundle)]
+
+    @property
+    def _linear_title(self) -> str:
+        """What file names call a linear direction; "" for any other."""
+        from stedit.editing.directions import LinearDirection, parse_direction
+
+        direction = parse_direction(self.direction)
+        return direction.title if isinstance(direction, LinearDirection) else ""
+
+
+@dataclass(frozen=True)
+class ReferenceEdit:
+    """Edit after other people: see `Engine.edit_by_reference`. Raises UsageError for what contradicts itself."""
+
+    attributes: str | Sequence[str]
+    """Names such as "smile": whether there will be one is up to the references."""
+    references: Sequence[str | Path]
+    """Images or latent codes."""
+    weights: Sequence[float] | None = None
+    """Of the references, above 0; None for all alike."""
+    strengths: Sequence[float] = (1.0,)
+    """Several make a strip."""
+    attention: Path | None = None
+    """Where to plot which styles take from which, for one input."""
+    sheet: bool = False
+    """Source, reconstruction, references and edit side by side."""
+    rendering: Rendering = field(default_factory=Rendering)
+
+    formats = (*IMAGE_FORMATS, LATENT_FORMAT)
+
+    def __post_init__(self) -> None:
+        _check_strengths(self.strengths)
+        object.__setattr__(self, "attributes", _listed(self.attributes))
+        object.__setattr__(self, "references", _listed(self.references))
+        if not self.references:
+            raise UsageError("no reference is named: name one with --ref")
+        if not self.attributes:
+            raise UsageError("nothing is named to take from the reference: name an attribute with --attr")
+        if self.weights is not None and (
+            len(self.weights) != len(self.references) or not all(0 < weight < math.inf for weight in self.weights)
+        ):
+            raise UsageError(f"give {len(self.references)} weights above 0, one for each reference")
+
+    def check(self, bundle: Bundle, file_format: str) -> None:
+        """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
+        _check_one_code(file_format, self.strengths, sheet=self.sheet)
+        self.celeba_names(bundle)
+
+    def suffix(self, bundle: Bundle) -> str:
+        """`smile-from-jane`, `glasses-from-jane+joe-weights-70-30@0.5`; with `.sheet` for one."""
+        return f"{self.name(bundle)}.sheet" if self.sheet else self.name(bundle)
+
+    def name(self, bundle: Bundle) -> str:
+        """Of the edit, as in file names."""
+        qualifiers = ["from-" + "+".join(stem_of(Path(path)) for path in self.references)]
+        if self.weights is not None:
+            shares = (round(100 * weight / sum(self.weights)) for weight in self.weights)
+            qualifiers.append("weights-" + "-".join(map(str, shares)))
+        return output_suffix(self.names(bundle), self.strengths, qualifiers)
+
+    def names(self, bundle: Bundle) -> list[str]:
+        """The friendly names of the attributes, each once. Raises AttributeNameError."""
+        return [friendly_name(name, sign) for name, sign in _resolve(self.attributes, bundle)]
+
+    def celeba_names(self, bundle: Bundle) -> list[str]:
+        """CelebA's names of the attributes, each once. Raises AttributeNameError."""
+        known = [attribute.name for attribute in bundle.attributes]
+        return list(dict.fromkeys(resolve_reference_attribute(name, known) for name in self.attributes))
+
+
+@dataclass(frozen=True)
+class Mix:
+    """Go from each face towards another one: see `Engine.mix`. Raises UsageError for what contradicts itself."""
+
+    other: Path
+    """An image or a latent code."""
+    strengths: Sequence[float] = ()
+    """0 is the input and 1 the other; several make a strip or an animation; none for half-way, or all with layers."""
+    layers: Sequence[int] | None = None
+    rendering: Rendering = field(default_factory=Rendering)
+
+    formats = (*IMAGE_FORMATS, "gif", LATENT_FORMAT)
+
+    def __post_init__(self) -> None:
+        if not self.strengths:
+            object.__setattr__(self, "strengths", (self._usual_strength,))
+        _check_strengths(self.strengths)
+
+    def check(self, bundle: Bundle, file_format: str) -> None:
+        """Raises UsageError for what the model or the format cannot do."""
+        _check_one_code(file_format, self.strengths)
+        if file_format == "gif" and len(self.strengths) == 1:
+            raise UsageError("an animation needs several pictures: give --steps")
+        _check_layers(self.layers, bundle)
+
+    def suffix(self, _bundle: Bundle) -> str:
+        """`mix-jane`, `mix-jane@0to1`, `mix-jane-layers-0-3`."""
+        layers = [] if self.layers is None else [f"layers-{format_layers(self.layers)}"]
+        return output_suffix((), self.strengths, [f"mix-{stem_of(self.other)}", *layers], self._usual_strength)
+
+    @property
+    def _usual_strength(self) -> float:
+        return 0.5 if self.layers is None else 1.0
+
+
+@dataclass(frozen=True)
+class Classification:
+    """Predict the probability of each attribute; nothing is written."""
+
+    formats = ()
+
+    def check(self, _bundle: Bundle, _file_format: str) -> None:
+        """That a model has no classifier, the engine says."""
+
+    def suffix(self, _bundle: Bundle) -> str:
+        """Nothing is written."""
+        return ""
+
+
+Request = InversionRequest | Reconstruction | LabelEdit | ReferenceEdit | Mix | Classification
+
+
+def _listed(names: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:
+    """One name, or several."""
+    return (names,) if isinstance(names, str | Path) else tuple(names)
+
+
+def _resolve(names: Sequence[str], bundle: Bundle) -> list[tuple[str, int]]:
+    """CelebA's name and 1 or -1 for each name, each once. Raises AttributeNameError."""
+    known = [attribute.name for attribute in bundle.attributes]
+    return list(dict.fromkeys(resolve_attribute(name, known) for name in names))
+
+
+def _check_strengths(strengths: Sequence[float]) -> None:
+    if not strengths or not all(math.isfinite(strength) for strength in strengths):
+        raise UsageError(f"the strengths {list(strengths)} are not numbers: give one or more")
+
+
+def _check_one_code(file_format: str, strengths: Sequence[float], *, sheet: bool = False) -> None:
+    if file_format != LATENT_FORMAT or (not sheet and len(strengths) == 1):
+        return
+    leave_out = "leave out --sheet, and give one --strength" if sheet else "give one --strength"
+    raise UsageError(f"a latent file holds one code: {leave_out}")
+
+
+def _check_layers(layers: Sequence[int] | None, bundle: Bundle) -> None:
+    if layers is None:
+        return
+    count = GeneratorConfig.from_dict(bundle.parts["generator"].config).style_count
+    if not layers or not 0 <= min(layers) <= max(layers) < count:
+        raise UsageError(
+            f"the layers {format_layers(layers)!r} do not exist: this model has layers 0-{count - 1}, say 0-3 or 0-3,6"
+        )

@@ -1,0 +1,125 @@
+"""The batch engine: a request for many inputs, planned and done on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from stedit.batch.plan import Job, Plan, plan_request
+from stedit.batch.record import Summary
+from stedit.batch.reporter import Reporter, SilentReporter
+from stedit.batch.request import Request
+from stedit.errors import UsageError
+from stedit.hub.find import find_bundle
+from stedit.storage.bundle import Bundle
+
+if TYPE_CHECKING:
+    from stedit.batch.pipeline import Write
+    from stedit.batch.process import Output
+    from stedit.engine import Engine
+    from stedit.runtime.devices import Precision
+
+
+def run(
+    request: Request,
+    inputs: Sequence[str | Path],
+    *,
+    output: str | Path | None = None,
+    file_format: str | None = None,
+    recursive: bool = False,
+    overwrite: bool = False,
+    model: str | Path | Engine = "synthface-128",
+    device: str = "auto",
+    precision: Precision = "float32",
+    batch_size: int = 8,
+    reporter: Reporter | None = None,
+) -> Summary:
+    """Make what `request` says of every input, and write it; an input that cannot be used costs itself only.
+
+    Args:
+        request: an InversionRequest, Reconstruction, LabelEdit, ReferenceEdit, Mix or Classification.
+        inputs: images, latent codes and folders of them.
+        output: a file, or a folder that mirrors the tree of an input folder; None for beside each input.
+        file_format: of the outputs, one of `request.formats`; None for that of `output`, else the first.
+        recursive: look into the folders of folders.
+        overwrite: make outputs that exist anew; else they are skipped.
+        model: an embedded model, a folder, one on the Hub, or an engine; loaded only if there is something to compute.
+        device: of a model that is to be loaded.
+        precision: of a model that is to be loaded.
+        batch_size: inputs computed at a time.
+        reporter: told of every input and of how it goes on; None for nobody.
+
+    Returns:
+        How many inputs are done, failed or skipped. What became of each is told to the reporter.
+
+    Raises:
+        AttributeNameError: the model does not know an attribute.
+        UsageError: the request contradicts itself, two inputs share an output, an output would replace its input, or
+            several outputs are to go to one place.
+        OutputError: an output folder cannot be written to.
+        BundleError: the model is missing or damaged, or lacks a part that the request needs.
+        InputError: a reference of the request cannot be used.
+        DeviceError: the device or precision is not available here.
+    """
+    bundle = Bundle.load(find_bundle(model)) if isinstance(model, str | Path) else model.bundle
+    plan = plan_request(
+        request, inputs, bundle, output=output, file_format=file_format, recursive=recursive, overwrite=overwrite
+    )
+    if plan.writes_to_stdout:
+        raise UsageError("an output has no file to go to: name a file or a folder as output")
+    return run_plan(
+        plan,
+        model=model,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        reporter=reporter or SilentReporter(),
+    )
+
+
+def run_plan(
+    plan: Plan,
+    *,
+    model: str | Path | Engine,
+    device: str = "auto",
+    precision: Precision = "float32",
+    batch_size: int = 8,
+    reporter: Reporter,
+    write: Write | None = None,
+    details: bool = True,
+) -> Summary:
+    """Do what `plan_request` has planned; `run` says what the arguments mean.
+
+    Args:
+        write: takes outputs to their places; None for the files of their jobs.
+        details: whether edits report the probabilities of their attributes.
+    """
+    summary = Summary()
+    for record in plan.undone():
+        summary.count(record)
+        reporter.record(record)
+    reporter.planned(plan)
+    if not plan.jobs:
+        return summary
+
+    from stedit.batch import pipeline, process
+    from stedit.engine import Engine
+
+    if isinstance(model, str | Path):
+        model = Engine.from_pretrained(model, device=device, precision=precision)
+    reporter.loaded(model)
+    prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
+    return summary + pipeline.run(
+        plan.jobs, model, prepared, reporter, write=write or _file_writer(plan.format), batch_size=batch_size
+    )
+
+
+def _file_writer(file_format: str) -> Write:
+    from stedit.batch.writing import write_output
+
+    def write(job: Job, output: Output) -> None:
+        if job.output:
+            write_output(output, job.output, file_format)
+
+    return write

@@ -1,0 +1,46 @@
+"""What was made goes to its file, whole or not at all."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from stedit.batch.process import Output
+from stedit.errors import OutputError, cause
+from stedit.imaging.animation import Animation
+from stedit.imaging.files import encode_image, write_image
+from stedit.storage.atomic import write_file
+from stedit.storage.latents import LatentCode
+from stedit.storage.tunings import tuning_path
+
+
+def write_output(output: Output, path: Path, file_format: str) -> None:
+    """Put what was made at `path`, making its folder; `file_format` is how an animation is encoded.
+
+    A code's tuning is put beside it, first, so that no code is there without it. Raises OutputError.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the folder {path.parent} ({cause(error)}): choose another one") from error
+    made = output.made
+    if isinstance(made, LatentCode):
+        if output.tuning:
+            output.tuning.save(tuning_path(path))
+        made.save(path)
+    elif isinstance(made, Animation):
+        write_file(path, made.encode(file_format))
+    elif made is not None:
+        write_image(path, made)
+
+
+def encode_output(output: Output, file_format: str) -> bytes:
+    """The bytes of what was made, for a stream. Raises OutputError for a tuned code, which is two files."""
+    made = output.made
+    if isinstance(made, LatentCode):
+        if output.tuning:
+            raise OutputError("a tuned code is two files, and standard output takes one: name an output with -o")
+        return made.encode()
+    if isinstance(made, Animation):
+        return made.encode(file_format)
+    assert made is not None
+    return encode_image(made, file_format)

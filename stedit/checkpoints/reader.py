@@ -1,0 +1,254 @@
+"""Checkpoint files -> what they hold: dictionaries of tensors and plain values. Nothing in a file is ever executed.
+
+    .pt .pth   torch.save's zip container (PyTorch 1.6 and later) and the legacy one before it
+    .pkl       NVIDIA's networks: a plain pickle, its tensors nested in it as legacy torch.save files
+    .safetensors, and .npy for a direction
+
+Files come from strangers: every size is compared with the size of the file before memory is taken for it, and the
+pickles go through `unpickler`, which knows tensors and plain containers only.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import mmap
+import struct
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, cast
+
+import numpy as np
+import torch
+from safetensors import SafetensorError, safe_open
+from torch import Tensor
+
+from stedit.checkpoints.unpickler import STORAGES, MemoryBudget, PickleContext, unpickle
+from stedit.errors import InputError, cause
+
+MAX_FILE_BYTES = 2**33
+MAX_HEADER_BYTES = 2**22  # of a .safetensors file
+MAX_ARRAY_NUMBERS = 2**20  # in a .npy file, which can only hold a direction
+LEGACY_MAGIC, LEGACY_PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
+NESTING = 2  # NVIDIA's pickles hold torch.save files, which hold none
+
+View = mmap.mmap | bytes
+
+
+@dataclass(frozen=True)
+class LoadedFile:
+    """What a checkpoint file holds."""
+
+    path: Path
+    sha256: str
+    content: Any
+    """Most often a dictionary; tensors share the file's memory where they can, so do not write into them."""
+
+
+def load_file(path: str | Path) -> LoadedFile:
+    """Read a checkpoint of any container. Raises InputError if it is none, is damaged, or asks for anything unsafe."""
+    path = Path(path)
+    try:
+        with _mapped(path) as view:
+            sha256 = hashlib.sha256(view).hexdigest()
+            return LoadedFile(path, sha256, _read(path, view))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the spelling") from None
+    except (ValueError, SafetensorError, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+        raise InputError(f"{path} cannot be used as a checkpoint: {cause(error)}") from error
+    except MemoryError as error:
+        raise InputError(f"{path} cannot be used as a checkpoint: it asks for too much memory") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {cause(error)}") from error
+
+
+@contextmanager
+def _mapped(path: Path) -> Iterator[View]:
+    """The bytes of a file, read when they are touched; writing would change a copy only."""
+    if path.exists() and not path.is_file():
+        raise ValueError("it is not a file")
+    size = path.stat().st_size
+    if not size:
+        raise ValueError("it is empty, so download it again")
+    if size > MAX_FILE_BYTES:
+        raise ValueError(f"it is {size / 2**30:.1f} GB, larger than any checkpoint known")
+    with path.open("rb") as file:
+        # never closed by name: tensors keep it open for as long as they need it
+        yield mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_COPY)
+
+
+def _read(path: Path, view: View) -> Any:
+    start = view[:512].lstrip().lower()
+    if start.startswith((b"<!doctype", b"<html")):
+        raise ValueError("it is a web page, so the download went wrong (a quota, perhaps): download it again")
+    if start.startswith(b"pk"):
+        return _read_zip(path, view)
+    if start.startswith(b"\x93numpy"):
+        return _read_array(path)
+    if len(view) > 9 and view[8:9] == b"{":
+        return _read_safetensors(path, view)
+    return _read_pickle(cast("IO[bytes]", view), view, MemoryBudget(len(view)), MemoryBudget(2 * len(view)))
+
+
+def _read_safetensors(path: Path, view: View) -> dict[str, Any]:
+    """Tensors, and the texts of the metadata as `opts`, where a checkpoint's options belong."""
+    if struct.unpack("<Q", view[:8])[0] > MAX_HEADER_BYTES:
+        raise ValueError("its header claims to be larger than any checkpoint's")
+    with safe_open(path, framework="pt") as file:
+        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
+        opts = dict(file.metadata() or {})
+    mean = tensors.pop("latent_avg", None)
+    return {"state_dict": tensors, "latent_avg": mean, "opts": opts}
+
+
+def _read_array(path: Path) -> Tensor:
+    """A direction of InterFaceGAN's; mapped, so that a header that lies cannot make NumPy take memory."""
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if array.size > MAX_ARRAY_NUMBERS or array.dtype.kind != "f":
+        raise ValueError(f"it holds an array of {array.shape} {array.dtype}, which is no direction")
+    return torch.from_numpy(array.astype(np.float32))
+
+
+def _read_pickle(stream: IO[bytes], view: View, memory: MemoryBudget, views: MemoryBudget, depth: int = 0) -> Any:
+    """A legacy torch.save file, or NVIDIA's plain pickle, which holds such files."""
+
+    def nested(data: bytes) -> Any:
+        if depth >= NESTING or not isinstance(data, bytes):
+            raise ValueError("it nests files in files")
+        return _read_pickle(io.BytesIO(data), data, memory, views, depth + 1)
+
+    def no_storage(_: Any) -> Tensor:
+        raise ValueError("its pickle is damaged (a storage where none can be)")
+
+    source = PickleContext(no_storage, nested, views)
+    first = unpickle(stream, source)
+    if type(first) is int and first == LEGACY_MAGIC:
+        return _read_legacy(stream, view, source, memory)
+    return first
+
+
+def _read_legacy(stream: IO[bytes], view: View, source: PickleContext, memory: MemoryBudget) -> Any:
+    """What follows the magic number: version, system, the pickle, the names of its storages, and their numbers."""
+    version, system = unpickle(stream, source), unpickle(stream, source)
+    if type(version) is not int or version != LEGACY_PROTOCOL or not isinstance(system, dict):
+        raise ValueError("it is of an unknown version of torch.save's format")
+    if system.get("little_endian") is not True:
+        raise ValueError("it was written on a big-endian machine, which is not supported")
+    storages: dict[str, Tensor] = {}
+
+    def reserve(identity: Any) -> Tensor:
+        """A storage, filled later, since its numbers lie behind the pickle that speaks of them."""
+        key, dtype, count, part = _storage_identity(identity)
+        if key not in storages:
+            memory.take(count * dtype.itemsize)
+            storages[key] = torch.empty(count, dtype=dtype)
+        flat = _same(storages[key], dtype, count)
+        if part is None:
+            return flat
+        _, offset, length = part  # a part of another storage, as PyTorch wrote before 0.4
+        return flat[offset : offset + length]
+
+    content = unpickle(stream, PickleContext(reserve, source.nested, source.views))
+    keys = unpickle(stream, source)
+    if not isinstance(keys, list) or sorted(map(str, keys)) != sorted(storages):
+        raise ValueError("it is damaged (the list of its storages is wrong)")
+    _fill([storages[str(key)] for key in keys], view, stream.tell())
+    return content
+
+
+def _fill(storages: list[Tensor], view: View, position: int) -> None:
+    """Read the numbers of a legacy file: of each storage the count, then the bytes."""
+    for flat in storages:
+        start, end = position + 8, position + 8 + flat.numel() * flat.element_size()
+        if end > len(view):
+            raise ValueError("it is truncated, so download it again")
+        if struct.unpack("<q", view[position:start])[0] != flat.numel():
+            raise ValueError("it is damaged (a storage of another size than its tensors)")
+        if flat.numel():
+            flat.view(torch.uint8).numpy()[:] = np.frombuffer(view, np.uint8, end - start, start)
+        position = end
+
+
+def _read_zip(path: Path, view: View) -> Any:
+    """The zip container: `NAME/data.pkl`, and each storage as a file `NAME/data/KEY`, none of them compressed."""
+    entries = _entries(path, len(view))
+    pickles = [name for name in entries if name.endswith("data.pkl") and name.count("/") <= 1]
+    if len(pickles) != 1:
+        raise ValueError("it is an archive, but none of torch.save's: unpack it first")
+    root = pickles[0].removesuffix("data.pkl")
+    order = entries.get(f"{root}byteorder")
+    if order is not None and bytes(_stored(view, order)) != b"little":
+        raise ValueError("it was written on a big-endian machine, which is not supported")
+    storages: dict[str, Tensor] = {}
+
+    def find(identity: Any) -> Tensor:
+        key, dtype, count, _ = _storage_identity(identity)
+        if key not in storages:
+            entry = entries.get(f"{root}data/{key}")
+            if entry is None or entry.file_size != count * dtype.itemsize:
+                raise ValueError("it is damaged (a storage is missing, or of another size than its tensors)")
+            storages[key] = _numbers(_stored(view, entry), dtype)
+        return _same(storages[key], dtype, count)
+
+    def nested(_: bytes) -> Any:
+        raise ValueError("it nests files in files")
+
+    data = bytes(_stored(view, entries[pickles[0]]))
+    return unpickle(io.BytesIO(data), PickleContext(find, nested, MemoryBudget(2 * len(view))))
+
+
+def _entries(path: Path, size: int) -> dict[str, zipfile.ZipInfo]:
+    """The files of a zip archive, which must lie in it as they are."""
+    with zipfile.ZipFile(path) as archive:
+        entries = {entry.filename: entry for entry in archive.infolist()}
+    for entry in entries.values():
+        if entry.compress_type != zipfile.ZIP_STORED or entry.file_size != entry.compress_size or entry.flag_bits & 1:
+            raise ValueError("it is a compressed or encrypted archive, which torch.save never writes: unpack it first")
+    if sum(entry.file_size for entry in entries.values()) > size:
+        raise ValueError("its files overlap, so it claims to hold more than it does")
+    return entries
+
+
+def _stored(view: View, entry: zipfile.ZipInfo) -> memoryview:
+    """The bytes of an uncompressed file in a zip archive, where they lie."""
+    header = view[entry.header_offset : entry.header_offset + 30]
+    if len(header) < 30 or header[:4] != b"PK\x03\x04":
+        raise ValueError("it is damaged (a file of the archive is not where it should be)")
+    name_length, extra_length = struct.unpack("<HH", header[26:30])
+    start = entry.header_offset + 30 + name_length + extra_length
+    data = memoryview(view)[start : start + entry.file_size]
+    if len(data) < entry.file_size:
+        raise ValueError("it is truncated, so download it again")
+    if zlib.crc32(data) != entry.CRC:
+        raise ValueError("it is damaged (a checksum differs), so download it again")
+    return data
+
+
+def _numbers(data: memoryview, dtype: torch.dtype) -> Tensor:
+    """The numbers in bytes, without a copy if they lie at a multiple of their size, as torch.save puts them."""
+    if not len(data):
+        return torch.empty(0, dtype=dtype)
+    address = np.frombuffer(data, np.uint8).ctypes.data
+    aligned = data if address % dtype.itemsize == 0 else bytearray(data)
+    return torch.frombuffer(aligned, dtype=dtype)
+
+
+def _same(flat: Tensor, dtype: torch.dtype, count: int) -> Tensor:
+    """The storage, if it is what it is said to be this time too."""
+    if flat.dtype != dtype or len(flat) != count:
+        raise ValueError("its pickle is damaged (a storage of two sizes)")
+    return flat
+
+
+def _storage_identity(identity: Any) -> tuple[str, torch.dtype, int, Any]:
+    """Key, kind and length of a storage; where it was (a GPU, say) does not matter."""
+    if not isinstance(identity, tuple) or len(identity) not in (5, 6) or identity[0] != "storage":
+        raise ValueError("its pickle refers to something other than a storage")
+    _, kind, key, _, count, *rest = identity
+    if kind not in STORAGES or type(key) is not str or type(count) is not int or count < 0:
+        raise ValueError("its pickle refers to an impossible storage")
+    return key, STORAGES[kind], count, rest[0] if rest else None

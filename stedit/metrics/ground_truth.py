@@ -1,0 +1,85 @@
+"""Ground-truth edits: pairs of images that differ in one attribute and nothing else, and edits compared with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from stedit.engine import Engine
+from stedit.errors import InputError
+from stedit.imaging.files import Pixels
+from stedit.imaging.sources import ImageRef
+from stedit.metrics.distortion import Numbers, l2
+from stedit.metrics.identity import similarity
+from stedit.metrics.results import PairResult
+from stedit.storage.jsonl import read_records
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A picture without an attribute and the same with it."""
+
+    identity: str
+    attribute: str
+    without: ImageRef
+    with_it: ImageRef
+
+
+def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pair]:
+    """The pairs that `records` tell of, in their order.
+
+    A record holds "id", "identity", "attribute" and "value": 1 with the attribute, 0 without. Raises InputError if a
+    picture is not among the `entries`.
+    """
+    pictures = {entry.id: entry for entry in entries}
+    found: dict[tuple[str, str], dict[int, ImageRef]] = {}
+    for path in records:
+        for record in read_records(path):
+            try:
+                key, value = (str(record["identity"]), str(record["attribute"])), int(record["value"])
+                name = str(record["id"])
+            except (KeyError, TypeError, ValueError) as error:
+                raise InputError(
+                    f"{path} holds a record without 'id', 'identity', 'attribute' or 'value': give records of pairs"
+                ) from error
+            if name not in pictures:
+                raise InputError(f"{path} names the picture {name}, which is not there: give its folder or archive too")
+            found.setdefault(key, {})[value] = pictures[name]
+    return [
+        Pair(identity, attribute, values[0], values[1])
+        for (identity, attribute), values in found.items()
+        if {0, 1} <= set(values)
+    ]
+
+
+class PairTally:
+    """Adds up, for one edit, how far from the true pictures the reconstructions and the edits are."""
+
+    def __init__(self) -> None:
+        self.pictures = 0
+        self._sums = dict.fromkeys((f"{by}_{what}" for by in ("l2", "judge") for what in _WHAT), 0.0)
+
+    def add(self, engine: Engine, *, reconstructions: Pixels, edits: Pixels, best: Pixels, truth: Pixels) -> None:
+        """Take in pictures (B, R, R, 3): unedited, edited, the reconstructed truth, and the truth."""
+        self.pictures += len(truth)
+        for by, distances in (
+            ("l2", [l2(pictures, truth) for pictures in (reconstructions, edits, best)]),
+            ("judge", [judge_distance(engine, pictures, truth) for pictures in (reconstructions, edits, best)]),
+        ):
+            before, after, reached = distances
+            for what, values in zip(_WHAT, (before, after, reached, after < before), strict=True):
+                self._sums[f"{by}_{what}"] += float(values.sum())
+
+    def result(self, method: str, direction: str, strength: float, attribute: str) -> PairResult:
+        """Means over all pictures that were added."""
+        means = {name: total / self.pictures for name, total in self._sums.items()}
+        return PairResult(method, direction, strength, attribute, self.pictures, **means)
+
+
+_WHAT = ("before", "after", "best", "closer")
+
+
+def judge_distance(engine: Engine, pictures: Pixels, others: Pixels) -> Numbers:
+    """1 - cosine (B,) of the judge's embeddings."""
+    return 1 - similarity(engine.judge_embedding(pictures), engine.judge_embedding(others))

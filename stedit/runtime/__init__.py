@@ -1,0 +1,1 @@
+"""A model in memory: its networks, the device and precision that they compute in, and what goes in and comes out."""

@@ -1,0 +1,31 @@
+"""What computes, and in which numbers."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import torch
+
+from stedit.errors import DeviceError
+
+Precision = Literal["float32", "bfloat16", "float16"]
+
+
+def require_precision(precision: Precision, device: torch.device) -> None:
+    """Raise DeviceError if the device does not compute in this precision, or so slowly that nobody means it."""
+    if precision == "float16" and device.type == "cpu":
+        raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
+
+
+def choose_device(wanted: str | torch.device) -> torch.device:
+    """The torch device of this name; "auto" is CUDA, then MPS, then the CPU. Raises DeviceError."""
+    if str(wanted) == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(wanted)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        raise DeviceError(f"the device {str(wanted)!r} is not available here: choose --device cpu") from error
+    return device

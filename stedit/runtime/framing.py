@@ -1,0 +1,31 @@
+"""Which part of a square rendering shows the picture, and how pictures change their size."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch.nn import functional as F
+
+
+def frame_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
+    """(height, width) of the part of a square rendering that shows the picture.
+
+    Models of things that are wider than high (cars: 192 x 256 of 256 x 256) draw them in the middle.
+    """
+    longest = max(input_size)
+    return resolution * input_size[0] // longest, resolution * input_size[1] // longest
+
+
+def frame(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Cut the middle (B, 3, *size) out of renderings (B, 3, R, R)."""
+    top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
+    return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
+    """Scale (B, C, H, W) without aliasing."""
+    height, width = images.shape[-2:]
+    if (height, width) == size:
+        return images
+    if height % size[0] == 0 and width % size[1] == 0:
+        return F.avg_pool2d(images, (height // size[0], width // size[1]))
+    return F.interpolate(images, size=size, mode="bilinear", align_corners=False, antialias=True)

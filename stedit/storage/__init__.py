@@ -1,0 +1,1 @@
+"""What lies on disk: bundles, latent codes, tunings, labels; written whole or not at all, and checked when read."""

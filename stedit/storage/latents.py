@@ -1,0 +1,120 @@
+"""A W+ code with its provenance, in one small file: `face.latent.safetensors`.
+
+The file is a safetensors file with one float32 tensor, `w` (N, D), and string metadata: the model that the code belongs
+to, and where it came from. A code means nothing to a generator other than its own, hence the fingerprint.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from safetensors import SafetensorError, safe_open
+
+from stedit._version import __version__
+from stedit.errors import LatentError, cause
+from stedit.models.config import MAX_WIDTH
+from stedit.storage.atomic import write_file
+from stedit.storage.tensor_file import encode_tensors
+
+SUFFIX = ".latent.safetensors"
+FORMAT = "1"
+MAX_STYLES = 64  # 18 is the most that any published StyleGAN2 has
+MAX_FILE_BYTES = 4 * MAX_STYLES * MAX_WIDTH + 2**20  # the largest code in float32, and room for metadata
+
+
+def is_latent_path(path: str | Path) -> bool:
+    """Whether a file is named as a latent code: `….latent.safetensors`, in any case."""
+    return Path(path).name.lower().endswith(SUFFIX)
+
+
+@dataclass(frozen=True, eq=False)
+class LatentCode:
+    """A W+ code `w` of the generator named by `model` and, exactly, by `fingerprint` (see `Bundle.fingerprint`)."""
+
+    w: npt.NDArray[np.float32]
+    """float32 (N, D): N styles of D numbers each, all finite."""
+    model: str
+    fingerprint: str
+    method: str = "encoder"
+    """How the code was found."""
+    source: str = ""
+    """The name of the picture that it was found for."""
+    crop: str = ""
+    """JSON of the crop that took the picture to the encoder, or "" if there was none."""
+    stedit_version: str = __version__
+    tuning: str = ""
+    """The digest of the tuning beside the file (see `stedit.storage.tunings`), or "" for the model's own generator."""
+
+    def __post_init__(self) -> None:
+        if self.w.dtype != np.float32 or self.w.ndim != 2:
+            raise ValueError(f"w is {self.w.dtype} {self.w.shape}, not float32 (N, D)")
+        if not (1 <= self.w.shape[0] <= MAX_STYLES and 1 <= self.w.shape[1] <= MAX_WIDTH):
+            raise ValueError(f"w has the shape {self.w.shape}, outside (1..{MAX_STYLES}, 1..{MAX_WIDTH})")
+        if not np.isfinite(self.w).all():
+            raise ValueError("w holds numbers that are not finite")
+
+    def save(self, path: str | Path) -> None:
+        """Write `encode()` to `path`, whole or not at all. Raises OutputError."""
+        write_file(Path(path), self.encode())
+
+    def encode(self) -> bytes:
+        """The bytes of the file; the same code gives the same bytes."""
+        texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "w"}
+        return encode_tensors({"w": self.w}, {"format": FORMAT, **texts})
+
+    @classmethod
+    def load(cls, path: str | Path) -> LatentCode:
+        """Read a code of any model. Raises LatentError if the file is damaged, hostile or no latent code."""
+        path = Path(path)
+        metadata, w = _read(path)
+        for name in ("format", "model", "fingerprint"):
+            if not metadata.get(name):
+                raise LatentError(f"{path} does not state the {name} of its code: make it again with stedit invert")
+        if metadata["format"] != FORMAT:
+            raise LatentError(f"{path} is of the latent format {metadata['format']!r}: upgrade stedit to read it")
+        known = {field.name for field in fields(cls)} - {"w"}
+        try:
+            return cls(w, **{name: text for name, text in metadata.items() if name in known})
+        except ValueError as error:
+            raise LatentError(f"{path} is damaged ({error}): make it again with stedit invert") from error
+
+    def require(self, *, model: str, fingerprint: str, shape: tuple[int, int], path: str | Path) -> None:
+        """Raise LatentError, naming both models, unless this code, read from `path`, belongs to the model described."""
+        if self.fingerprint != fingerprint:
+            raise LatentError(
+                f"{path} was made with the model {self.model!r} (fingerprint {self.fingerprint!r}), "
+                f"not with {model!r} ({fingerprint!r}): use that model, or invert the picture again"
+            )
+        if self.w.shape != shape:
+            raise LatentError(
+                f"{path} holds a code of {self.w.shape[0]} x {self.w.shape[1]} numbers, but {model!r} takes "
+                f"{shape[0]} x {shape[1]}: invert the picture again"
+            )
+
+
+def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
+    """Metadata and `w` of a file, whose size and header are checked before any tensor is read."""
+    again = "make it again with stedit invert"
+    try:
+        size = path.stat().st_size
+        if not path.is_file():
+            raise LatentError(f"{path} is not a file: give a file that ends in {SUFFIX}")
+        if size > MAX_FILE_BYTES:
+            raise LatentError(f"{path} is {size / 1e6:.1f} MB, larger than any latent code: {again}")
+        # Opened here too because safetensors calls every file that it may not open a missing one.
+        with path.open("rb"), safe_open(path, framework="numpy") as file:
+            if "w" not in file.keys():  # noqa: SIM118 - it is no dict
+                raise LatentError(f"{path} holds no latent code (no tensor 'w'): give a file made by stedit invert")
+            tensor = file.get_slice("w")
+            if tensor.get_dtype() != "F32":
+                raise LatentError(f"{path} holds a code in {tensor.get_dtype()}, not F32: {again}")
+            return file.metadata() or {}, file.get_tensor("w")
+    except FileNotFoundError:
+        raise LatentError(f"{path} does not exist: check the spelling") from None
+    except SafetensorError as error:
+        raise LatentError(f"{path} is not a latent code, or is damaged ({cause(error)}): {again}") from error
+    except OSError as error:
+        raise LatentError(f"cannot read {path}: {cause(error)}") from error

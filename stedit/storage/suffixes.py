@@ -1,0 +1,21 @@
+"""How files of images end, by which a folder is searched and a label finds its picture."""
+
+# A file that is named outright may be called anything.
+IMAGE_SUFFIXES = frozenset(
+    {
+        ".png",
+        ".apng",
+        ".jpg",
+        ".jpeg",
+        ".jfif",
+        ".webp",
+        ".avif",
+        ".gif",
+        ".bmp",
+        ".tif",
+        ".tiff",
+        ".ppm",
+        ".pgm",
+        ".pbm",
+    }
+)

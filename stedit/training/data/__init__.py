@@ -1,0 +1,1 @@
+"""What trainings learn from: images, latent codes, and edits whose result is known."""

@@ -1,0 +1,1 @@
+"""Training of the edit transformer: on codes alone, or by the pictures of its edits."""

@@ -1,0 +1,1 @@
+"""Training of an encoder for a generator that stays as it is."""

@@ -1,0 +1,230 @@
+"""Fine-tuning of a generator alone, on codes: those of images, and those that an editor makes of them.
+
+Encoder, classifier and editor stay, and codes keep their meaning; the generator learns to render more of what is in
+them. The codes that an editor makes are not quite those that an encoder finds, so the generator learns to render the
+images of ground-truth edits from the editor's codes.
+
+No code holds where each hair lies, and the mean of all ways it could lie is a blur. With `adversarial_weight`, a
+discriminator of patches and codes makes the generator render hair all the same, of the type that the code holds.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+
+from stedit.editing.reference import editor_for
+from stedit.engine import Engine
+from stedit.errors import InputError, MissingPartError
+from stedit.imaging.files import Pixels
+from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.discriminator import PatchDiscriminator
+from stedit.models.edit_transformer import EditTransformer
+from stedit.models.generator import Generator
+from stedit.storage.bundle import Bundle
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.images import ImageSet, Member
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.ema import ema_decay, update_ema
+from stedit.training.generator.adversarial import generator_loss
+from stedit.training.generator.autoencoder import CLIP
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
+from stedit.training.generator.reconstruction import measure, reconstruction_sheet
+from stedit.training.losses import multiscale_l1, shifted, weighted_sum
+from stedit.training.perceptual import choose_perceptual
+from stedit.training.provenance import provenance, started_from, with_parts
+from stedit.training.run import Run
+
+BETAS = (0.9, 0.99)
+DISCRIMINATOR_RATE = 0.25  # times the learning rate, for the discriminator, whose convolutions are not equalised
+EDIT_ORDER = 1  # stream of `Run.indices`
+LABELLED = 0.75  # share of edits that are made by label, where that comes near to the truth
+NEAR = 0.5  # of the squared change
+
+
+class GeneratorFinetuneTask:
+    """The task: images from their codes and, of ground-truth edits, from the codes that the editor makes."""
+
+    command = "generator"
+
+    def __init__(self, config: GeneratorTrainingConfig, engine: Engine) -> None:
+        """Find pictures and their codes; `engine` is the model to start from.
+
+        Raises:
+            InputError: pictures, codes or edits cannot be used; LatentError for codes of another model.
+            UsageError: the perceptual loss is not there.
+            MissingPartError: there are edits, but no editor or classifier, or no editor of an attribute.
+        """
+        self.config, self.engine = config, engine
+        if config.edits and "classifier" not in engine.networks:
+            raise MissingPartError(
+                f"the model {engine.bundle.name!r} has no classifier, which names attributes: leave edits out"
+            )
+        codes = LatentSet.read(config.codes or config.data, engine)
+        self.codes = codes.codes
+        self.pictures = _pictures_of(codes.names, ImageSet.open(config.data, config.resolution))
+        if config.val_images >= len(codes):
+            raise InputError(
+                f"{config.val_images} of {len(codes)} codes cannot be held out: lower val_images or add pictures"
+            )
+        kept = ~validation_mask(len(codes), config.val_images / len(codes))
+        self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
+        self._shown = self.held_out if len(self.held_out) else self.training
+        self._shown_pictures = self.pictures.subset([self.pictures.members[k] for k in self._shown])
+        self.edits, _ = GroundTruthEdits.read(config.edits, codes.names, engine.attributes).split(kept)
+        editors = cast("Mapping[str, EditTransformer]", engine.networks)
+        for index in set(self.edits.attribute.tolist()):
+            editor_for(editors, engine.attributes[index], engine.bundle.name)
+        self.generator = copy.deepcopy(cast(Generator, engine.networks["generator"])).cpu().train().requires_grad_(True)
+        self.generator.mapping.requires_grad_(False)
+        for block in self.generator.blocks:
+            for layer in block.layers:  # type: ignore[union-attr]
+                layer.noise_strength.requires_grad_(False)  # no code tells what noise would draw
+        self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
+        self.scalars: dict[str, float] = {}
+        self.networks: Mapping[str, nn.Module] = {"generator": self.generator, "average": self.average}
+        learning = [parameter for parameter in self.generator.parameters() if parameter.requires_grad]
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "adam": torch.optim.Adam(learning, lr=config.learning_rate, betas=BETAS)
+        }
+        self.critic: DiscriminatorTrainer | None = None
+        if config.adversarial_weight:
+            patches = PatchDiscriminator(self.codes[0].numel())
+            self.critic = DiscriminatorTrainer(config, self.scalars, DISCRIMINATOR_RATE * config.learning_rate, patches)
+            self.networks = {**self.networks, "discriminator": self.critic.network}
+            self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
+        judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
+        self.perceptual = choose_perceptual(config, judge=judge, discriminator=None)
+        self._logged = False
+
+    def step(self, run: Run) -> Mapping[str, Tensor]:
+        """One batch, of which `edited_fraction` are codes that the editor makes."""
+        self._tell(run)
+        made = self._count_edited(run)
+        chosen = self.training[run.indices(len(self.training))][: run.share - made]
+        pick = run.indices(len(self.edits), stream=EDIT_ORDER)[:made] if made else chosen[:0]
+        shown = torch.cat([chosen, self.edits.edited[pick]])
+        target = self.pictures.images(shown.tolist()).to(run.device)
+        sound = torch.tensor([self.pictures.readable_index(index) for index in shown.tolist()])
+        codes = self.codes[sound]
+        if made:
+            intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
+            codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
+        codes = codes.to(run.device)
+        critic = self.critic if run.step >= self.config.adversarial_start else None
+        with frozen(critic.network) if critic else nullcontext(), run.autocast():
+            output = self.generator(codes, noise="const").float()
+            losses = {"image": multiscale_l1(output, target)}
+            if self.perceptual is not None:
+                self.perceptual.network.to(run.device)
+                losses[self.perceptual.name] = self.perceptual.distance(output, target)
+            if critic is not None:
+                drawn, real = shifted((output, target), self.config.perceptual_shift)
+                losses["adversarial"] = generator_loss(critic(drawn, codes))
+        weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
+        if self.perceptual is not None:
+            weights[self.perceptual.name] = self.config.perceptual_weight
+        total = weighted_sum(losses, weights)
+        run.update(self.optimizers["adam"], total, clip=CLIP)
+        decay = ema_decay(self.config.batch_size, self.config.ema_images, run.step)
+        update_ema(self.average, self.generator, decay)
+        if critic is not None:
+            losses |= critic.step(run, real, drawn.detach(), codes)
+        return losses
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """How held-out pictures are drawn, if there are any."""
+        self.pictures.log_unreadable(run)
+        return measure(self._drawing(), self._shown_pictures, run) if len(self.held_out) else {}
+
+    def sample(self) -> Pixels | None:
+        """Pictures above how they are drawn."""
+        return reconstruction_sheet(self._drawing(), self._shown_pictures, self.average.constant.device)
+
+    def save(self, path: Path, *, overwrite: bool) -> Bundle:
+        """The model with this generator. Raises OutputError, BundleError."""
+        bundle = self.engine.bundle
+        facts: dict[str, Any] = {"codes": len(self.training), "ground_truth_edits": len(self.edits)}
+        if "generator" in bundle.training:
+            facts["before"] = bundle.training["generator"]
+        made = provenance(self.command, self.config, **facts, **started_from(self.config.init_from))
+        parts = {"generator": (self.average.config, self.average.state_dict())}
+        return with_parts(bundle, path, parts, {"generator": made}, overwrite=overwrite)
+
+    def _tell(self, run: Run) -> None:
+        if not self._logged:
+            run.log(self.perceptual.description if self.perceptual else "there is no perceptual loss")
+            self._logged = True
+
+    def _count_edited(self, run: Run) -> int:
+        """How many examples of this process's share are edits: the first of the whole batch are."""
+        if not len(self.edits):
+            return 0
+        whole = round(self.config.edited_fraction * self.config.batch_size)
+        return min(max(whole - run.process * run.share, 0), run.share)
+
+    def _edited(self, pick: Tensor) -> Tensor:
+        """What the editor makes (B, N, D) of the sources of some edits, by one of the references of each or by label.
+
+        A label does not say which glasses are meant. It stands in for the reference only where its edit comes near to
+        what the true one is, or the generator would learn to draw the mean of all glasses.
+        """
+        edits = self.edits.rows(pick)
+        column = torch.randint(edits.references.shape[1], (len(pick), 1))
+        reference = edits.references.gather(1, column)[:, 0]
+        labelled = torch.rand(len(pick), 1, 1) < LABELLED
+        answer = self.codes[edits.source]
+        for index in set(edits.attribute.tolist()):
+            rows, name = edits.attribute == index, self.engine.attributes[index]
+            source, truth = answer[rows], self.codes[edits.edited[rows]]
+            made = self.engine.edit_by_reference(source, self.codes[reference[rows]], name)
+            if self.engine.has_learned(name):
+                without, given = (
+                    self.engine.edit_by_label(source, name, strength=strength, direction="learned")
+                    for strength in (-1.0, 1.0)
+                )
+                present = edits.present[rows][:, None, None]
+                told = torch.where(present < 0, source, torch.where(present > 0, given, without))
+                missed, change = ((one - truth).square().mean(dim=(1, 2), keepdim=True) for one in (told, source))
+                made = torch.where(labelled[rows] & (missed < NEAR * change), told, made)
+            answer[rows] = made
+        return answer
+
+    def _drawing(self) -> Callable[[Tensor], Tensor]:
+        """Draws the codes of the pictures that are shown in their order, each time as many as it is given pictures."""
+        place = 0
+
+        def draw(images: Tensor) -> Tensor:
+            nonlocal place
+            read = [self._shown_pictures.readable_index(k) for k in range(place, place + len(images))]
+            place += len(images)
+            drawn: Tensor = self.average(self.codes[self._shown[read]].to(images.device), noise="const")
+            return drawn
+
+        return draw
+
+
+def _pictures_of(names: Sequence[str], pictures: ImageSet) -> ImageSet:
+    """The pictures that codes are called after, in their order. Raises InputError."""
+    if names == pictures.ids:
+        return pictures  # as they were inverted; some may share a name then
+    members: dict[str, Member] = {}
+    for member in pictures.members:
+        if (before := members.setdefault(member.image.id, member)) is not member:
+            raise InputError(
+                f"{before.image.name} and {member.image.name} share a name, by which codes are known: rename one"
+            )
+    missing = [name for name in names if name not in members]
+    if missing:
+        raise InputError(
+            f"{len(missing)} of {len(names)} codes have no picture in data, such as {missing[0]}: give the pictures "
+            "that the codes are of"
+        )
+    return pictures.subset([members[name] for name in names])

@@ -1,0 +1,1 @@
+"""Training of the judge, which sees attributes in pictures."""

@@ -1,0 +1,170 @@
+"""`stedit train judge`: the attribute network that measures edits and labels samples, on pictures and their labels.
+
+Nothing that it is to judge takes part: it never sees a code or a reconstruction.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from stedit.errors import InputError
+from stedit.hub.find import find_bundle
+from stedit.imaging.files import Pixels
+from stedit.models.attribute_network import Judge
+from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.labels import LabelTable
+from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
+from stedit.training.data.augmentation import jitter, perturb
+from stedit.training.data.images import ImageBatches, ImageSet
+from stedit.training.early_stopping import BEST, EarlyStopping
+from stedit.training.judge.config import JudgeTrainingConfig
+from stedit.training.provenance import model_card, provenance, with_parts
+from stedit.training.run import Run
+
+LEAST_HELD_OUT = 8  # pictures; one half of them calibrates, the other measures
+
+
+def build(config: JudgeTrainingConfig) -> JudgeTask:
+    """The task of a config: finds the pictures and their labels.
+
+    Raises:
+        InputError: pictures or labels cannot be used.
+        UsageError, AttributeNameError: the config asks for what is not there.
+        BundleError: the model cannot be used.
+    """
+    bundle = Bundle.load(find_bundle(config.model)) if config.model else None
+    table = LabelTable.read(Path(config.labels))
+    attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
+    everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
+    labels = torch.from_numpy(table.of(everything.ids, attributes, "pictures"))
+    known = ~labels.isnan().all(dim=1)
+    labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
+    if not labelled:
+        raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
+    pictures = everything.subset(labelled)
+    return JudgeTask(config, bundle, pictures, labels[known], attributes)
+
+
+class JudgeTask:
+    """The task: binary cross-entropy of each attribute that is known."""
+
+    command = "judge"
+
+    def __init__(
+        self,
+        config: JudgeTrainingConfig,
+        bundle: Bundle | None,
+        pictures: ImageSet,
+        labels: Tensor,
+        attributes: tuple[str, ...],
+    ) -> None:
+        """Pictures and their labels (M, K), probabilities or NaN.
+
+        Raises InputError if an attribute has no two classes, or too few pictures are held out for what is asked.
+        """
+        self.config, self.bundle, self.attributes = config, bundle, attributes
+        count = round(config.val_fraction * len(pictures))
+        if count < LEAST_HELD_OUT and (config.calibrate or config.patience):
+            raise InputError(
+                f"{count} of {len(pictures)} pictures are too few to hold out for calibrate or patience: raise "
+                "val_fraction, add pictures, or leave those two out"
+            )
+        self.pictures, self.held_out = pictures.split(count)
+        self.pictures = self.pictures.repeated(config.repeat)
+        rows = dict(zip(pictures.members, labels, strict=True))
+        self._labels, self._held_out_labels = (
+            torch.stack([rows[member] for member in part.members]) if len(part) else labels[:0]
+            for part in (self.pictures, self.held_out)
+        )
+        self._weights = class_weights(self._labels, balance=config.balance, attributes=attributes, examples="pictures")
+        self._batches = ImageBatches(self.pictures)
+        self.judge = Judge(config.judge_config(len(attributes)))
+        self.scalars: dict[str, float] = {}
+        self.best = EarlyStopping(self.judge, self.scalars, config.patience)
+        self.networks: Mapping[str, nn.Module] = {"judge": self.judge, BEST: self.best.network}
+        self.optimizers: Mapping[str, torch.optim.Optimizer] = {
+            "adam": torch.optim.AdamW(
+                self.judge.parameters(), lr=config.learning_rate, weight_decay=config.weight_decay
+            )
+        }
+
+    def step(self, run: Run) -> Mapping[str, Tensor]:
+        """One batch of perturbed images."""
+        index, images = self._batches.take(run)
+        images = perturb(jitter(images, self.config.jitter), flip=self.config.flip)
+        with run.autocast():
+            logits = self.judge.train()(images).float()
+        loss = cross_entropy(logits, self._labels[index].to(run.device), self._weights.to(run.device))
+        run.update(self.optimizers["adam"], loss)
+        return {"loss": loss}
+
+    def evaluate(self, run: Run) -> Mapping[str, float]:
+        """Means over the attributes; keeps the best weights."""
+        self.pictures.log_unreadable(run)
+        if not len(self.held_out):
+            self.best.update(self.judge, math.inf, run)
+            return {}
+        with run.autocast():
+            logits, labels = self._answers(self.judge)
+        figures = measure(logits, labels, self._weights)
+        self.best.update(self.judge, figures["val/loss"], run)
+        return figures
+
+    def sample(self) -> Pixels | None:
+        """It draws none."""
+        return None
+
+    def result(self) -> tuple[Judge, dict[str, dict[str, float]]]:
+        """The judge, on the CPU, its logits calibrated, and what held-out pictures say of each attribute."""
+        network = copy.deepcopy(self.best.network).cpu()
+        if not len(self.held_out):
+            return network, {}
+        with torch.no_grad():
+            logits, labels = self._answers(network)
+        scale, shift, figures = calibrate_and_score(logits, labels, self.attributes, calibrate=self.config.calibrate)
+        network.head.weight.mul_(scale[:, None])
+        network.head.bias.mul_(scale).add_(shift)
+        return network, figures
+
+    def save(self, path: Path, *, overwrite: bool) -> Bundle:
+        """The model with this judge, or a judge alone. Raises OutputError, BundleError."""
+        config = self.config
+        network, figures = self.result()
+        parts = {"judge": (network.config, network.state_dict())}
+        training: dict[str, Any] = {
+            "judge": provenance(self.command, config, pictures=len(self.pictures), validation=figures)
+        }
+        named = {item.name: item for item in self.bundle.attributes} if self.bundle else {}
+        attributes = tuple(named.get(name, AttributeSpec(name)) for name in self.attributes)
+        if self.bundle is not None:
+            return with_parts(self.bundle, path, parts, training, attributes=attributes, overwrite=overwrite)
+        facts = {"trained on": f"{len(self.pictures)} pictures", "steps": str(config.steps)}
+        return Bundle.save(
+            path,
+            name=config.name,
+            domain="",
+            license=config.license,
+            description="A judge, which sees attributes in pictures.",
+            attributes=attributes,
+            training=training,
+            parts=parts,
+            readme=model_card(config.name, "", config.license, facts),
+            overwrite=overwrite,
+        )
+
+    def _answers(self, network: Judge) -> tuple[Tensor, Tensor]:
+        """Logits and labels (M, K), on the CPU, of the held-out pictures, or of the next ones where one is damaged."""
+        network.eval()
+        device = network.head.weight.device
+        parts = torch.split(torch.arange(len(self.held_out)), self.config.batch_size)
+        logits = [network(self.held_out.images(part.tolist()).to(device)).float().cpu() for part in parts]
+        return torch.cat(logits), self._held_out_labels[
+            [self.held_out.readable_index(k) for k in range(len(self.held_out))]
+        ]

@@ -1,0 +1,231 @@
+"""The joint mode learns to reconstruct, with and without labels, a perceptual network and a discriminator."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional as F
+
+from stedit.engine import Engine
+from stedit.errors import InputError, MissingPartError, UsageError
+from stedit.imaging.files import write_image
+from stedit.models.attribute_network import AttributeNetwork
+from stedit.models.generator import Generator
+from stedit.storage.bundle import Bundle
+from stedit.training import checkpoint
+from stedit.training.generator.autoencoder import AutoencoderTask, Targets
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.train import build
+from stedit.training.loop import train
+
+SMALL = GeneratorTrainingConfig(
+    mode="joint",
+    steps=4,
+    batch_size=8,
+    learning_rate=3e-3,
+    resolution=16,
+    style_dim=16,
+    mapping_layers=1,
+    channels=(16, 16, 8),
+    encoder_size=16,
+    encoder_stem=8,
+    encoder_widths=(8, 8, 16, 16),
+    encoder_blocks=(1, 1, 1, 1),
+    encoder_reduction=4,
+    encoder_heads=2,
+    encoder_feedforward=32,
+    encoder_position_embedding=True,
+    encoder_query_rank=16,
+    eval_interval=1000,
+    checkpoint_interval=1000,
+    device="cpu",
+)
+
+
+@pytest.fixture
+def squares(tmp_path: Path) -> str:
+    """Forty 16 px pictures: a square whose colour is given by three parameters; two labels say which are strong."""
+    folder = tmp_path / "squares"
+    folder.mkdir()
+    parameters = np.random.default_rng(0).uniform(-1, 1, (40, 3))
+    rows = []
+    for number, colour in enumerate(parameters):
+        pixels = np.full((16, 16, 3), 128, np.uint8)
+        pixels[4:12, 4:12] = (128 + 120 * colour).astype(np.uint8)
+        write_image(folder / f"{number:02}.png", pixels)
+        labels = {"Smiling": int(colour[0] > 0), "Eyeglasses": None if number % 5 == 0 else int(colour[1] > 0)}
+        rows.append({"id": f"{number:02}", "attributes": labels, "params": colour.tolist()})
+    (tmp_path / "labels.jsonl").write_text("\n".join(map(json.dumps, rows[:-1])))
+    return str(folder)
+
+
+class Watcher:
+    def __init__(self, stop: int = 0) -> None:
+        self.stop = stop
+        self.notes: list[str] = []
+
+    def advance(self, step: int, *_: object) -> None:
+        if step == self.stop:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def note(self, text: str) -> None:
+        self.notes.append(text)
+
+
+def rows_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+
+
+def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    config = replace(
+        SMALL,
+        data=(squares,),
+        labels=str(tmp_path / "labels.jsonl"),
+        val_images=5,
+        steps=120,
+        schedule="cosine",
+        log_interval=20,
+        ema_images=100,
+    )
+    task, _ = train(lambda: AutoencoderTask(config, {}), config, run)
+    rows = rows_of(run)
+    assert {"image", "labels", "parameters"} <= set(rows[0])
+    assert rows[-1]["image"] < 0.65 * rows[0]["image"]
+    assert rows[-1]["val/psnr"] > 15
+    bundle = task.save(tmp_path / "model", overwrite=False)
+    assert set(bundle.parts) == {"generator", "encoder"}
+    images = task.held_out.images(range(5))
+    engine = Engine.from_pretrained(tmp_path / "model", device="cpu")
+    seen = engine.synthesise(engine.invert(images), noise="none")
+    grey = (images.mean(dim=0) - images).square().mean()
+    assert F.mse_loss(seen, images) < 0.5 * grey
+    torch.testing.assert_close(seen, task.average.reconstruct(images), atol=0.02, rtol=0)
+    mean = task.average.encode(images).mean(dim=(0, 1))
+    assert (engine.networks["generator"].mapping.mean - mean).abs().mean() < 0.5 * mean.abs().mean()
+
+
+def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares: str, tmp_path: Path) -> None:
+    """It sets in after the steps at half size, which it cannot judge; before, the mapping network stays as it is."""
+    config = replace(
+        SMALL,
+        data=(squares,),
+        adversarial_weight=0.5,
+        half_resolution_steps=2,
+        steps=5,
+        perceptual="discriminator",
+        log_interval=1,
+        r1_interval=2,
+    )
+    watcher = Watcher()
+    torch.manual_seed(config.seed)
+    before = AutoencoderTask(config, {})
+    task, _ = train(lambda: AutoencoderTask(config, {}), config, tmp_path / "run", monitor=watcher)
+    rows = rows_of(tmp_path / "run")
+    assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
+    assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
+    assert watcher.notes == ["the perceptual loss is that of the discriminator's features"]
+    for network in ("model", "discriminator"):
+        pairs = zip(before.networks[network].named_parameters(), task.networks[network].parameters(), strict=True)
+        still = {key for (key, a), b in pairs if torch.equal(a, b)}
+        assert all("noise_strength" in key for key in still)
+
+
+def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path: Path) -> None:
+    eye = AttributeNetwork(2, widths=(4, 8))
+    save_file(eye.state_dict(), tmp_path / "eye.safetensors")
+    config = replace(
+        SMALL,
+        data=(squares,),
+        labels=str(tmp_path / "labels.jsonl"),
+        judge=(str(tmp_path / "eye.safetensors"),),
+        adversarial_weight=0.1,
+        precision="bfloat16",
+    )
+    watcher = Watcher(stop=3)
+    train(lambda: build(config), config, tmp_path / "whole")
+    train(lambda: build(config), config, tmp_path / "broken", monitor=watcher)
+    train(lambda: build(config), config, tmp_path / "broken", resume=True)
+    assert watcher.notes == ["the perceptual loss is that of the judge's features"]
+    a, b = (
+        load_file(checkpoint.checkpoints(tmp_path / name)[-1] / "networks.safetensors") for name in ("whole", "broken")
+    )
+    assert all(torch.equal(a[key], b[key]) for key in a)
+
+
+@pytest.mark.usefixtures("squares")
+def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
+    names = [f"{number:02}" for number in range(40)]
+    targets = Targets.read(str(tmp_path / "labels.jsonl"), names)
+    assert targets.labels.shape == (40, 2)  # Eyeglasses, Smiling
+    assert targets.labels[:, 0].isnan().tolist() == [number % 5 == 0 or number == 39 for number in range(40)]
+    assert targets.labels[:, 1].isnan().tolist() == [number == 39 for number in range(40)]
+    assert targets.parameters.isnan().any(dim=1).tolist() == [number == 39 for number in range(40)]
+    assert Targets.read("", names).labels.shape == (40, 0)
+    with pytest.raises(InputError, match="names none of the pictures"):
+        Targets.read(str(tmp_path / "labels.jsonl"), ["other"])
+    (tmp_path / "labels.jsonl").write_text('{"id": "00", "attributes": {"Smiling": "yes"}}')
+    with pytest.raises(InputError, match="no numbers"):
+        Targets.read(str(tmp_path / "labels.jsonl"), names)
+
+
+def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
+    """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
+    config = replace(SMALL, data=(squares,), val_images=5, ema_images=100)
+    first = AutoencoderTask(config, {})
+    first.average.encoder.config = replace(first.average.encoder.config, corrections=2)  # which joint training drops
+    first.save(tmp_path / "model", overwrite=False)
+    further = GeneratorTrainingConfig(
+        mode="joint",
+        init_from=str(tmp_path / "model"),
+        data=(squares,),
+        steps=2,
+        batch_size=8,
+        learning_rate=1e-12,
+        path_length_weight=0.0,
+        device="cpu",
+    )
+    before = Engine.from_pretrained(tmp_path / "model", device="cpu")
+    for mode, parts in (("joint", ("generator", "encoder")), ("adversarial", ("generator",))):
+        config = replace(further, mode=mode)
+        task, _ = train(lambda config=config: build(config), config, tmp_path / mode)
+        bundle = task.save(tmp_path / f"{mode}-model", overwrite=False)
+        assert tuple(bundle.parts) == parts
+        assert bundle.training["init_from"] == "model"
+        assert "encoder" not in parts or bundle.parts["encoder"].config["corrections"] == 0
+        after = Engine.from_pretrained(bundle.path, device="cpu")
+        for part in parts:
+            for (name, old), new in zip(
+                before.networks[part].named_parameters(), after.networks[part].parameters(), strict=True
+            ):
+                torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{mode} {part} {name}")
+
+
+def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:
+    config = replace(SMALL, data=(squares,), init_from=str(tmp_path / "model"))
+    Bundle.save(
+        tmp_path / "model",
+        name="model",
+        domain="",
+        license="MIT",
+        parts={"generator": (config.generator_config(), Generator(config.generator_config()).state_dict())},
+        readme="",
+    )
+    with pytest.raises(MissingPartError, match="has no style transformer encoder"):
+        build(config)
+    with pytest.raises(UsageError, match="discriminator_channels needs 3 widths"):
+        build(replace(config, mode="adversarial", discriminator_channels=(8, 8)))
+
+
+def test_what_is_not_there_is_named(squares: str) -> None:
+    with pytest.raises(UsageError, match="perceptual is judge, but there is none"):
+        AutoencoderTask(replace(SMALL, data=(squares,), perceptual="judge"), {})

@@ -1,0 +1,539 @@
+"""Make portraits-256: render, train, put the parts into a bundle, measure it. `make weights` runs all of it.
+
+    python build.py all      --photos PHOTOS --facekit facekit.npz --work WORK [--output weights/portraits-256]
+    python build.py render   --facekit facekit.npz --work WORK        portraits and ground-truth edits of them
+    python build.py train    --photos PHOTOS --work WORK              judge, perceptual networks, encoder and generator
+    python build.py assemble --photos PHOTOS --work WORK              classifier, mapping network, editor, model
+    python build.py evaluate --photos PHOTOS --work WORK              the tables of the model card
+
+PHOTOS holds photographs (train-*.zip, train.jsonl.gz, test-*.zip, test.jsonl.gz), aligned and labelled. Renders lie in
+WORK/small, WORK/data and WORK/edits. A step that was interrupted goes on when it is called again. Nothing of a test
+split is read but by the last step.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tomllib
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, cast
+
+import torch
+from calibration import calibrate, fit_transfer_weight, soft_labels
+from ground_truth_edits import ground_truth_edits
+from perceptual_network import train_network
+from render_edits import render_edits
+from renderer.head import FaceKitError
+from renderer.pictures import Order, pair_orders, random_orders, render_orders, write_pictures
+from safetensors.torch import save
+from torch import Tensor
+
+from stedit import Engine
+from stedit.errors import BundleError, SteditError
+from stedit.models.edit_transformer import EditTransformer
+from stedit.models.generator import Generator
+from stedit.storage.atomic import write_file, write_folder
+from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.jsonl import read_records
+from stedit.storage.labels import LabelTable
+from stedit.training import checkpoint, loop
+from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.classifier.train import build as build_classifier
+from stedit.training.config import TrainingConfig
+from stedit.training.data.edits import GroundTruthEdits
+from stedit.training.data.images import ImageSet
+from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.train import build as build_editor
+from stedit.training.encoder.config import EncoderTrainingConfig
+from stedit.training.encoder.train import build as build_encoder
+from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.mapping import fit_mapping
+from stedit.training.generator.train import build as build_generator
+from stedit.training.judge.config import JudgeTrainingConfig
+from stedit.training.judge.train import build as build_judge
+from stedit.training.perceptual import load_attribute_network
+from stedit.training.provenance import with_parts
+
+HERE = Path(__file__).resolve().parent
+NAME = "portraits-256"
+TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
+PHOTOGRAPHS = 3  # times that a photograph is shown while a render is shown once
+PERCEPTUAL_NETWORKS = 2  # networks of the perceptual loss: it is harder to learn to deceive both
+SIZE, SMALL = 256, 128  # sides of rendered pictures, in pixels
+SHARPNESS = 0.85  # weights trained with a discriminator alone draw streaks on skin, and stray further from the picture
+NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
+
+EVALUATED = (
+    "Smiling",
+    "Mouth_Slightly_Open",
+    "Eyeglasses",
+    "No_Beard",
+    "Bangs",
+    "Blond_Hair",
+    "Black_Hair",
+    "Gray_Hair",
+    "Wearing_Lipstick",
+    "Pale_Skin",
+    "Wearing_Hat",
+    "Young",
+)
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+@dataclass(frozen=True)
+class Paths:
+    """Where things are, and the device that computes."""
+
+    work: Path
+    photos: Path
+    device: str = "cpu"
+    configs: Path = HERE
+
+    @property
+    def small(self) -> Path:
+        """Rendered portraits of SMALL px."""
+        return self.work / "small"
+
+    @property
+    def data(self) -> Path:
+        """The first of them at SIZE px."""
+        return self.work / "data"
+
+    @property
+    def edits(self) -> Path:
+        """Ground-truth edits of these, at SIZE px."""
+        return self.work / "edits"
+
+    @property
+    def perceptual_networks(self) -> list[Path]:
+        """The networks of the perceptual loss."""
+        return [self.work / f"perceptual-{number}.safetensors" for number in range(PERCEPTUAL_NETWORKS)]
+
+    @property
+    def calibration_network(self) -> Path:
+        """A network like them that takes part in no training, to measure how far edits must go."""
+        return self.work / "calibration.safetensors"
+
+    @property
+    def judge(self) -> Path:
+        """A model of the judge alone, which measures edits and takes part in no training."""
+        return self.work / "judge"
+
+    @property
+    def labels(self) -> Path:
+        """Attributes of all pictures, and parameters of renders."""
+        return self.work / "labels.jsonl"
+
+    @property
+    def ground_truth_edits(self) -> Path:
+        """The table of ground-truth edits by names of pictures."""
+        return self.work / "edits.jsonl"
+
+    @property
+    def codes(self) -> Path:
+        """Codes of all pictures."""
+        return self.work / "codes.safetensors"
+
+    @property
+    def photographs(self) -> list[Path]:
+        """Zip files of photographs to learn from."""
+        return sorted(self.photos.glob("train-*.zip"))
+
+    @property
+    def pictures(self) -> list[Path]:
+        """Zip files of photographs, of portraits, and of their edits."""
+        return [*self.photographs, *sorted(self.data.glob("train-*.zip")), *sorted(self.edits.glob("edits-*.zip"))]
+
+    @property
+    def first_pictures(self) -> list[Path]:
+        """Zip files of photographs and of small portraits."""
+        return [*self.photographs, *sorted(self.small.glob("train-*.zip"))]
+
+    def repeat(self, sources: Sequence[Path], times: int) -> tuple[int, ...]:
+        """How often the pictures of each source count: photographs `times`, renders once."""
+        return tuple(times if source in self.photographs else 1 for source in sources)
+
+    def config(self, name: str, config_type: type[Config], **keys: object) -> Config:
+        """The config of a training, with what depends on the place."""
+        if "cache_images" in config_type.__dataclass_fields__:
+            keys = {"cache_images": True, **keys}
+        config = config_type.read(self.configs / f"{name}.toml", {"device": self.device, **keys})
+        return replace(config, deterministic=self.device == "cpu")
+
+    def pictured(self, sources: Sequence[Path]) -> dict[str, object]:
+        """The keys of a training on pictures."""
+        return {"data": tuple(map(str, sources)), "repeat": self.repeat(sources, PHOTOGRAPHS)}
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many pictures are rendered."""
+
+    small: int = 16_000
+    train: int = 4000
+    test: int = 1000
+    pairs: int = 24  # identities
+    edits: int = 6000
+
+
+class PrintMonitor:
+    """Prints how a training goes on."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
+        """Print a line of the metrics."""
+        if metrics:
+            figures = ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+            print(f"{self._name}: step {step}/{steps}, {seconds_left / 60:.0f} min left: {figures}", flush=True)
+
+    def note(self, text: str) -> None:
+        """Print a sentence."""
+        print(f"{self._name}: {text}", flush=True)
+
+
+def render(facekit: Path, paths: Paths, counts: Counts, workers: int) -> None:
+    """Render what is not there yet."""
+
+    def made(orders: Iterable[Order], size: int) -> Iterator[tuple[str, bytes, dict[str, Any]]]:
+        return render_orders(orders, facekit, size=size, workers=workers)
+
+    if not paths.data.exists():
+        with write_folder(paths.data) as folder:
+            write_pictures(made(random_orders("train", TRAIN_SEED, range(counts.train)), SIZE), folder, "train")
+    if not paths.edits.exists():
+        with write_folder(paths.edits) as folder:
+            render_edits(facekit, paths.data, folder, count=counts.edits, size=SIZE, workers=workers)
+    if not paths.small.exists():
+        with write_folder(paths.small) as folder:
+            write_pictures(made(random_orders("train", TRAIN_SEED, range(counts.small)), SMALL), folder, "train")
+            write_pictures(made(random_orders("test", TEST_SEED, range(counts.test)), SMALL), folder, "test")
+            write_pictures(made(pair_orders("pairs", PAIRS_SEED, range(counts.pairs)), SMALL), folder, "pairs")
+
+
+def write_tables(paths: Paths) -> None:
+    """Labels of all pictures, and ground-truth edits by names, from the records; of what is rendered by now."""
+    photographs = list(read_records(paths.photos / "train.jsonl.gz"))
+    small = list(read_records(paths.small / "train.jsonl.gz"))
+    edits = [row for path in paths.edits.glob("edits.jsonl*") for row in read_records(path)]
+    kept = ("id", "attributes", "params")
+    labels = [{key: row[key] for key in kept if key in row} for row in (*photographs, *small, *edits)]
+    tables = [(paths.labels, labels)]
+    if edits:
+        portraits = [row for path in paths.data.glob("train.jsonl*") for row in read_records(path)]
+        tables.append((paths.ground_truth_edits, ground_truth_edits(portraits, edits)))
+    for path, rows in tables:
+        write_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
+
+
+def train(paths: Paths) -> None:
+    """Train the judge, the perceptual networks, encoder and generator together, then the encoder alone."""
+    train_judge(paths)
+    for seed in range(PERCEPTUAL_NETWORKS + 1):
+        train_perceptual_network(paths, seed)
+    train_autoencoder(paths)
+
+
+def train_judge(paths: Paths) -> None:
+    """Train the network that measures edits."""
+    write_tables(paths)
+    config = paths.config(
+        "judge", JudgeTrainingConfig, labels=str(paths.labels), **paths.pictured(paths.first_pictures)
+    )
+    run(build_judge, config, paths.work / "judge.run", paths.judge)
+
+
+def train_perceptual_network(paths: Paths, seed: int) -> None:
+    """Train one of the networks that compare pictures, or the one that measures how far edits must go."""
+    output = [*paths.perceptual_networks, paths.calibration_network][seed]
+    if not output.exists():
+        keys = tomllib.loads((paths.configs / "perceptual_network.toml").read_text())
+        sources = paths.first_pictures
+        network = train_network(
+            [str(path) for path in sources],
+            paths.labels,
+            **{**keys, "repeat": paths.repeat(sources, PHOTOGRAPHS)},
+            seed=seed,
+            device=paths.device,
+        )
+        write_file(output, save(network.state_dict()))
+
+
+def train_autoencoder(paths: Paths) -> None:
+    """Train encoder and generator together, at half size, in full, with a discriminator; then the encoder alone."""
+    write_tables(paths)
+    common = {"judge": tuple(map(str, paths.perceptual_networks))}
+    labelled = {**common, "labels": str(paths.labels)}
+    config: TrainingConfig = paths.config(
+        "generator", GeneratorTrainingConfig, **labelled, **paths.pictured(paths.first_pictures)
+    )
+    first = run(build_generator, config, paths.work / "generator.run", paths.work / "generator")
+    pictured = paths.pictured(paths.pictures)
+    config = paths.config("generator-256", GeneratorTrainingConfig, init_from=str(first.path), **labelled, **pictured)
+    soft = run(build_generator, config, paths.work / "generator-256.run", paths.work / "generator-256")
+    config = paths.config(
+        "autoencoder-adversarial", GeneratorTrainingConfig, init_from=str(soft.path), **labelled, **pictured
+    )
+    sharp = run(build_generator, config, paths.work / "adversarial.run", paths.work / "adversarial")
+    blended = blend(soft, sharp, paths.work / "blended")
+    config = paths.config("encoder", EncoderTrainingConfig, model=str(blended.path), **common, **pictured)
+    run(build_encoder, config, paths.work / "encoder.run", paths.work / "autoencoder")
+
+
+def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
+    """Encoder and generator SHARPNESS of the way from the weights before adversarial training to those after."""
+    return Bundle.save(
+        output,
+        name=NAME,
+        domain=sharp.domain,
+        license=sharp.license,
+        training={"generator": soft.training, "adversarial": sharp.training, "sharpness": SHARPNESS},
+        parts={name: between(soft, sharp, name, SHARPNESS) for name in ("generator", "encoder")},
+        readme="",
+        overwrite=True,
+    )
+
+
+def between(before: Bundle, after: Bundle, name: str, share: float) -> tuple[Any, dict[str, Tensor]]:
+    """Sizes and weights of a part, `share` of the way between those of two models."""
+    ends = [bundle.read_part(name) for bundle in (before, after)]
+    state = {
+        key: torch.lerp(value.float(), ends[1][key].float(), share) if value.is_floating_point() else value
+        for key, value in ends[0].items()
+    }
+    return PART_CONFIGS[name].from_dict(after.parts[name].config), state
+
+
+def assemble(paths: Paths, output: Path) -> None:
+    """Train what learns from codes, and save the bundle."""
+    edited, codes = learn_edits(paths)
+    ready = measure_edits(paths, edited, codes)
+    same = paths.work / "ready.safetensors"
+    codes.save(same, ready)
+    config = paths.config(
+        "editor-finetune",
+        EditorTrainingConfig,
+        model=str(ready.path),
+        codes=(str(same),),
+        judge=tuple(map(str, paths.perceptual_networks)),
+    )
+    finetuned = run(build_editor, config, paths.work / "editor-finetune.run", paths.work / "finetuned")
+    finish(paths, finetuned, codes, output)
+
+
+def learn_edits(paths: Paths) -> tuple[Bundle, LatentSet]:
+    """The model with a classifier and an editor that have learned from codes alone, and the codes."""
+    write_tables(paths)
+    base, codes = _with_codes(paths)
+    common = {"codes": (str(paths.codes),)}
+    config: TrainingConfig = paths.config(
+        "classifier", ClassifierTrainingConfig, model=str(base.path), labels=str(paths.labels), **common
+    )
+    classified = run(build_classifier, config, paths.work / "classifier.run", paths.work / "classifier")
+    config = paths.config(
+        "editor", EditorTrainingConfig, model=str(classified.path), edits=str(paths.ground_truth_edits), **common
+    )
+    return run(build_editor, config, paths.work / "editor.run", paths.work / "editor"), codes
+
+
+def measure_edits(paths: Paths, edited: Bundle, codes: LatentSet) -> Bundle:
+    """The model with its transfer weights, its classifier trained on soft labels, and its target logits."""
+    engine = Engine.from_pretrained(edited.path, device=paths.device)
+    known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
+    engine = replace(engine, networks={**engine.networks, "editor": known})
+    edits = GroundTruthEdits.read(str(paths.ground_truth_edits), codes.names, engine.attributes)
+    share = paths.config(
+        "editor",
+        EditorTrainingConfig,
+        model=str(edited.path),
+        codes=(str(paths.codes),),
+        edits=str(paths.ground_truth_edits),
+    ).val_fraction
+    _, unseen = edits.split(~validation_mask(len(codes), share))  # from which the editor has not learned
+    engine = fit_transfer_weight(engine, codes.codes, unseen)
+    parts = {"editor": (known.config, known.state_dict())}
+    with_transfer = with_parts(
+        edited, paths.work / "with-transfer", parts, {}, attributes=engine.bundle.attributes, overwrite=True
+    )
+    relabelled = relabel(paths, with_transfer, codes)
+    engine = Engine.from_pretrained(relabelled.path, device=paths.device)
+    specs = calibrate(engine, load_attribute_network(str(paths.calibration_network)), photographed(paths, codes).codes)
+    return with_parts(relabelled, paths.work / "ready", {}, {}, attributes=tuple(specs), overwrite=True)
+
+
+def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> None:
+    """Calibrate again, since edits by label show more after their fine-tuning, and save the model with its judge."""
+    engine = Engine.from_pretrained(finetuned.path, device=paths.device)
+    specs = calibrate(engine, load_attribute_network(str(paths.calibration_network)), photographed(paths, codes).codes)
+    for spec in specs:
+        print(", ".join(f"{key} {value}" for key, value in asdict(spec).items()))
+    judging = Bundle.load(paths.judge)
+    if [item.name for item in judging.attributes] != [item.name for item in specs]:
+        raise BundleError(f"the judge {paths.judge} knows other attributes than the classifier: train both anew")
+    network = engine.networks
+    Bundle.save(
+        output,
+        name=NAME,
+        domain=finetuned.domain,
+        license=finetuned.license,
+        description="Encoder, generator, classifier, editor and judge for photographs and renders of faces.",
+        alignment="ffhq",
+        training={
+            "data": f"{len(codes)} pictures: photographs, rendered portraits and ground-truth edits of these",
+            "recipe": f"weights/recipes/{NAME}",
+            **finetuned.training,
+            **judging.training,
+        },
+        attributes=specs,
+        parts={
+            **{
+                name: (cast(Any, network[name]).config, network[name].state_dict())
+                for name in ("generator", "encoder", "classifier", "editor")
+            },
+            "judge": (PART_CONFIGS["judge"].from_dict(judging.parts["judge"].config), judging.read_part("judge")),
+        },
+        readme=(HERE / "CARD.md").read_text(),
+        overwrite=True,
+    )
+
+
+def photographed(paths: Paths, codes: LatentSet) -> LatentSet:
+    """The codes of photographs among them."""
+    names = {str(row["id"]) for row in read_records(paths.photos / "train.jsonl.gz")}
+    kept = [k for k, name in enumerate(codes.names) if name in names]
+    return LatentSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
+
+
+def relabel(paths: Paths, model: Bundle, codes: LatentSet) -> Bundle:
+    """The model with a classifier that has also learned what is predicted of the images rendered from codes."""
+    engine = Engine.from_pretrained(model.path, device=paths.device)
+    edits = {str(row["id"]) for path in paths.edits.glob("edits.jsonl*") for row in read_records(path)}
+    kept = [k for k, name in enumerate(codes.names) if name not in edits]  # which are of the same people
+    portraits = LatentSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
+    portraits.save(paths.work / "portraits.safetensors", model)
+    labels = torch.from_numpy(LabelTable.read(paths.labels).of(portraits.names, engine.attributes))
+    soft = soft_labels(
+        engine, [load_attribute_network(str(path)) for path in paths.perceptual_networks], portraits.codes, labels
+    )
+    soft_table = paths.work / "soft-labels.jsonl"
+    with soft_table.open("w") as file:
+        for name, row in zip(portraits.names, soft.tolist(), strict=True):
+            file.write(json.dumps({"id": name, "attributes": dict(zip(engine.attributes, row, strict=True))}) + "\n")
+    config = paths.config(
+        "classifier",
+        ClassifierTrainingConfig,
+        model=str(model.path),
+        labels=str(soft_table),
+        codes=(str(paths.work / "portraits.safetensors"),),
+    )
+    return run(build_classifier, config, paths.work / "relabelled.run", paths.work / "relabelled")
+
+
+def evaluate(paths: Paths, output: Path) -> None:
+    """Print the tables of the model card."""
+    command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output)]
+    wanted = ["--attr", ",".join(EVALUATED), "--reference-edits"]
+    pairs = [item for path in sorted(paths.small.glob("pairs*")) for item in ("--pairs", str(path))]
+    for folder in (paths.photos, paths.small):
+        test = [*map(str, sorted(folder.glob("test-*.zip"))), "--labels", str(folder / "test.jsonl.gz")]
+        subprocess.run([*command, *test, *wanted], check=True)  # noqa: S603 - our own command
+    subprocess.run([*command, *pairs], check=True)  # noqa: S603 - our own command
+
+
+def run(build: Callable[[Any], loop.Task], config: TrainingConfig, folder: Path, output: Path) -> Bundle:
+    """Train what a config says, or go on with it, and save the model."""
+    resume = bool(checkpoint.checkpoints(folder))
+    task, outcome = loop.train(lambda: build(config), config, folder, resume=resume, monitor=PrintMonitor(folder.stem))
+    if outcome.reason == "interrupted":
+        raise SystemExit("interrupted: the same command goes on")
+    return task.save(output, overwrite=True)
+
+
+def without_labels(network: EditTransformer, attributes: Sequence[str], names: Collection[str]) -> EditTransformer:
+    """An edit transformer that leaves edits by label of these attributes to the classifier's directions."""
+    kept = [row for row, index in enumerate(network.config.labels) if attributes[index] not in names]
+    state = network.state_dict()
+    state["label_tokens"] = state["label_tokens"][kept]
+    fewer = EditTransformer(replace(network.config, labels=tuple(network.config.labels[row] for row in kept)))
+    fewer.load_state_dict(state)
+    return fewer.eval().requires_grad_(False)
+
+
+def _with_codes(paths: Paths) -> tuple[Bundle, LatentSet]:
+    """The model with a mapping network, and codes of all pictures: those found before, if they are of this encoder."""
+    trained = Bundle.load(paths.work / "autoencoder")
+    if paths.codes.exists():
+        base = Bundle.load(paths.work / "base")
+        if base.parts["encoder"].sha256 == trained.parts["encoder"].sha256:
+            found = LatentSet.read([str(paths.codes)], Engine.from_pretrained(base.path, device="cpu"))
+            if len(found) == len(ImageSet.open(paths.pictures, 1)):
+                return base, found
+    engine = Engine.from_pretrained(trained.path, device=paths.device, precision="bfloat16")
+    codes = LatentSet.read([str(path) for path in paths.pictures], engine)
+    base = _with_mapping(trained, codes, paths)
+    codes.save(paths.codes, base)
+    return base, codes
+
+
+def _with_mapping(base: Bundle, codes: LatentSet, paths: Paths) -> Bundle:
+    """The model with a mapping network that gives codes as those of the pictures are distributed."""
+    network = cast(Generator, Engine.from_pretrained(base.path, device=paths.device).networks["generator"])
+    network.mapping.requires_grad_(True)
+    explained = fit_mapping(network.mapping, _sampler(codes.codes.mean(dim=1).to(paths.device)), steps=2000)
+    print(f"mapping network: {explained:.2f} of the variance of w explained")
+    parts = {"generator": (network.config, network.state_dict())}
+    return with_parts(base, paths.work / "base", parts, {}, overwrite=True)
+
+
+def _sampler(w: Tensor) -> Callable[[int], tuple[Tensor, Tensor]]:
+    """Pairs of z and w: z is w (M, D), whitened, so that random z give codes with the mean and covariance of these."""
+    centred = w - w.mean(dim=0)
+    values, vectors = torch.linalg.eigh(centred.T @ centred / len(w))
+    scale = values.clamp_min(1e-6 * values.max()).rsqrt()
+    white = centred @ vectors * scale
+
+    def sample(count: int) -> tuple[Tensor, Tensor]:
+        index = torch.randint(len(w), (count,), device=w.device)
+        return white[index], w[index]
+
+    return sample
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Read the arguments, run the steps."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("step", choices=["all", "render", "train", "assemble", "evaluate"])
+    parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
+    parser.add_argument("--work", type=Path, required=True)
+    parser.add_argument("--photos", type=Path, default=Path("photos"), help="labelled, aligned photographs")
+    parser.add_argument("--device", default="cpu", help="what trains: cpu, or cuda")
+    parser.add_argument("--output", type=Path, default=Path("weights") / NAME)
+    parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
+    given = parser.parse_args(arguments)
+    given.work.mkdir(parents=True, exist_ok=True)
+    paths = Paths(given.work, given.photos, given.device)
+    steps: dict[str, Callable[[], None]] = {
+        "render": lambda: render(given.facekit, paths, Counts(), given.workers),
+        "train": lambda: train(paths),
+        "assemble": lambda: assemble(paths, given.output),
+        "evaluate": lambda: evaluate(paths, given.output),
+    }
+    try:
+        for name, step in steps.items():
+            if given.step in (name, "all"):
+                step()
+    except (FaceKitError, SteditError) as error:
+        raise SystemExit(f"error: {error}") from error
+
+
+if __name__ == "__main__":
+    main()
