@@ -29,7 +29,6 @@ RENAMED_KEYS: Mapping[str, tuple[str, ...]] = {
     "keep_pictures": ("cache_images",),
     "encoder_fold": ("encoder_unshuffle",),
     "encoder_summary": ("encoder_query_rank",),
-    "encoder_positions": ("encoder_position_embedding",),
     "reading_weight": ("logit_weight",),
     "start": ("init_from",),
     "style_mixing": ("style_mixing_prob",),

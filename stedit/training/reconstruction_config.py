@@ -41,7 +41,7 @@ class ReconstructionTrainingConfig(TrainingConfig):
     encoder_reduction: int = key(16, text="Bottleneck of the squeeze-excitation.", low=1)
     encoder_heads: int = key(4, text="Attention heads.", low=1)
     encoder_feedforward: int = key(1024, text="Hidden units of the transformer.", low=1)
-    encoder_position_embedding: bool = key(
+    encoder_positions: bool = key(
         False, text="Learn where in the picture a feature is; helps training from scratch."
     )
     encoder_query_rank: int = key(
@@ -92,7 +92,7 @@ class ReconstructionTrainingConfig(TrainingConfig):
             style_dim=style_dim,
             heads=self.encoder_heads,
             feedforward=self.encoder_feedforward,
-            position_embedding=self.encoder_position_embedding,
+            position_embedding=self.encoder_positions,
             query_rank=self.encoder_query_rank,
         )
         if config.widths[-1] != style_dim:
