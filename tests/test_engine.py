@@ -188,7 +188,7 @@ def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
         engine.synthesise(codes[:, :4])
     with pytest.raises(UsageError, match=r"images for the encoder have the shape \(3, 32, 32\), not \(3, 16, 32\)"):
         engine.invert(torch.zeros(2, 3, 16, 32))
-    with pytest.raises(DeviceError, match="choose --device cpu"):
+    with pytest.raises(DeviceError, match="choose cpu"):
         Engine.from_pretrained(tiny_bundle, device="abacus")
     with pytest.raises(DeviceError, match="float16"):
         Engine.from_pretrained(tiny_bundle, device="cpu", precision="float16")

@@ -41,9 +41,7 @@ class ReconstructionTrainingConfig(TrainingConfig):
     encoder_reduction: int = key(16, text="Bottleneck of the squeeze-excitation.", low=1)
     encoder_heads: int = key(4, text="Attention heads.", low=1)
     encoder_feedforward: int = key(1024, text="Hidden units of the transformer.", low=1)
-    encoder_positions: bool = key(
-        False, text="Learn where in the picture a feature is; helps training from scratch."
-    )
+    encoder_positions: bool = key(False, text="Learn where in the picture a feature is; helps training from scratch.")
     encoder_query_rank: int = key(
         0,
         text="Rank of a linear start from the coarse features, which speeds up training from scratch; 0: none.",

@@ -224,4 +224,4 @@ def test_diverging_is_told_in_a_sentence(cli: Cli) -> None:
     result = cli("train", "generator", "faces.toml", "--learning-rate", "1e30", "--steps", "20")
     assert result.exit_code == 1
     assert "error: training diverged: " in result.stderr
-    assert "lower --learning-rate" in result.stderr or "not finite" in result.stderr
+    assert "lower learning_rate" in result.stderr or "not finite" in result.stderr

@@ -61,7 +61,6 @@ def logits(model: Engine, codes: Latents) -> np.ndarray:
         ("preserving", "preserving"),
         ("auto", "auto"),
         ("transformer", "transformer"),
-        ("learned", "transformer"),  # its former name
         ("sefa:12", LinearDirection(None, None, 12)),
         ("linear:a/b.pt", LinearDirection(Path("a/b.pt"), None)),
         ("linear:a/b.pt:3", LinearDirection(Path("a/b.pt"), "3")),
@@ -71,6 +70,10 @@ def logits(model: Engine, codes: Latents) -> np.ndarray:
 def test_what_people_type(text: str, meaning: object) -> None:
     assert parse_direction(text) == meaning
     assert str(meaning) == text
+
+
+def test_former_name_of_the_transformer_is_read() -> None:
+    assert parse_direction("learned") == "transformer"
 
 
 @pytest.mark.parametrize("text", ["", "third-order", "sefa", "sefa:-1", "sefa:x", "linear", "linear:"])

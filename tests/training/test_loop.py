@@ -166,7 +166,7 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str, togeth
 
 
 def test_nan_stops_and_the_last_sound_checkpoint_stays(tmp_path: Path) -> None:
-    with pytest.raises(TrainingError, match=r"'loss' is nan at step 7; .*00000006 is sound: .*--learning-rate"):
+    with pytest.raises(TrainingError, match=r"'loss' is nan at step 7; .*00000006 is sound: .*learning_rate"):
         run(replace(BASE, spoil_at=7), tmp_path)
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000003", "00000006"]
     assert all(value.isfinite().all() for value in tensors(tmp_path).values())
