@@ -89,7 +89,7 @@ def convert(
     stedit weights convert stylegan2-ffhq.pkl e4e_ffhq_encode.pt -o e4e
     stedit weights convert age.pt smile.pt -o directions.safetensors
     """
-    from stedit.checkpoints import directions
+    from stedit.checkpoints.interchange import directions_of
     from stedit.checkpoints.merge import from_checkpoint
     from stedit.checkpoints.reader import load_file
 
@@ -102,12 +102,14 @@ def convert(
     for path in files:
         file = load_file(path)
         try:
-            some = directions.directions_of(file.content, path.stem)
+            some = directions_of(file.content, path.stem)
         except ValueError as error:
             raise InputError(f"{path} holds directions, but {error}") from error
         if some is None:
             sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
             console.detail(f"{path}: {', '.join(sources[-1].parts)}")
+        elif bad := next((name for name in some if not NAME.fullmatch(name)), None):
+            raise InputError(f"{path} holds directions, but one cannot be called {bad!r}: rename the file")
         elif twice := sorted(found.keys() & some.keys()):
             raise UsageError(f"two files hold a direction {twice[0]!r}: rename one of them")
         else:
@@ -210,17 +212,16 @@ def _write(sources: Sequence[ModelParts], target: Bundle | None, result: ResultO
 
 
 def _write_directions(found: dict[str, Any], result: ResultOptions, console: Console) -> int:
-    from stedit.checkpoints.directions import encode
-    from stedit.storage.atomic import write_file
+    from stedit.storage.directions import Directions
 
     path = result.output
     if path.suffix != DIRECTIONS_SUFFIX:
         raise UsageError(f"directions go to a file: write -o {path.name}{DIRECTIONS_SUFFIX}")
     if path.exists() and not result.overwrite:
         raise OutputError(f"cannot write {path}: it exists already, so choose another name or give --overwrite")
-    write_file(path, encode(found))
+    Directions(found).save(path)
     if console.json:
-        shapes = {name: list(tensor.shape) for name, tensor in found.items()}
+        shapes = {name: list(vector.shape) for name, vector in found.items()}
         console.data({"path": str(path), "directions": shapes})
     else:
         console.result(str(path))

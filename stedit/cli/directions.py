@@ -42,7 +42,7 @@ def list_directions(
     stedit directions list smile.directions.safetensors
     stedit directions list interfacegan/*.pt --json
     """
-    from stedit.editing.directions import load_directions
+    from stedit.checkpoints.interchange import load_directions
 
     console = Console(talk)
     if not inputs:
@@ -120,9 +120,9 @@ def learn(
     stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
     """
     from stedit.batch.inputs import collect_inputs
-    from stedit.editing.directions import SUFFIX, Directions, save_directions
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
+    from stedit.storage.directions import SUFFIX, Directions
     from stedit.storage.labels import LabelTable
 
     console = Console(talk)
@@ -153,7 +153,7 @@ def learn(
         "codes": str(learned.codes),
         "accuracy": f"{learned.accuracy:.4f}",
     }
-    save_directions(path, Directions({names[0]: learned.vector}, metadata))
+    Directions({names[0]: learned.vector}, metadata).save(path)
     details = {"attribute": names[0], "method": learned.method, "codes": learned.codes}
     details["accuracy"] = round(learned.accuracy, 4)
     console.report(Record(attr, str(path), details=details), str(path))

@@ -206,7 +206,7 @@ class Edits(Model):
     def learn_direction(
         self, attribute: str, codes: CodeArray | None = None, labels: Sequence[bool] | None = None
     ) -> Learned:
-        """Find one direction for all codes that gives them an attribute; `save_directions` keeps it.
+        """Find one direction for all codes that gives them an attribute; `Directions.save` keeps it.
 
         Args:
             attribute: what the classifier, or without one the labels, tell apart. With labels, any name will do.

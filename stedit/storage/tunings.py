@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from stedit._version import __version__
 from stedit.errors import LatentError, cause
 from stedit.models.config import MAX_TUNING_RANK, MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
-from stedit.storage.tensor_file import encode_tensors
+from stedit.storage.tensor_file import encode_tensors, open_tensors
 
 SUFFIX = ".tuning.safetensors"
 FORMAT = "1"
@@ -123,19 +122,14 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Half]]:
     """Metadata and tensors of a file, whose size and header are checked before any tensor is read."""
     again = "make it again with stedit invert --tune"
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise LatentError(f"{path} is not a file: {again}")
-        if size > MAX_FILE_BYTES:
-            raise LatentError(f"{path} is {size / 1e6:.1f} MB, larger than any tuning: {again}")
-        with path.open("rb"), safe_open(path, framework="numpy") as file:
+        with open_tensors(path, "tuning", max_bytes=MAX_FILE_BYTES) as file:
             keys = list(file.keys())
             if len(keys) > 2 * MAX_LAYERS or any(file.get_slice(key).get_dtype() != "F16" for key in keys):
                 raise LatentError(f"{path} holds something other than a tuning: {again}")
             return file.metadata() or {}, {key: file.get_tensor(key) for key in keys}
     except FileNotFoundError:
         raise LatentError(f"{path} is missing, which a tuned code needs beside it: put it there, or {again}") from None
-    except SafetensorError as error:
+    except ValueError as error:
         raise LatentError(f"{path} is not a tuning, or is damaged ({cause(error)}): {again}") from error
     except OSError as error:
         raise LatentError(f"cannot read {path}: {cause(error)}") from error

@@ -15,21 +15,21 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import (
     MIN_LABELLED,
-    Directions,
     LinearDirection,
-    load_directions,
     logistic_direction,
     parse_direction,
-    save_directions,
     sefa,
+    select_direction,
 )
 from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
 from stedit.runtime.arrays import CodeArray
+from stedit.storage.directions import Directions
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
 
@@ -45,7 +45,7 @@ def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     codes = model.sample(400)
     found = {name: model.learn_direction(name, codes).vector for name in ("Smiling", "Eyeglasses")}
     path = tmp_path_factory.mktemp("directions") / "learned.directions.safetensors"
-    save_directions(path, Directions(found))
+    Directions(found).save(path)
     return path
 
 
@@ -86,23 +86,47 @@ def test_saved_directions_come_back_and_are_the_same_bytes(tmp_path: Path) -> No
     vectors = {"Smiling": np.ones((1, 4), np.float32), "tilt": np.arange(8, dtype=np.float32).reshape(2, 4)}
     paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
     for path in paths:
-        save_directions(path, Directions(vectors, {"model": "tiny"}))
+        Directions(vectors, {"model": "tiny"}).save(path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     found = load_directions(paths[0])
     assert found.metadata["model"] == "tiny"
     for name, vector in vectors.items():
         np.testing.assert_array_equal(found.vectors[name], vector)
-    np.testing.assert_array_equal(found.pick("TILT", None, "it"), vectors["tilt"])
-    np.testing.assert_array_equal(found.pick(None, "Smiling", "it"), vectors["Smiling"])
+    np.testing.assert_array_equal(select_direction(found, "TILT", None, "it"), vectors["tilt"])
+    np.testing.assert_array_equal(select_direction(found, None, "Smiling", "it"), vectors["Smiling"])
     with pytest.raises(UsageError, match="holds 2 directions: name one"):
-        found.pick(None, None, "it")
+        select_direction(found, None, None, "it")
     with pytest.raises(UsageError, match="no direction 'x': it holds Smiling, tilt"):
-        found.pick("x", "Smiling", "it")
+        select_direction(found, "x", "Smiling", "it")
+
+
+def test_numbers_name_the_components_of_a_ganspace_file(tmp_path: Path) -> None:
+    components, deviations = torch.randn(12, 1, 16), torch.rand(12) + 1
+    torch.save({"comp": components, "std": deviations}, tmp_path / "pca.pt")
+    found = load_directions(tmp_path / "pca.pt")
+    np.testing.assert_allclose(select_direction(found, "3", None, "it"), components[3] * deviations[3], rtol=1e-6)
+    np.testing.assert_array_equal(select_direction(found, "pca-11", None, "it"), found.vectors["pca-11"])
+    with pytest.raises(UsageError, match="no direction '12'"):
+        select_direction(found, "12", None, "it")
+
+
+@pytest.mark.parametrize("stated", ["1", "stedit-directions", "somebody else's"])
+def test_files_of_earlier_formats_are_read(stated: str, tmp_path: Path) -> None:
+    save_file({"a": np.ones(4, np.float32)}, tmp_path / "a.safetensors", {"format": stated, "model": "tiny"})
+    found = load_directions(tmp_path / "a.safetensors")
+    assert dict(found.metadata) == {"model": "tiny"}
+    assert found.vectors["a"].shape == (1, 4)
+
+
+def test_files_of_a_later_format_are_refused(tmp_path: Path) -> None:
+    save_file({"a": np.ones(4, np.float32)}, tmp_path / "a.safetensors", {"format": "stedit-directions-2"})
+    with pytest.raises(InputError, match="a later stedit wrote: upgrade stedit"):
+        load_directions(tmp_path / "a.safetensors")
 
 
 def test_friendly_names_in_a_file_are_those_of_attributes() -> None:
     vectors = {"smile": np.ones((1, 4), np.float32), "glasses": -np.ones((1, 4), np.float32)}
-    np.testing.assert_array_equal(Directions(vectors).pick(None, "Eyeglasses", "it"), vectors["glasses"])
+    np.testing.assert_array_equal(select_direction(Directions(vectors), None, "Eyeglasses", "it"), vectors["glasses"])
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
@@ -115,8 +139,9 @@ def test_published_files_load(name: str, count: int, shape: tuple[int, int]) -> 
     assert len(vectors) == count
     for vector in vectors.values():
         assert vector.shape == shape
-        np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, atol=1e-3)
-    assert list(vectors)[:3] == ([name] if count == 1 else ["0", "1", "2"])
+        if count == 1:  # components have the length of their deviation
+            np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, atol=1e-3)
+    assert list(vectors)[:2] == ([name] if count == 1 else [f"{name}-00", f"{name}-01"])
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
@@ -334,10 +359,10 @@ def test_refusals(model: Engine, faces: CodeArray, tmp_path: Path) -> None:
     vector = np.zeros((12, 256), np.float32)
     vector[3] = 1
     path = tmp_path / "third.safetensors"
-    save_directions(path, Directions({"third": vector}, {"model": "other", "fingerprint": "f" * 16}))
+    Directions({"third": vector}, {"model": "other", "fingerprint": "f" * 16}).save(path)
     with pytest.raises(UsageError, match="learned for the model 'other'"):
         model.edit_by_label(faces, (), direction=f"linear:{path}")
-    save_directions(path, Directions({"third": vector}))
+    Directions({"third": vector}).save(path)
     assert np.abs(model.edit_by_label(faces, (), direction=f"linear:{path}") - faces)[:, 3].min() > 0
     with pytest.raises(UsageError, match="changes none of these layers"):
         model.edit_by_label(faces, (), direction=f"linear:{path}", layers=[4])
