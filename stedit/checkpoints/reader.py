@@ -62,7 +62,7 @@ def load_file(path: str | Path) -> LoadedFile:
 
 
 def read_content(path: Path) -> LoadedFile:
-    """As `load_file`, for callers with a sentence of their own. Raises ValueError, whose text is the reason; OSError."""
+    """`load_file` for callers with a sentence of their own. Raises ValueError, whose text is a reason, and OSError."""
     try:
         with _mapped(path) as view:
             sha256 = hashlib.sha256(view).hexdigest()

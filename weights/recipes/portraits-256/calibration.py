@@ -13,7 +13,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit import Engine
-from stedit.metrics.editing import edit_towards, side_effects
+from stedit.metrics.editing import set_attribute, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 from stedit.storage.bundle import AttributeSpec
@@ -71,7 +71,7 @@ def calibrate(engine: Engine, network: AttributeNetwork, codes: Tensor) -> list[
         name = spec.name
         least = partial(_least, engine, network, index, before)
         opposite = ~before[:, index]
-        by_label = partial(edit_towards, codes=some, attribute=name, wanted=opposite, strength=1.0)
+        by_label = partial(set_attribute, codes=some, attribute=name, wanted=opposite, strength=1.0)
         candidates = [replace(spec, target_logit=value) for value in TARGET_LOGITS]
         spec = least(candidates, opposite, partial(by_label, direction="preserving"))
         if engine.has_learned(name):
