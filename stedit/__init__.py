@@ -33,6 +33,7 @@ if TYPE_CHECKING:
         UsageError,
     )
     from stedit.imaging.files import read_image, write_image
+    from stedit.photo.photograph import FaceSearch, Photo
     from stedit.storage.bundle import Bundle
     from stedit.storage.latents import LatentCode
 
@@ -42,6 +43,7 @@ __all__ = [
     "BundleError",
     "DeviceError",
     "Engine",
+    "FaceSearch",
     "HubError",
     "ImageError",
     "InputError",
@@ -49,6 +51,7 @@ __all__ = [
     "LatentError",
     "MissingPartError",
     "OutputError",
+    "Photo",
     "SteditError",
     "TrainingError",
     "UsageError",
@@ -60,7 +63,9 @@ __all__ = [
 _HOMES = {
     "Bundle": "stedit.storage.bundle",
     "Engine": "stedit.engine",
+    "FaceSearch": "stedit.photo.photograph",
     "LatentCode": "stedit.storage.latents",
+    "Photo": "stedit.photo.photograph",
     "read_image": "stedit.imaging.files",
     "write_image": "stedit.imaging.files",
 }

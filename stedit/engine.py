@@ -1,40 +1,121 @@
-"""The inference engine: one object that inverts, renders, classifies and edits.
+"""The public face of a loaded model: images to latent codes, edits of codes, codes to images.
 
-Arrays in, arrays out: pictures as uint8 (B, H, W, 3), codes as float32 (B, N, D).
-Tensors in, tensors out: pictures as float (B, 3, H, W) in [-1, 1], codes as (B, N, D), on any device.
+Arrays in, arrays out: images as uint8 (B, H, W, 3), codes as float32 (B, N, D).
+Tensors in, tensors out: images as float (B, 3, H, W) in [-1, 1], codes as (B, N, D), on any device.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from functools import partial
-from typing import cast, overload
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Literal, Self, cast, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
-from stedit.editing.edits import Edits
-from stedit.errors import LatentError, MissingPartError, UsageError
-from stedit.imaging.files import Pixels, fit_picture
-from stedit.inversion.encoder import encode, iterate
-from stedit.inversion.hybrid import from_encoder
-from stedit.inversion.objective import Objective, describe_losses
-from stedit.inversion.optimisation import Report, code_statistics, from_mean
-from stedit.inversion.options import DEFAULT_STEPS, METHODS, InversionOptions, Method, Step, TuningOptions
-from stedit.inversion.tuning import render_tuned, tune
-from stedit.models.attribute_network import Judge
-from stedit.models.backbone import IdentityNetwork
-from stedit.models.generator import Generator, Noise, SynthesisBlock
-from stedit.models.latent_classifier import LatentClassifier
-from stedit.models.style_transformer import StyleTransformer
-from stedit.runtime.arrays import CodeArray, Codes, from_half, like, to_array, to_half, to_tensor
+from stedit.editing.label import edit_by_label, has_learned_edit
+from stedit.editing.learning import LearnedDirection, learn_direction
+from stedit.editing.mixing import mix
+from stedit.editing.reference import attention, edit_by_reference
+from stedit.errors import UsageError
+from stedit.imaging.files import Pixels
+from stedit.inversion.methods import invert_by_encoder, invert_by_search, tune_generator
+from stedit.inversion.optimisation import Report
+from stedit.inversion.options import METHODS, InversionOptions, Method, Step, TuningOptions
+from stedit.models.generator import Noise
+from stedit.photo.photograph import FaceSearch, Photo, carry_over, crop_for, detector_for
+from stedit.runtime.arrays import CodeArray, Codes, as_given, to_array, to_input, to_tensor
+from stedit.runtime.devices import Precision
 from stedit.runtime.framing import resize
+from stedit.runtime.model import Model
+from stedit.runtime.networks import Networks
+from stedit.runtime.prediction import attribute_features, attribute_logits, identity_embedding, predict_attributes
+from stedit.runtime.synthesis import synthesise
+from stedit.storage.bundle import Bundle
 from stedit.storage.tunings import Tuning
 
 
-class Engine(Edits):
-    """A loaded model. Build it with `from_pretrained`."""
+class Engine:
+    """A loaded model and what can be done with it. Build it with `from_pretrained`."""
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+
+    @classmethod
+    def from_pretrained(
+        cls,
+        name_or_path: str | Path = "synthface-128",
+        *,
+        device: str | torch.device = "auto",
+        precision: Precision = "float32",
+    ) -> Self:
+        """Load an embedded model by name, a bundle from a folder, or one from the Hub.
+
+        Args:
+            name_or_path: "synthface-128", a folder, or "OWNER/NAME" or "OWNER/NAME@REVISION", pulled if it is not here.
+            device: "auto" (CUDA, then MPS, then CPU), or what torch calls it.
+            precision: of convolutions and products; codes and images stay float32.
+
+        Raises:
+            BundleError: the model is missing, damaged, or its tensors do not fit its sizes.
+            HubError: the model is not here and cannot be fetched.
+            DeviceError: the device or precision is not available here.
+        """
+        return cls(Model.from_pretrained(name_or_path, device=device, precision=precision))
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model to another device, in place. Raises DeviceError."""
+        self.model.to(device)
+        return self
+
+    @property
+    def bundle(self) -> Bundle:
+        """The model's description: name, attributes, licence, parts."""
+        return self.model.bundle
+
+    @property
+    def networks(self) -> Networks:
+        """The model's networks."""
+        return self.model.networks
+
+    @property
+    def device(self) -> torch.device:
+        """Where networks compute."""
+        return self.model.device
+
+    @property
+    def precision(self) -> Precision:
+        """The numbers that networks compute in."""
+        return self.model.precision
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """CelebA names in the classifier's order; () without a classifier."""
+        return self.model.attributes
+
+    @property
+    def input_size(self) -> tuple[int, int]:
+        """(height, width) that the encoder takes; `invert` fits other sizes to it. Raises MissingPartError."""
+        return self.model.input_size
+
+    @property
+    def output_size(self) -> tuple[int, int]:
+        """(height, width) of renderings."""
+        return self.model.output_size
+
+    @property
+    def target_size(self) -> tuple[int, int]:
+        """(height, width) of the part of a rendering that shows the image: all of it, where images are square."""
+        return self.model.target_size
+
+    @property
+    def code_shape(self) -> tuple[int, int]:
+        """(N, D) of a latent code."""
+        return self.model.code_shape
+
+    # From images to codes, and back
 
     @overload
     def invert(
@@ -65,18 +146,18 @@ class Engine(Edits):
         targets: Pixels | Tensor | None = None,
         report: Report | None = None,
     ) -> CodeArray | Tensor:
-        """Pictures -> W+ codes.
+        """Images -> W+ codes.
 
         Args:
             images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the encoder's input size
                 or, for the other methods, of `target_size`.
-            method: "encoder", one pass of the encoder, and the corrections that it was trained for; "optimise", a
-                descent from the mean code, without encoder; "hybrid", a descent from the encoder's code that stays near
-                it; "iterative", several passes of an encoder that was trained for it.
+            method: "encoder", one pass of the encoder, and the corrections that it was trained for; "optimise",
+                optimisation from the mean code, without encoder; "hybrid", optimisation from the encoder's code that
+                stays near it; "iterative", several passes of an encoder that was trained for it.
             options: of the methods other than "encoder", which compute in float32 whatever the precision.
-            targets: the same pictures in `target_size`, which those methods compare renderings with; by default made
+            targets: the same images in `target_size`, which those methods compare renderings with; by default made
                 of `images`.
-            report: told after every step of those methods.
+            report: called after every step of those methods.
 
         Returns:
             Codes (B, N, D), float32.
@@ -88,13 +169,14 @@ class Engine(Edits):
         if method not in METHODS:
             raise UsageError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
         if method == "encoder":
-            codes = self._encode(self._fit(images, self.input_size))
+            codes = invert_by_encoder(self.model, to_input(images, self.input_size, "images for the encoder"))
         else:
-            seen = images if targets is None else targets
-            codes = self._search(images, self._targets(seen), method, options or InversionOptions(), report)
-        return codes.cpu().numpy() if isinstance(images, np.ndarray) else codes.to(images.device)
+            wanted = self._to_targets(images if targets is None else targets)
+            seen = wanted if method == "optimise" else self._to_encoder(images)
+            codes = invert_by_search(self.model, method, seen, wanted, options=options, report=report)
+        return as_given(codes, images)
 
-    def tune(
+    def tune_generator(
         self,
         targets: Pixels | Tensor,
         codes: CodeArray | Tensor,
@@ -102,47 +184,19 @@ class Engine(Edits):
         options: TuningOptions | None = None,
         report: Callable[[int, Step], None] | None = None,
     ) -> list[Tuning]:
-        """Adapt the generator to each of some pictures, whose codes stay, for faces that a code alone cannot hold.
+        """Adapt the generator to each of some images, whose codes stay, for faces that a code alone cannot hold.
 
         Args:
-            targets: pictures as `invert` takes them; a tensor of `target_size`.
-            codes: (B, N, D) of these pictures.
-            options: how.
-            report: told after every step, with the number of the picture.
+            targets: images as `invert` takes them; a tensor of `target_size`.
+            codes: (B, N, D) of these images.
+            options: steps, rank, losses.
+            report: called after every step, with the number of the image.
 
         Returns:
             B tunings, for `synthesise`. Raises MissingPartError as `invert` does, and UsageError if sizes disagree.
         """
-        options = options or TuningOptions()
-        generator = cast(Generator, self._network("generator"))
-        images, w = self._targets(targets), self._codes(codes)
-        if len(images) != len(w):
-            raise UsageError(f"there are {len(images)} pictures and {len(w)} codes: give a code for each picture")
-        tunings = []
-        for i in range(len(w)):
-            objective = Objective(images[i : i + 1], options.losses, self.networks)
-            tell = partial(report, i) if report else None
-            factors = tune(generator, w[i : i + 1], objective, options, report=tell)
-            halves = {name: (to_half(up), to_half(down)) for name, (up, down) in factors.items()}
-            tunings.append(Tuning(halves, self.bundle.name, self.bundle.fingerprint))
-        return tunings
-
-    def require_iterative(self) -> StyleTransformer:
-        """The encoder, if the method iterative can use it. Raises MissingPartError."""
-        encoder = cast(StyleTransformer, self._network("encoder"))
-        if not encoder.config.iterative:
-            raise MissingPartError(
-                f"the encoder of {self.bundle.name!r} was not trained to see its own renderings, as the method "
-                "iterative needs it: choose hybrid"
-            )
-        return encoder
-
-    def describe_losses(self, losses: Mapping[str, float]) -> str:
-        """What losses such as those of InversionOptions come to with this model: `l2 + 0.02 perceptual (encoder)`.
-
-        Raises MissingPartError if no part of the model can measure one of them.
-        """
-        return describe_losses(losses, self.networks)
+        images, w = self._to_targets(targets), self.model.as_latents(codes)
+        return tune_generator(self.model, images, w, options=options, report=report)
 
     @overload
     def synthesise(
@@ -160,12 +214,12 @@ class Engine(Edits):
         seed: int = 0,
         tunings: Sequence[Tuning | None] = (),
     ) -> Pixels | Tensor:
-        """Codes (B, N, D) -> pictures: uint8 (B, R, R, 3) for an array, float (B, 3, R, R) for a tensor.
+        """Codes (B, N, D) -> images: uint8 (B, R, R, 3) for an array, float (B, 3, R, R) for a tensor.
 
         Args:
             codes: in W+; one code (N, D) is a batch of one.
-            noise: "const" is the model's own, the same for every picture; "random" is drawn from `seed`, the same for
-                every picture of one seed; "none" leaves it out.
+            noise: "const" is the model's own, the same for every image; "random" is sampled from `seed`, the same for
+                every image of one seed; "none" leaves it out.
             seed: for random noise.
             tunings: of each code, or None where the generator is to stay as it is; () for none at all.
 
@@ -173,11 +227,7 @@ class Engine(Edits):
             LatentError: a tuning is of another model.
             UsageError: codes of the wrong size, or not as many tunings as codes.
         """
-        w = self._codes(codes)
-        if any(tunings):
-            images = self._render_tuned(w, noise, seed, tunings)
-        else:
-            images = self._render(w, noise, seed)
+        images = synthesise(self.model, self.model.as_latents(codes), noise=noise, seed=seed, tunings=tunings)
         return to_array(images) if isinstance(codes, np.ndarray) else images.to(codes.device)
 
     @overload
@@ -188,44 +238,207 @@ class Engine(Edits):
         """`invert`, then `synthesise`."""
         return self.synthesise(self.invert(images), noise=noise, seed=seed)
 
-    def classify(self, codes: Codes) -> Codes:
-        """Codes (B, N, D) -> the probability of each attribute, (B, K). Raises MissingPartError."""
-        probabilities = self._logits(self._codes(codes)).sigmoid()
-        return like(probabilities, codes)
+    def sample_latents(self, count: int, *, seed: int = 0) -> CodeArray:
+        """Codes (count, N, D) of random faces: all N styles of a code are alike."""
+        return cast(CodeArray, self.model.sample_latents(count, seed=seed).cpu().numpy())
 
-    @overload
-    def judge(self, images: Pixels) -> CodeArray: ...
-    @overload
-    def judge(self, images: Tensor) -> Tensor: ...
-    def judge(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Pictures -> the probability (B, K) of each of the bundle's attributes, as the image-space judge sees them.
+    # Edits of codes
+
+    def edit_by_label(
+        self,
+        codes: Codes,
+        attributes: str | Sequence[str],
+        *,
+        strength: float = 1.0,
+        direction: str = "auto",
+        keep: str | Sequence[str] = (),
+        layers: Sequence[int] | None = None,
+    ) -> Codes:
+        """Give codes one or more attributes, or take them away.
 
         Args:
-            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the judge's input size.
+            codes: (B, N, D) in W+.
+            attributes: names such as "smile", "no-glasses", "Blond_Hair"; none, (), to move along a linear direction
+                whose meaning the classifier does not know.
+            strength: 1 is the whole edit, below 0 goes the other way. Learned edits go in proportion: 1 is what was
+                learned and what is then missing to the model's `learned_target_logit`; a code that has the attribute
+                already does not change. Along other directions, 1 goes to where the classifier is sure, at -1 of the
+                opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure
+                already does not change at 1. Without attributes, strength counts standard deviations of codes along
+                the direction.
+            direction: "learned" (what the edit transformer has learned from ground-truth edits); "preserving",
+                "first-order" or "second-order" (see `stedit.editing.gradient`); "linear:FILE", "linear:FILE:NAME" or
+                "sefa:0" (see `stedit.editing.directions`); "auto" is learned where the model has learned all of the
+                attributes, else preserving.
+            keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
+                the ones edited in any case.
+            layers: the styles that may change, counted from 0; None for all of them.
+
+        Returns:
+            The edited codes. Raises AttributeNameError, MissingPartError, InputError for a file of directions, and
+            UsageError for requests that contradict themselves.
+        """
+        w = self.model.as_latents(codes)
+        edited = edit_by_label(
+            self.model, w, attributes, strength=strength, direction=direction, keep=keep, layers=layers
+        )
+        return as_given(edited, codes)
+
+    def edit_by_reference(
+        self,
+        codes: Codes,
+        references: Codes | Sequence[Codes],
+        attributes: str | Sequence[str],
+        *,
+        strength: float = 1.0,
+        weights: Sequence[float] | None = None,
+    ) -> Codes:
+        """Give codes an attribute as the reference has it: its smile, its glasses, or their absence.
+
+        Args:
+            codes: (B, N, D) in W+.
+            references: (1 or B, N, D) in W+; or a list of several such references, whose answers are averaged.
+            attributes: names such as "glasses"; several are taken one after the other.
+            strength: 1 is what the edit transformer answers and, as far as the model says, the reference's own trait
+                carried over; and, where the reference has what the source has not, what is then missing to the model's
+                `reference_target_logit`; 0 no change, others in proportion.
+            weights: of several references, above 0; only their proportion counts. None weighs all alike.
+
+        Returns:
+            The edited codes. Raises AttributeNameError, MissingPartError, and UsageError for "no-glasses", since the
+            reference decides, and for weights that do not fit the references.
+        """
+        w, others = self.model.as_latents(codes), self._to_references(references)
+        edited = edit_by_reference(self.model, w, others, attributes, strength=strength, weights=weights)
+        return as_given(edited, codes)
+
+    def edit_photo(
+        self,
+        photo: Photo,
+        attributes: str | Sequence[str],
+        *,
+        strength: float = 1.0,
+        reference: Photo | None = None,
+        search: FaceSearch | None = None,
+        result: Literal["photo", "crop", "render"] = "photo",
+    ) -> Pixels:
+        """A photograph with one thing changed: `engine.edit_photo(Photo.open("me.jpg"), "smile")`.
+
+        Args:
+            photo: the photograph; `photo.save(path, pixels)` writes what is made of it as the kind of file that it is.
+            attributes: names such as "smile" or "no-glasses".
+            strength: as of `edit_by_label` or `edit_by_reference`; 0 gives the photograph itself.
+            reference: a photograph of somebody who has the attribute as it shall be; None edits by label.
+            search: which faces, and how they are found; by default the largest.
+            result: "photo" is the whole photograph with the edit carried over to it; "crop" is its first face's square
+                in the photograph's own resolution; "render" is what the model renders.
+
+        Returns:
+            uint8 (H, W, 3), sRGB. Outside of what the edit changes, pixels are the photograph's.
+
+        Raises:
+            InputError: no such face is found.
+            AttributeNameError, MissingPartError, UsageError: as of `edit_by_label` and `edit_by_reference`.
+        """
+        quads = photo.find_quads(search, detector_for(self.model))
+        codes = self.invert(np.stack([crop_for(photo.pixels, quad, self.input_size) for quad in quads]))
+        if reference is None:
+            edited = self.edit_by_label(codes, attributes, strength=strength)
+        else:
+            (quad,) = reference.find_quads(FaceSearch(), detector_for(self.model))
+            other = self.invert(crop_for(reference.pixels, quad, self.input_size))
+            edited = self.edit_by_reference(codes, other, attributes, strength=strength)
+        after = self.synthesise(edited)
+        if result == "render":
+            return cast(Pixels, after[0])
+        pixels = carry_over(photo.pixels, quads, self.synthesise(codes), after)
+        return pixels if result == "photo" else quads[0].crop(pixels, round(quads[0].side))
+
+    def attention(
+        self, codes: Codes, references: Codes | Sequence[Codes], attributes: str | Sequence[str]
+    ) -> list[list[NDArray[np.float32]]]:
+        """Which source styles take from which reference styles in `edit_by_reference` at strength 1.
+
+        Args:
+            codes: (B, N, D).
+            references: as of `edit_by_reference`; several weigh alike.
+            attributes: as of `edit_by_reference`.
+
+        Returns:
+            For each attribute and each reference, (layers, B, heads, N, N): source styles before reference styles, each
+            row with the sum 1. Raises as `edit_by_reference`.
+        """
+        maps = attention(self.model, self.model.as_latents(codes), self._to_references(references), attributes)
+        return [[one.cpu().numpy() for one in of_attribute] for of_attribute in maps]
+
+    def mix(self, codes: Codes, others: Codes, *, strength: float = 0.5, layers: Sequence[int] | None = None) -> Codes:
+        """Go from codes (B, N, D) towards others (1 or B, N, D), in a straight line.
+
+        Args:
+            codes: in W+.
+            others: in W+.
+            strength: 0 gives `codes` and 1 gives `others`, bit by bit; other numbers lie between and beyond them.
+            layers: the styles that go, counted from 0; None for all of them.
+        """
+        a, b = self.model.as_latents(codes), self.model.as_latents(others)
+        return as_given(mix(a, b, strength, self.model.styles(layers)), codes)
+
+    def learn_direction(
+        self, attribute: str, codes: CodeArray | None = None, labels: Sequence[bool] | None = None
+    ) -> LearnedDirection:
+        """Find one direction for all codes that gives them an attribute; `save_directions` keeps it.
+
+        Args:
+            attribute: what the classifier, or without one the labels, predict. With labels, any name will do.
+            codes: (M, N, D) in W+ to learn from; None samples some.
+            labels: which codes have the attribute; None asks the classifier.
+
+        Returns:
+            The direction, and the share of codes held back from learning that it puts on the right side.
+            Raises AttributeNameError, MissingPartError, and UsageError if there are too few codes of either label.
+        """
+        w = None if codes is None else self.model.as_latents(codes)
+        return learn_direction(self.model, attribute, w, labels)
+
+    def has_learned_edit(self, attributes: str | Sequence[str]) -> bool:
+        """Whether `edit_by_label` has a learned edit of all attributes. Raises AttributeNameError."""
+        return has_learned_edit(self.model, attributes)
+
+    # What networks read off codes and images
+
+    def classify(self, codes: Codes) -> Codes:
+        """Codes (B, N, D) -> the probability of each attribute, (B, K). Raises MissingPartError."""
+        return as_given(attribute_logits(self.model, self.model.as_latents(codes)).sigmoid(), codes)
+
+    @overload
+    def predict_attributes(self, images: Pixels) -> CodeArray: ...
+    @overload
+    def predict_attributes(self, images: Tensor) -> Tensor: ...
+    def predict_attributes(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Images -> the probability (B, K) of each of the bundle's attributes, by the predictor in image space.
+
+        Args:
+            images: uint8 (B, H, W, 3) or (H, W, 3) of any size; or a tensor (B, 3, H, W) of the predictor's input size.
 
         Returns:
             Probabilities (B, K), float32. Raises MissingPartError if the model has no judge.
         """
-        with torch.no_grad(), self._autocast():
-            seen: Tensor = self._network("judge")(self._judged(images)).float().sigmoid()
-        return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
+        return as_given(predict_attributes(self.model, self._to_judge(images)), images)
 
     @overload
-    def judge_embedding(self, images: Pixels) -> CodeArray: ...
+    def attribute_features(self, images: Pixels) -> CodeArray: ...
     @overload
-    def judge_embedding(self, images: Tensor) -> Tensor: ...
-    def judge_embedding(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Pictures, as `judge` takes them -> the features (B, 16 * C) that its answers are read from."""
-        with torch.no_grad(), self._autocast():
-            seen: Tensor = self._network("judge").embed(self._judged(images)).float()
-        return seen.cpu().numpy() if isinstance(images, np.ndarray) else seen.to(images.device)
+    def attribute_features(self, images: Tensor) -> Tensor: ...
+    def attribute_features(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Images, as `predict_attributes` takes them -> the features (B, 16 * C) that its logits are linear in."""
+        return as_given(attribute_features(self.model, self._to_judge(images)), images)
 
     @overload
-    def identity(self, images: Pixels) -> CodeArray: ...
+    def identity_embedding(self, images: Pixels) -> CodeArray: ...
     @overload
-    def identity(self, images: Tensor) -> Tensor: ...
-    def identity(self, images: Pixels | Tensor) -> CodeArray | Tensor:
-        """Faces, cropped as FFHQ's -> ArcFace embeddings (B, 512) of unit length; who is alike has a high product.
+    def identity_embedding(self, images: Tensor) -> Tensor: ...
+    def identity_embedding(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+        """Faces, cropped as FFHQ's -> ArcFace embeddings (B, 512) of unit length; a high product is a high similarity.
 
         Args:
             images: uint8 (B, H, W, 3) or (H, W, 3); or a tensor (B, 3, H, W) in [-1, 1]; best of 256 px or more.
@@ -233,105 +446,31 @@ class Engine(Edits):
         Returns:
             Embeddings, float32. Raises MissingPartError if the model has no identity network.
         """
-        network = cast(IdentityNetwork, self._network("identity"))
         given = images if isinstance(images, Tensor) else to_tensor(images if images.ndim == 4 else images[None])
-        with torch.no_grad(), self._autocast():
-            embeddings = network.embed(network.crop(given.to(self.device))).float()
-        return embeddings.cpu().numpy() if isinstance(images, np.ndarray) else embeddings.to(images.device)
+        return as_given(identity_embedding(self.model, given), images)
 
-    def _encode(self, images: Tensor) -> Tensor:
-        _require_size(images, self.input_size, "encoder")
-        with torch.no_grad(), self._autocast():
-            codes = encode(self._network("encoder"), self._network("generator"), images.to(self.device))
-        return codes.float()
+    # Old names, for one version
 
-    def _judged(self, images: Pixels | Tensor) -> Tensor:
-        """What the judge takes: (B, 3, H, W) of its input size. Raises UsageError for a tensor of another size."""
-        config = cast(Judge, self._network("judge")).config
-        size = (config.input_height, config.input_width)
-        if isinstance(images, np.ndarray):
-            batch = images if images.ndim == 4 else images[None]
-            images = to_tensor(np.stack([fit_picture(image, size) for image in batch]))
-        _require_size(images, size, "judge")
-        return images.to(self.device)
+    judge, judge_embedding, identity = predict_attributes, attribute_features, identity_embedding
+    sample, tune, has_learned = sample_latents, tune_generator, has_learned_edit
 
-    def _search(
-        self, images: Pixels | Tensor, targets: Tensor, method: Method, options: InversionOptions, report: Report | None
-    ) -> Tensor:
-        """Codes (B, N, D) of `targets` by any method but the encoder alone."""
-        generator = cast(Generator, self._network("generator"))
-        encoder = cast("StyleTransformer | None", self.networks.get("encoder"))
-        steps = options.steps or DEFAULT_STEPS[method]
-        with torch.no_grad():
-            objective = Objective(targets, options.losses, self.networks)
-            if method == "iterative":
-                encoder = self.require_iterative()
-                return iterate(encoder, generator, self._seen(images), objective, steps=steps, report=report)
-            statistics = code_statistics(generator, encoder)
-            if method == "optimise":
-                return from_mean(generator, objective, statistics, options, steps=steps, report=report)
-            start = self._encode(self._seen(images))
-            classifier = cast("LatentClassifier | None", self.networks.get("classifier"))
-            return from_encoder(
-                generator, objective, start, statistics, classifier, options, steps=steps, report=report
-            )
+    def _to_encoder(self, images: Pixels | Tensor) -> Tensor:
+        """Images of any size for the encoder, (B, 3, *input_size)."""
+        if isinstance(images, Tensor):
+            return resize(images.to(self.device, torch.float32), self.input_size)
+        return to_input(images, self.input_size, "images for the encoder")
 
-    def _seen(self, images: Pixels | Tensor) -> Tensor:
-        """What the encoder sees of pictures of any size."""
-        return resize(self._fit(images, self.input_size).to(self.device, torch.float32), self.input_size)
+    def _to_targets(self, images: Pixels | Tensor) -> Tensor:
+        """What renderings are compared with, (B, 3, *target_size)."""
+        return to_input(images, self.target_size, "targets of this model")
 
-    def _fit(self, images: Pixels | Tensor, size: tuple[int, int]) -> Tensor:
-        """Pictures of any size as a tensor (B, 3, *size); a tensor comes back as it is."""
-        if not isinstance(images, np.ndarray):
-            return images
-        batch = images if images.ndim == 4 else images[None]
-        return to_tensor(np.stack([fit_picture(image, size) for image in batch]))
+    def _to_judge(self, images: Pixels | Tensor) -> Tensor:
+        config = self.model.require_judge().config
+        return to_input(images, (config.input_height, config.input_width), "images for the judge")
 
-    def _targets(self, images: Pixels | Tensor) -> Tensor:
-        """What renderings are compared with: (B, 3, *target_size). Raises UsageError for a tensor of another size."""
-        targets = self._fit(images, self.target_size)
-        if tuple(targets.shape[1:]) != (3, *self.target_size):
-            raise UsageError(f"targets of this model are {(3, *self.target_size)}, not {tuple(targets.shape[1:])}")
-        return targets.to(self.device, torch.float32)
+    def _to_references(self, references: Codes | Sequence[Codes]) -> list[Tensor]:
+        given = references if isinstance(references, list | tuple) else [references]
+        return [self.model.as_latents(cast("CodeArray | Tensor", one)) for one in given]
 
-    def _render_tuned(self, w: Tensor, noise: Noise, seed: int, tunings: Sequence[Tuning | None]) -> Tensor:
-        """As `_render`, one by one, since each code with a tuning has a generator of its own."""
-        if len(tunings) != len(w):
-            raise UsageError(f"there are {len(w)} codes and {len(tunings)} tunings: give one, or None, for each code")
-        pairs = zip(torch.split(w, 1), tunings, strict=True)
-        return torch.cat([self._render(one, noise, seed, tuning) for one, tuning in pairs])
-
-    def _render(self, w: Tensor, noise: Noise, seed: int, tuning: Tuning | None = None) -> Tensor:
-        generator = cast(Generator, self._network("generator"))
-        if tuning is not None and tuning.fingerprint != self.bundle.fingerprint:
-            raise LatentError(
-                f"a tuning of the model {tuning.model!r} (fingerprint {tuning.fingerprint!r}) does not fit "
-                f"{self.bundle.name!r} ({self.bundle.fingerprint!r}): use that model, or invert the picture again"
-            )
-        maps: Noise | list[Tensor] = noise
-        if noise == "random":
-            source = torch.Generator().manual_seed(seed)
-            maps = [torch.randn(size, generator=source).to(self.device) for size in _noise_sizes(generator)]
-        with torch.no_grad(), self._autocast():
-            images: Tensor = generator(w, noise=maps) if tuning is None else self._with_tuning(tuning, w, maps)
-        return images.float()
-
-    def _with_tuning(self, tuning: Tuning, w: Tensor, noise: Noise | list[Tensor]) -> Tensor:
-        factors = {
-            name: (from_half(up).to(self.device), from_half(down).to(self.device))
-            for name, (up, down) in tuning.factors.items()
-        }
-        try:
-            return render_tuned(cast(Generator, self._network("generator")), factors, w, noise=noise)
-        except ValueError as error:
-            raise LatentError(f"a tuning is damaged ({error}): make it again with stedit invert --tune") from error
-
-
-def _require_size(images: Tensor, size: tuple[int, int], network: str) -> None:
-    if tuple(images.shape[1:]) != (3, *size):
-        raise UsageError(f"the {network} takes pictures of {(3, *size)}, not {tuple(images.shape[1:])}")
-
-
-def _noise_sizes(generator: Generator) -> list[torch.Size]:
-    blocks = cast("list[SynthesisBlock]", generator.blocks)
-    return [layer.noise.shape for block in blocks for layer in block.layers]  # type: ignore[misc]
+    def __repr__(self) -> str:
+        return f"Engine({self.model})"

@@ -76,7 +76,7 @@ def test_the_same_call_gives_the_same_bytes(engine: Engine, tiny_bundle: Path, c
 
 def test_random_noise_depends_on_the_seed_and_not_on_the_batch(tiny_bundle: Path, codes: np.ndarray) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    for name, parameter in engine.networks["generator"].named_parameters():
+    for name, parameter in engine.networks.generator.named_parameters():
         if name.endswith("noise_strength"):
             parameter.fill_(0.5)
     one = engine.synthesise(codes, noise="random", seed=1)
@@ -119,7 +119,7 @@ def test_several_attributes_reach_their_goals_together(engine: Engine, codes: np
 def test_who_is_given_hair_does_not_stay_bald(engine: Engine, codes: np.ndarray) -> None:
     bald, *others = engine.bundle.attributes
     attributes = (dataclasses.replace(bald, name="Bald"), *others)
-    engine = dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=attributes))
+    engine = Engine(dataclasses.replace(engine.model, bundle=dataclasses.replace(engine.bundle, attributes=attributes)))
     blond = TINY_ATTRIBUTES.index("Blond_Hair")
     given, taken, kept = (
         logits(engine, engine.edit_by_label(codes, name, keep=keep))
@@ -137,7 +137,7 @@ def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, code
     before = logits(engine, codes)
     edited = engine.edit_by_label(codes, "smile")
     plain = torch.from_numpy(codes).requires_grad_()
-    gradient = torch.autograd.grad(engine.networks["classifier"](plain)[:, 0].sum(), plain)[0].numpy()
+    gradient = torch.autograd.grad(engine.networks.classifier(plain)[:, 0].sum(), plain)[0].numpy()
     step = (3.0 - before[:, 0]) / (gradient**2).sum(axis=(1, 2))
     along = codes + step[:, None, None].astype(np.float32) * gradient
     moved = np.abs(logits(engine, edited) - before)[:, others].mean()
@@ -146,7 +146,7 @@ def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, code
 
 def test_reference_edit_scales_with_strength(engine: Engine, codes: np.ndarray) -> None:
     with torch.no_grad():
-        engine.networks["editor"].output.weight.normal_(std=0.1)  # type: ignore[union-attr, operator]
+        engine.networks.editors["editor"].output.weight.normal_(std=0.1)
     full = engine.edit_by_reference(codes, codes[:1], "glasses")
     assert not np.allclose(full, codes)
     half = engine.edit_by_reference(codes, codes[:1], "glasses", strength=0.5)
@@ -163,20 +163,20 @@ def test_bfloat16_is_near_float32(tiny_bundle: Path, codes: np.ndarray, engine: 
 
 def test_judge_reads_its_embedding_of_the_picture(engine: Engine, face_image: np.ndarray) -> None:
     images = np.stack([face_image, face_image[::-1]])
-    network = engine.networks["judge"]
+    network = engine.networks.judge
     assert isinstance(network, Judge)
     fitted = torch.from_numpy(np.stack([fit_picture(image, (32, 32)) for image in images]))
     tensor = fitted.permute(0, 3, 1, 2) / 127.5 - 1
-    probabilities, embeddings = engine.judge(images), engine.judge_embedding(images)
+    probabilities, embeddings = engine.predict_attributes(images), engine.attribute_features(images)
     assert (probabilities.shape, embeddings.shape) == ((2, 5), (2, 16 * 16))
     np.testing.assert_allclose(probabilities, network(tensor).sigmoid(), atol=1e-6)
-    np.testing.assert_allclose(engine.judge(tensor), probabilities, atol=1e-6)
-    np.testing.assert_allclose(engine.judge(face_image), probabilities[:1], atol=1e-6)
-    np.testing.assert_allclose(engine.judge_embedding(tensor), embeddings, atol=1e-5)
+    np.testing.assert_allclose(engine.predict_attributes(tensor), probabilities, atol=1e-6)
+    np.testing.assert_allclose(engine.predict_attributes(face_image), probabilities[:1], atol=1e-6)
+    np.testing.assert_allclose(engine.attribute_features(tensor), embeddings, atol=1e-5)
     np.testing.assert_allclose(network.read(torch.from_numpy(embeddings)).sigmoid(), probabilities, atol=1e-6)
     assert abs(probabilities[0] - probabilities[1]).max() > 1e-3
-    with pytest.raises(UsageError, match=r"the judge takes pictures of \(3, 32, 32\)"):
-        engine.judge(tensor[:, :, 4:])
+    with pytest.raises(UsageError, match=r"images for the judge have the shape \(3, 32, 32\)"):
+        engine.predict_attributes(tensor[:, :, 4:])
 
 
 def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
@@ -186,7 +186,7 @@ def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
         engine.edit_by_label(codes, ["smile", "no-smile"])
     with pytest.raises(UsageError, match=r"\(8, 16\)"):
         engine.synthesise(codes[:, :4])
-    with pytest.raises(UsageError, match=r"the encoder takes pictures of \(3, 32, 32\), not \(3, 16, 32\)"):
+    with pytest.raises(UsageError, match=r"images for the encoder have the shape \(3, 32, 32\), not \(3, 16, 32\)"):
         engine.invert(torch.zeros(2, 3, 16, 32))
     with pytest.raises(DeviceError, match="choose --device cpu"):
         Engine.from_pretrained(tiny_bundle, device="abacus")
@@ -205,7 +205,7 @@ def test_a_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.nd
         (lambda: engine.invert(np.zeros((32, 32, 3), np.uint8)), "encoder"),
         (lambda: engine.edit_by_label(codes, "smile"), "classifier"),
         (lambda: engine.edit_by_reference(codes, codes, "smile"), "editor"),
-        (lambda: engine.judge(np.zeros((32, 32, 3), np.uint8)), "judge"),
+        (lambda: engine.predict_attributes(np.zeros((32, 32, 3), np.uint8)), "judge"),
     ):
         with pytest.raises(MissingPartError, match=f"has no {part}"):
             call()

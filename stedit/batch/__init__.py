@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from stedit.batch.record import Record, Summary
     from stedit.batch.reporter import Reporter, SilentReporter
     from stedit.batch.request import (
+        AlignedCrop,
         Classification,
         InversionRequest,
         LabelEdit,
         Mix,
+        PhotoOptions,
         Reconstruction,
         ReferenceEdit,
         Rendering,
@@ -30,11 +32,13 @@ if TYPE_CHECKING:
     from stedit.batch.runner import run, run_plan
 
 __all__ = [
+    "AlignedCrop",
     "Classification",
     "InversionRequest",
     "Job",
     "LabelEdit",
     "Mix",
+    "PhotoOptions",
     "Plan",
     "Reconstruction",
     "Record",

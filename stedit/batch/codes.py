@@ -27,9 +27,10 @@ def read_codes(engine: Engine, sources: Sequence[Source], reporter: Reporter) ->
     """Invert images and read latent codes: the code (N, D) of each input that can be used, in their order."""
     codes: Codes = {}
 
-    def keep(job: Job, output: Output) -> None:
+    def keep(job: Job, output: Output) -> Sequence[str]:
         assert isinstance(output.made, LatentCode)
         codes[job.source] = output.made.w
+        return ()
 
     jobs = tuple(Job(source, None) for source in sources)
     plan = Plan(InversionRequest(), jobs, inputs=Inputs(tuple(sources)), format=LATENT_FORMAT)

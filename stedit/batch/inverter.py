@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,9 @@ import numpy.typing as npt
 
 from stedit.batch.reporter import Reporter
 from stedit.batch.request import InversionRequest
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels
+from stedit.inversion.encoder import require_iterative
+from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import Step
 from stedit.storage.tunings import Tuning
 
@@ -38,22 +40,25 @@ class Inverter:
         self._reporter = reporter
         if request.method == "encoder" and not request.tuning:
             return
-        losses = engine.describe_losses(request.options.losses)
+        losses = describe_losses(request.options.losses, engine.networks)
         if request.method == "iterative":
-            engine.require_iterative()
+            require_iterative(engine.model)
         if request.method != "encoder":
             reporter.note(f"{request.method}: at most {request.steps} steps in {request.options.space}, on {losses}")
         if request.tuning:
             reporter.note(f"tuning: at most {request.tuning.steps} steps of rank {request.tuning.rank}, on {losses}")
 
-    def fit(self, image: Pixels) -> tuple[Pixels, Pixels | None]:
-        """An image (H, W, 3) in the sizes that `__call__` needs: for the encoder, and to compare renderings with."""
+    def fit(self, cut: Callable[[tuple[int, int]], Pixels]) -> tuple[Pixels, Pixels | None]:
+        """A face in the sizes that `__call__` needs: for the encoder, and to compare renderings with.
+
+        `cut` gives it in a size (height, width).
+        """
         if self._request.method == "optimise":  # which does without an encoder and its size
-            target = fit_picture(image, self._engine.target_size)
+            target = cut(self._engine.target_size)
             return target, target
         compared = self._request.method != "encoder" or self._request.tuning
         target_size = self._engine.target_size
-        return fit_picture(image, self._engine.input_size), fit_picture(image, target_size) if compared else None
+        return cut(self._engine.input_size), cut(target_size) if compared else None
 
     def __call__(self, images: Sequence[tuple[Pixels, Pixels | None]]) -> list[Inverted]:
         """Invert images, each as `fit` gives it, and tune the generator to them if the request says so."""
@@ -93,7 +98,7 @@ class Inverter:
             self._reporter.progress(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}")
 
         codes = np.stack([one.code for one in inverted])
-        tunings = self._engine.tune(targets, codes, options=self._request.tuning, report=on_step)
+        tunings = self._engine.tune_generator(targets, codes, options=self._request.tuning, report=on_step)
         for i, (one, tuning) in enumerate(zip(inverted, tunings, strict=True)):
             one.tuning = tuning
             one.details["tuning"] = _details(steps[i], 0)

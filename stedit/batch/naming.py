@@ -67,7 +67,7 @@ def _names_our_steps(tail: str, attributes: Sequence[str]) -> bool:
 
 
 def _is_our_word(what: str, attributes: Sequence[str]) -> bool:
-    if what in {"reconstruct", "sheet"} or what.startswith(_WITHOUT_ATTRIBUTE):
+    if what in {"reconstruct", "sheet", "aligned"} or what.startswith(_WITHOUT_ATTRIBUTE):
         return True
     known = (*attributes, *(attribute for attribute, _ in ALIASES.values()))  # the earlier model may know others
     try:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Sequence
+from typing import Literal
 
 from stedit.errors import UsageError
 
@@ -54,3 +55,14 @@ def format_layers(layers: Sequence[int]) -> str:
         else:
             ranges.append([layer, layer])
     return "+".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
+
+
+def parse_face(text: str) -> Literal["largest", "all"] | int:
+    """What `--face` takes. Raises UsageError."""
+    if text == "largest":
+        return "largest"
+    if text == "all":
+        return "all"
+    if text.isascii() and text.isdigit() and int(text[:9]) >= 1:
+        return int(text[:9])
+    raise UsageError(f"--face is {text!r}: give largest, all, or the number of a face, the largest being 1")

@@ -8,32 +8,26 @@ from __future__ import annotations
 import errno
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import TYPE_CHECKING
 
 from stedit.batch.plan import Job
 from stedit.batch.process import Output, Process, to_batch
-from stedit.batch.reading import LoadedInput, read_input
+from stedit.batch.reading import LoadedInput
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter
 from stedit.errors import InputError, OutputError, SteditError
 
-if TYPE_CHECKING:
-    from stedit.engine import Engine
-
-Write = Callable[[Job, Output], None]
-"""Takes an output to where its job says. Raises OutputError."""
+Write = Callable[[Job, Output], Sequence[str]]
+"""Takes an output to where its job says, and gives notes on what could not be kept. Raises OutputError."""
 
 
-def run(
-    jobs: Sequence[Job], engine: Engine, process: Process, reporter: Reporter, *, write: Write, batch_size: int
-) -> Summary:
+def run(jobs: Sequence[Job], process: Process, reporter: Reporter, *, write: Write, batch_size: int) -> Summary:
     """Do `jobs` batch by batch; `reporter` is given the record of each as soon as it is done or has failed.
 
     Ends early, with the rest untried, once the disk is full: whatever followed would be computed in vain.
     """
     began = time.perf_counter()
     summary = Summary()
-    for record in _records(jobs, engine, process, write, batch_size):
+    for record in _records(jobs, process, write, batch_size):
         summary.count(record)
         reporter.record(record)
         if _is_out_of_space(record.error):
@@ -43,13 +37,12 @@ def run(
     return summary
 
 
-def _records(jobs: Sequence[Job], engine: Engine, process: Process, write: Write, batch_size: int) -> Iterator[Record]:
+def _records(jobs: Sequence[Job], process: Process, write: Write, batch_size: int) -> Iterator[Record]:
     for i in range(0, len(jobs), batch_size):
         loaded: list[tuple[Job, LoadedInput]] = []
         for job in jobs[i : i + batch_size]:
             try:
-                one = read_input(job.source, engine, process.inverter, keep_original=process.keep_originals)
-                loaded.append((job, one))
+                loaded.append((job, process.reader.read(job.source)))
             except InputError as error:
                 yield Record.failed(job.source.name, error)
         if loaded:
@@ -75,7 +68,7 @@ def _compute(loaded: Sequence[tuple[Job, LoadedInput]], process: Process, write:
     seconds = (time.perf_counter() - began) / len(loaded)
     for (job, one), output in zip(loaded, outputs, strict=True):
         try:
-            write(job, output)
+            written = write(job, output)
         except OutputError as error:
             yield Record.failed(job.source.name, error)
         else:
@@ -84,7 +77,7 @@ def _compute(loaded: Sequence[tuple[Job, LoadedInput]], process: Process, write:
                 job.source.name,
                 path,
                 seconds=seconds,
-                notes=one.notes,
+                notes=(*one.notes, *written),
                 details=output.details,
                 summary=output.summary,
             )

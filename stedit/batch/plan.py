@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Literal
 
 from stedit.batch.inputs import Inputs, Source, collect_inputs
 from stedit.batch.record import Record
-from stedit.batch.request import InversionRequest, ReferenceEdit, Request
+from stedit.batch.request import SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
 from stedit.errors import OutputError, UsageError
+from stedit.imaging.edited import output_suffix as photo_suffix
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
+from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
@@ -25,6 +27,8 @@ SUFFIXES = {
     "png": (".png",),
     "jpg": (".jpg", ".jpeg"),
     "webp": (".webp",),
+    "avif": (".avif",),
+    "tif": (".tif", ".tiff"),
     "gif": (".gif",),
     "latent": (LATENT_SUFFIX,),
 }
@@ -131,6 +135,8 @@ def plan_request(
         found = collect_inputs(inputs, recursive=recursive)
         return Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found)
     target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
+    if file_format is None and target.place != "file" and keeps_format(request):
+        target = replace(target, format=SOURCE_FORMAT)
     request.check(bundle, target.format)
     plan = make_plan(
         request,
@@ -208,11 +214,17 @@ def _output(source: Source, suffix: str, target: OutputTarget) -> Path | None:
         return None
     if target.place == "file":
         return target.path
-    name = (f"{source.stem}.{suffix}" if suffix else source.stem) + SUFFIXES[target.format][0]
+    ending = _ending_of(source) if target.format == SOURCE_FORMAT else SUFFIXES[target.format][0]
+    name = (f"{source.stem}.{suffix}" if suffix else source.stem) + ending
     if target.place == "folder":
         return target.path / source.subfolder / name
     assert source.path is not None  # _settle has sent standard input elsewhere
     return source.path.with_name(name)
+
+
+def _ending_of(source: Source) -> str:
+    """That of an output which is of its source's format."""
+    return photo_suffix(source.path.suffix) if source.path and not is_latent_path(source.path) else ".png"
 
 
 def _same_file(job: Job) -> bool:

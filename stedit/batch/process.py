@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, assert_never
@@ -13,24 +13,29 @@ import numpy.typing as npt
 
 from stedit.batch.inputs import Source
 from stedit.batch.inverter import Inverted, Inverter, summarise
-from stedit.batch.reading import LoadedInput, read_input
+from stedit.batch.photographs import EditedPhoto, Faces, write_options
+from stedit.batch.reading import InputReader, LoadedInput
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import (
     LATENT_FORMAT,
+    AlignedCrop,
     Classification,
     InversionRequest,
     LabelEdit,
     Mix,
+    PhotoOptions,
     Reconstruction,
     ReferenceEdit,
     Rendering,
     Request,
 )
+from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, write_image
 from stedit.imaging.heatmap import matrix
-from stedit.imaging.sheets import sheet
+from stedit.imaging.sheets import enlarged, sheet
+from stedit.photo.photograph import crop_of
 from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import Tuning
 
@@ -42,20 +47,27 @@ Latents = npt.NDArray[np.float32]
 
 @dataclass(frozen=True)
 class CodeBatch:
-    """Inputs that are computed together: their codes, and what else is known of each."""
+    """Inputs that are computed together: their codes, one for each face, and what else is known of each."""
 
     sources: Sequence[Source]
     codes: Latents  # (B, N, D)
+    rows: Sequence[slice]  # which of the codes are of each input
     originals: Sequence[Pixels | None]  # None for latent files, and where nobody asked for them
-    tunings: Sequence[Tuning | None]
-    details: Sequence[dict[str, Any]]  # how each code was found
+    tunings: Sequence[Tuning | None]  # of each code
+    details: Sequence[dict[str, Any]]  # how the first code of each input was found
+    photos: Sequence[Faces | None]  # None for latent files that go into no photograph
+
+    @property
+    def first_codes(self) -> Latents:
+        """Of each input, (inputs, N, D)."""
+        return self.codes[[rows.start for rows in self.rows]]
 
 
 @dataclass(frozen=True)
 class Output:
     """What was made of one input: an image, an animation, a latent code, or nothing but what `details` say."""
 
-    made: Pixels | LatentCode | Animation | None
+    made: Pixels | LatentCode | Animation | EditedPhoto | None
     details: dict[str, Any] = field(default_factory=dict)  # for the JSON record
     summary: str = ""  # the same for a person
     tuning: Tuning | None = None  # of a code
@@ -69,9 +81,9 @@ class Process:
     """All that a pipeline needs to turn inputs into outputs, but for the engine."""
 
     inverter: Inverter
+    reader: InputReader
     compute: ProcessBatch
-    """Gives an output for each code of a batch. Raises SteditError for what the model cannot do."""
-    keep_originals: bool = False
+    """Gives an output for each input of a batch. Raises SteditError for what the model cannot do."""
 
 
 def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: str, details: bool = True) -> Process:
@@ -90,51 +102,68 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
     """
     latent = file_format == LATENT_FORMAT
     inverter = Inverter(engine, InversionRequest(), reporter)
+    several, keep_originals = False, False
     match request:
         case InversionRequest():
-            return Process(Inverter(engine, request, reporter), partial(_to_latents, engine, request))
+            inverter = Inverter(engine, request, reporter)
+            compute: ProcessBatch = partial(_to_latents, engine, request)
         case Reconstruction():
             inverter = Inverter(engine, request.inversion, reporter)
-            return Process(inverter, partial(_reconstruct, engine, request), request.sheet)
+            compute, keep_originals = partial(_reconstruct, engine, request), request.sheet
         case LabelEdit():
-            edit = _Editor(engine, request, latent=latent, details=details)
-            return Process(inverter, edit, request.sheet)
+            compute, keep_originals = _Editor(engine, request, latent=latent, details=details), request.sheet
+            several = not latent
         case ReferenceEdit():
-            references = _read_codes(engine, request.references, keep_originals=request.sheet)
-            edit = _Editor(engine, request, latent=latent, details=details, references=references)
-            return Process(inverter, edit, request.sheet)
+            references = _read_codes(engine, request.references, request.photo, keep_originals=request.sheet)
+            compute = _Editor(engine, request, latent=latent, details=details, references=references)
+            several, keep_originals = not latent, request.sheet
         case Mix():
-            other = _read_codes(engine, [request.other]).codes
-            return Process(inverter, partial(_mix, engine, request, file_format, other))
+            other = _read_codes(engine, [request.other], request.photo).codes
+            compute, several = partial(_mix, engine, request, file_format, other), not latent
         case Classification():
-            return Process(inverter, partial(_classify, engine))
-    assert_never(request)
+            compute = partial(_classify, engine)
+        case AlignedCrop():
+            compute = partial(_crop, request)
+        case _:
+            assert_never(request)
+    reader = InputReader(engine, inverter, request.photo, keep_originals=keep_originals, several=several)
+    return Process(inverter, reader, compute)
 
 
 def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
-    """Invert the images, together, and put their codes in line with those that were read."""
-    inverted = iter(inverter([(one.image, one.target) for one in loaded if one.image is not None]))
-    found = [next(inverted) if one.code is None else Inverted(one.code, one.tuning) for one in loaded]
+    """Invert the faces, together, and put their codes in line with those that were read."""
+    inverted = iter(inverter([face for one in loaded for face in one.faces]))
+    found: list[Inverted] = []
+    rows = []
+    for one in loaded:
+        before = len(found)
+        found += [Inverted(one.code, one.tuning)] if one.code is not None else [next(inverted) for _ in one.faces]
+        rows.append(slice(before, len(found)))
     return CodeBatch(
         [one.source for one in loaded],
         np.stack([one.code for one in found]),
+        rows,
         [one.original for one in loaded],
         [one.tuning for one in found],
-        [one.details for one in found],
+        [found[place.start].details for place in rows],
+        [Faces(one.photo, one.quads) if one.photo else None for one in loaded],
     )
 
 
-def _read_codes(engine: Engine, paths: Sequence[str | Path], *, keep_originals: bool = False) -> CodeBatch:
-    """The codes of references. Raises InputError."""
+def _read_codes(
+    engine: Engine, paths: Sequence[str | Path], options: PhotoOptions, *, keep_originals: bool = False
+) -> CodeBatch:
+    """The codes of references, of each the largest face. Raises InputError."""
     inverter = Inverter(engine, InversionRequest(), SilentReporter())
-    loaded = [read_input(Source(Path(path)), engine, inverter, keep_original=keep_originals) for path in paths]
-    return to_batch(loaded, inverter)
+    largest = replace(options, face="largest", into=None, result="photo")
+    reader = InputReader(engine, inverter, largest, keep_originals=keep_originals)
+    return to_batch([reader.read(Source(Path(path))) for path in paths], inverter)
 
 
 def _to_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) -> list[Output]:
     return [
-        Output(_latent(engine, code, source, request.method, tuning), details, summarise(details), tuning)
-        for code, source, tuning, details in zip(batch.codes, batch.sources, batch.tunings, batch.details, strict=True)
+        Output(_latent(engine, batch, i, request.method), batch.details[i], summarise(batch.details[i]), tuning)
+        for i, tuning in enumerate(batch.tunings)
     ]
 
 
@@ -152,24 +181,71 @@ def _mix(engine: Engine, request: Mix, file_format: str, other: Latents, batch: 
     if file_format == LATENT_FORMAT:
         # the file's method has always been the suffix of its name
         method = request.suffix(engine.bundle)
-        return [
-            Output(_latent(engine, code, source, method)) for code, source in zip(mixed[0], batch.sources, strict=True)
-        ]
+        return [Output(_latent(engine, replace(batch, codes=mixed[0]), i, method)) for i in range(len(batch.sources))]
     columns = [_render(engine, codes, (), request.rendering) for codes in mixed]
-    rows = list(zip(*columns, strict=True))  # one for each input
-    if len(request.strengths) > 1 and file_format in ANIMATION_FORMATS:
+    results = _Results(engine, request, batch, _render(engine, batch.codes, (), request.rendering))
+    if len(request.strengths) == 1:
+        return [Output(one) for one in results.finished(columns[0])]
+    rows = list(zip(*(results.tiles(column) for column in columns), strict=True))  # one for each input
+    if file_format in ANIMATION_FORMATS:
         return [Output(Animation(row)) for row in rows]
     titles = [f"{amount:.3g}" for amount in request.strengths]
     return [Output(_side_by_side(list(zip(titles, row, strict=True)))) for row in rows]
 
 
+def _crop(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
+    outputs = []
+    for source, faces in zip(batch.sources, batch.photos, strict=True):
+        if faces is None:
+            raise InputError(f"{source.name} is a latent code, of which there is nothing to crop: give a photograph")
+        pixels = faces.photo.pixels
+        crop = faces.face(pixels) if request.size is None else faces.quads[0].crop(pixels, request.size)
+        outputs.append(Output(crop, {"quad": [round(value, 2) for value in faces.quads[0].values]}))
+    return outputs
+
+
 def _classify(engine: Engine, batch: CodeBatch) -> list[Output]:
     outputs = []
-    for source, row in zip(batch.sources, engine.classify(batch.codes), strict=True):
+    for source, row in zip(batch.sources, engine.classify(batch.first_codes), strict=True):
         named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
         listing = "\n".join([source.name, *(f"  {probability:.3f}  {name}" for name, probability in named)])
         outputs.append(Output(None, {"attributes": {name: round(p, 6) for name, p in named}}, listing))
     return outputs
+
+
+@dataclass(frozen=True)
+class _Results:
+    """What is made of each input of a batch from the renderings of its codes, as the request asks for it."""
+
+    engine: Engine
+    request: LabelEdit | ReferenceEdit | Mix
+    batch: CodeBatch
+    before: Sequence[Pixels]  # of each code
+    """The renderings of the codes as they are."""
+
+    def finished(self, after: Sequence[Pixels]) -> list[Pixels | EditedPhoto]:
+        """For each input the photograph, the face or the rendering, from the renderings `after` of its edited codes."""
+        made: list[Pixels | EditedPhoto] = []
+        options, bundle = self.request.photo, self.engine.bundle
+        writing = write_options(options, bundle.name, self.request.suffix(bundle))
+        for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
+            if faces is None or options.result == "render":
+                made.append(after[rows.start])
+                continue
+            pixels = faces.edited(self.before[rows], after[rows])
+            photo = options.result == "photo"
+            made.append(EditedPhoto(faces.photo, pixels, writing) if photo else faces.face(pixels))
+        return made
+
+    def tiles(self, after: Sequence[Pixels]) -> list[Pixels]:
+        """The same as squares of one size for each input, for strips and sheets."""
+        made = []
+        for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
+            if faces is None or self.request.photo.result == "render":
+                made.append(after[rows.start])
+            else:
+                made.append(faces.tile(faces.edited(self.before[rows], after[rows]), len(after[rows.start])))
+        return made
 
 
 @dataclass(frozen=True)
@@ -187,21 +263,34 @@ class _Editor:
         edits = [self._edit(batch.codes, strength) for strength in self.request.strengths]
         if isinstance(self.request, ReferenceEdit) and self.request.attention:
             write_image(self.request.attention, self._plot_attention(batch.codes))
-        made: Sequence[Pixels | LatentCode]
+        made: Sequence[Pixels | LatentCode | EditedPhoto]
         if self.latent:
             method = f"edit {self.request.name(self.engine.bundle)}"
-            made = [
-                _latent(self.engine, code, source, method, tuning)
-                for code, source, tuning in zip(edits[0], batch.sources, batch.tunings, strict=True)
-            ]
+            edited = replace(batch, codes=edits[0])
+            made = [_latent(self.engine, edited, i, method) for i in range(len(batch.sources))]
         else:
-            columns = [*self._columns_before(batch), *self._columns(batch, edits)]
-            made = [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
-        details = self._details(batch.codes, edits)
+            made = self._finish(batch, edits)
+        first = [rows.start for rows in batch.rows]
+        details = self._details(batch.first_codes, [codes[first] for codes in edits])
+        tunings = [batch.tunings[k] if self.latent else None for k in first]
         return [
             Output(one, detail, _summarise_edit(detail), tuning)
-            for one, detail, tuning in zip(made, details, batch.tunings, strict=True)
+            for one, detail, tuning in zip(made, details, tunings, strict=True)
         ]
+
+    def _finish(self, batch: CodeBatch, edits: Sequence[Latents]) -> Sequence[Pixels | EditedPhoto]:
+        before = self._render(batch.codes, batch.tunings)
+        results = _Results(self.engine, self.request, batch, before)
+        renders = [self._render(codes, batch.tunings) for codes in edits]
+        if len(edits) == 1 and not self.request.sheet:
+            return results.finished(renders[0])
+        first = [rows.start for rows in batch.rows]
+        columns = [*self._columns_before(batch, [before[k] for k in first])]
+        for title, column in zip(self._titles(), renders, strict=True):
+            if self.request.sheet and any(batch.photos) and self.request.photo.result != "render":
+                columns.append((f"{title}, rendered", [column[k] for k in first]))
+            columns.append((title, results.tiles(column)))
+        return [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
 
     def _edit(self, codes: Latents, strength: float) -> Latents:
         """Edit codes (B, N, D)."""
@@ -242,23 +331,29 @@ class _Editor:
         ]
         return sheet(rows, titles=[f"layer {number}" for number in range(len(rows[0]))])
 
-    def _columns_before(self, batch: CodeBatch) -> Iterator[tuple[str, Sequence[Pixels | None]]]:
+    def _columns_before(
+        self, batch: CodeBatch, reconstructions: Sequence[Pixels]
+    ) -> Iterator[tuple[str, Sequence[Pixels | None]]]:
         """What a sheet shows on the left of the edits."""
         if not self.request.sheet:
             return
-        yield "source", batch.originals
-        yield "reconstruction", self._render(batch.codes, batch.tunings)
+        resolution = self.engine.output_size[0]
+        if self.request.photo.result == "render":
+            yield "source", batch.originals
+        else:
+            yield "source", [faces.tile(faces.photo.pixels, resolution) if faces else None for faces in batch.photos]
+        yield "reconstruction", reconstructions
         if self.references:
             for i, image in enumerate(self.references.originals):
                 if image is None:  # it is a latent file
                     image = self._render(self.references.codes[i : i + 1], self.references.tunings[i : i + 1])[0]
                 yield "reference", [image] * len(batch.sources)
 
-    def _columns(self, batch: CodeBatch, edits: Sequence[Latents]) -> Iterator[tuple[str, Sequence[Pixels]]]:
+    def _titles(self) -> list[str]:
+        """Of each edit."""
         bundle, strengths = self.engine.bundle, self.request.strengths
         title = " + ".join(self.request.names(bundle)) or self.request.name(bundle)
-        for strength, codes in zip(strengths, edits, strict=True):
-            yield f"{strength:g}" if len(strengths) > 1 else title, self._render(codes, batch.tunings)
+        return [f"{strength:g}" if len(strengths) > 1 else title for strength in strengths]
 
     def _render(self, codes: Latents, tunings: Sequence[Tuning | None]) -> Sequence[Pixels]:
         return _render(self.engine, codes, tunings, self.request.rendering)
@@ -295,11 +390,14 @@ def _render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], re
     return list(engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings))
 
 
-def _latent(engine: Engine, code: Latents, source: Source, method: str, tuning: Tuning | None = None) -> LatentCode:
-    """A code (N, D) with all that a latent file says of it."""
+def _latent(engine: Engine, batch: CodeBatch, index: int, method: str) -> LatentCode:
+    """The code of an input of one face, with all that a latent file says of it."""
+    source, row, faces = batch.sources[index], batch.rows[index].start, batch.photos[index]
     file_name = source.path.name if source.path else ""  # in which folder it lay is nobody's business
+    tuning, bundle = batch.tunings[row], engine.bundle
     digest = tuning.digest if tuning else ""
-    return LatentCode(code, engine.bundle.name, engine.bundle.fingerprint, method, file_name, tuning=digest)
+    crop = "" if faces is None else crop_of(faces.photo, faces.quads[0])
+    return LatentCode(batch.codes[row], bundle.name, bundle.fingerprint, method, file_name, crop, tuning=digest)
 
 
 def _side_by_side(columns: Sequence[tuple[str, Pixels | None]]) -> Pixels:
@@ -307,4 +405,5 @@ def _side_by_side(columns: Sequence[tuple[str, Pixels | None]]) -> Pixels:
     shown = [(title, image) for title, image in columns if image is not None]
     if len(columns) == 1:
         return shown[0][1]
-    return sheet([[image for _, image in shown]], titles=[title for title, _ in shown])
+    size = max(len(image) for _, image in shown)
+    return sheet([[enlarged(image, size) for _, image in shown]], titles=[title for title, _ in shown])

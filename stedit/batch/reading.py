@@ -1,9 +1,11 @@
-"""One input from disk to memory: an image as a method of inversion takes it, or a latent code and its tuning."""
+"""One input from disk to memory: the faces of an image as a method of inversion takes them, or a latent code."""
 
 from __future__ import annotations
 
+import json
 import sys
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -11,7 +13,13 @@ import numpy.typing as npt
 
 from stedit.batch.inputs import Source
 from stedit.batch.inverter import Inverter
-from stedit.imaging.files import Pixels, fit_picture, read_picture
+from stedit.batch.request import PhotoOptions
+from stedit.errors import InputError
+from stedit.imaging.files import MAX_PIXELS, Pixels, decode_image
+from stedit.photo.alignment import Quad
+from stedit.photo.detection import YuNetFinder
+from stedit.photo.landmarks import Landmarks
+from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for
 from stedit.storage.latents import LatentCode, is_latent_path
 from stedit.storage.tunings import Tuning, tuning_path
 
@@ -21,29 +29,84 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class LoadedInput:
-    """One input in memory: an image that is still to be inverted, or a code."""
+    """One input in memory: the faces of an image, which are still to be inverted, or a code."""
 
     source: Source
-    image: Pixels | None = None  # of the size that the encoder takes
-    target: Pixels | None = None  # the image in the size that renderings are compared with, for methods that do
+    faces: tuple[tuple[Pixels, Pixels | None], ...] = ()
+    """Of each, what the encoder takes, and the size that renderings are compared with, for methods that do."""
     code: npt.NDArray[np.float32] | None = None  # (N, D)
     tuning: Tuning | None = None  # of the code that was read
-    original: Pixels | None = None  # the image in the size of the results, for sheets
+    original: Pixels | None = None  # the first face in the size of the results, for sheets
     notes: tuple[str, ...] = ()
+    photo: Photo | None = None  # what was read, or what an edit of the code is to go into
+    quads: tuple[Quad, ...] = ()  # of the faces in it
 
 
-def read_input(source: Source, engine: Engine, inverter: Inverter, *, keep_original: bool = False) -> LoadedInput:
-    """Read an image and fit it to what `inverter` takes, or read a latent code and its tuning. Raises InputError."""
-    if source.path and is_latent_path(source.path):
+class InputReader:
+    """Reads images and latent codes, and finds the faces."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        inverter: Inverter,
+        options: PhotoOptions,
+        *,
+        keep_originals: bool = False,
+        several: bool = False,
+    ) -> None:
+        """`several` faces of an image can be used. Raises InputError if landmarks or detector cannot be read."""
+        self._engine, self._inverter, self._options = engine, inverter, options
+        self._keep_originals, self._several = keep_originals, several
+        landmarks = Landmarks.read(options.landmarks) if options.landmarks else None
+        self._search = FaceSearch(options.align, options.face, landmarks)
+        finder = YuNetFinder(options.detector) if options.detector else None
+        self._detector = None if options.align == "never" else detector_for(engine.model, finder)
+
+    def read(self, source: Source) -> LoadedInput:
+        """Raises InputError."""
+        if source.path and is_latent_path(source.path):
+            return self._read_code(source)
+        limit = self._options.max_pixels or MAX_PIXELS
+        photo = Photo(decode_image(source.path or sys.stdin.buffer, max_pixels=limit), source.name)
+        quads = photo.find_quads(self._search, self._detector)
+        if len(quads) > 1 and not self._several:
+            raise InputError(f"{source.name} shows {len(quads)} faces, and one is asked for: choose it with --face")
+        pixels = photo.pixels
+        faces = tuple(self._inverter.fit(partial(crop_for, pixels, quad)) for quad in quads)
+        original = crop_for(pixels, quads[0], self._engine.target_size) if self._keep_originals else None
+        return LoadedInput(source, faces, original=original, notes=photo.image.notes, photo=photo, quads=quads)
+
+    def _read_code(self, source: Source) -> LoadedInput:
+        assert source.path
         code = LatentCode.load(source.path)
-        bundle = engine.bundle
-        code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=engine.code_shape, path=source.path)
+        bundle = self._engine.bundle
+        code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=self._engine.code_shape, path=source.path)
         tuning = None
         if code.tuning:
             tuning = Tuning.load(path := tuning_path(source.path))
             tuning.require(digest=code.tuning, path=path)
-        return LoadedInput(source, code=code.w, tuning=tuning)
-    decoded = read_picture(source.path) if source.path else read_picture(sys.stdin.buffer)
-    original = fit_picture(decoded.pixels, engine.output_size) if keep_original else None
-    image, target = inverter.fit(decoded.pixels)
-    return LoadedInput(source, image, target, original=original, notes=decoded.notes)
+        photo: Photo | None = None
+        quads: tuple[Quad, ...] = ()
+        if self._options.into:
+            photo = Photo.open(self._options.into, max_pixels=self._options.max_pixels or MAX_PIXELS)
+            quads = (_quad_of(code, photo, source.name),)
+        return LoadedInput(source, code=code.w, tuning=tuning, photo=photo, quads=quads)
+
+
+def _quad_of(code: LatentCode, photo: Photo, name: str) -> Quad:
+    """Where the face of a code lies in the photograph that it was made of. Raises InputError."""
+    height, width = photo.pixels.shape[:2]
+    if not code.crop:
+        return Quad.of_picture(height, width)
+    try:
+        values = json.loads(code.crop)
+        quad = Quad.of_values(values["quad"])
+        size = tuple(values["photo"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"the crop in {name} cannot be read: invert the photograph again") from error
+    if size != (height, width):
+        raise InputError(
+            f"{name} was made of a photograph of {size[1]} x {size[0]} px, and {photo.name} has {width} x {height}: "
+            "give the photograph that it was made of"
+        )
+    return quad

@@ -6,6 +6,9 @@
     ReferenceEdit       an edit after other people
     Mix                 what lies between the input and another face
     Classification      nothing but the probabilities of attributes
+    AlignedCrop         the square of a face, as the model's images are aligned
+
+Those of images hold `PhotoOptions`: which faces of a photograph are meant, and what comes back of an edit.
 
 A request can be pickled, so that a worker elsewhere can compute it with an engine of its own (`process.py`). What is
 wrong with one is raised when it is made, or by `check` once the model is known; nothing has been loaded by then.
@@ -17,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from stedit.batch.naming import output_suffix, stem_of
 from stedit.batch.notation import format_layers
@@ -28,10 +31,15 @@ from stedit.models.config import GeneratorConfig
 
 if TYPE_CHECKING:
     from stedit.models.generator import Noise
+    from stedit.photo.photograph import Alignment, Choice
     from stedit.storage.bundle import Bundle
 
 IMAGE_FORMATS = ("png", "jpg", "webp")
+PHOTO_FORMATS = (*IMAGE_FORMATS, "avif", "tif")
+SOURCE_FORMAT = "source"
+"""That of the photograph which an output is made of."""
 LATENT_FORMAT = "latent"
+MAX_CROP = 4096  # px, of a side
 
 
 @dataclass(frozen=True)
@@ -43,6 +51,39 @@ class Rendering:
 
 
 @dataclass(frozen=True)
+class PhotoOptions:
+    """Which faces of photographs are meant, how they are found, and what comes back of an edit."""
+
+    align: Alignment = "auto"
+    """auto: search whatever is not an aligned crop already; always; never: take every image for a crop."""
+    face: Choice = "largest"
+    """largest, all, or a number, counted from the largest."""
+    landmarks: Path | None = None
+    """A JSON file of points given by hand."""
+    detector: Path | None = None
+    """YuNet's ONNX file; None for the model's own detector."""
+    max_pixels: int | None = None
+    """Of a photograph; None for the usual limit."""
+    result: Literal["photo", "crop", "render"] = "photo"
+    """The whole photograph with the edit carried over to it, its face's square, or what the model renders."""
+    into: Path | None = None
+    """The photograph that a latent code was made of, to carry an edit of the code over to it."""
+    keep_gps: bool = False
+    provenance: bool = True
+    """Whether a mark in the file says how it was made."""
+    quality: int | None = None
+    """1 to 100 for JPEG, WebP and AVIF; None for the photograph's own."""
+
+    def __post_init__(self) -> None:
+        if self.quality is not None and not 1 <= self.quality <= 100:
+            raise UsageError(f"the quality {self.quality} is outside 1 to 100: choose 95 for hardly any loss")
+        if self.max_pixels is not None and self.max_pixels < 1:
+            raise UsageError(f"a limit of {self.max_pixels} pixels lets nothing through: give 1 or more")
+        if self.into and self.result == "render":
+            raise UsageError("a rendering is not put into a photograph: choose the result photo or crop")
+
+
+@dataclass(frozen=True)
 class InversionRequest:
     """How the code of an image is found. Raises UsageError for an option that the method would ignore."""
 
@@ -50,6 +91,7 @@ class InversionRequest:
     options: InversionOptions = field(default_factory=InversionOptions)
     tuning: TuningOptions | None = None
     """Adapt the generator to each image, too."""
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
 
     formats = (LATENT_FORMAT,)
 
@@ -83,6 +125,11 @@ class Reconstruction:
     """Source and reconstruction side by side."""
     rendering: Rendering = field(default_factory=Rendering)
 
+    @property
+    def photo(self) -> PhotoOptions:
+        """Those of the inversion."""
+        return self.inversion.photo
+
     formats = IMAGE_FORMATS
 
     def check(self, _bundle: Bundle, _file_format: str) -> None:
@@ -107,8 +154,9 @@ class LabelEdit:
     sheet: bool = False
     """Source, reconstruction and edit side by side."""
     rendering: Rendering = field(default_factory=Rendering)
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*IMAGE_FORMATS, LATENT_FORMAT)
+    formats = (*PHOTO_FORMATS, LATENT_FORMAT)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -175,8 +223,9 @@ class ReferenceEdit:
     sheet: bool = False
     """Source, reconstruction, references and edit side by side."""
     rendering: Rendering = field(default_factory=Rendering)
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*IMAGE_FORMATS, LATENT_FORMAT)
+    formats = (*PHOTO_FORMATS, LATENT_FORMAT)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -228,8 +277,10 @@ class Mix:
     """0 is the input and 1 the other; several make a strip or an animation; none for half-way, or all with layers."""
     layers: Sequence[int] | None = None
     rendering: Rendering = field(default_factory=Rendering)
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*IMAGE_FORMATS, "gif", LATENT_FORMAT)
+    sheet = False
+    formats = (*PHOTO_FORMATS, "gif", LATENT_FORMAT)
 
     def __post_init__(self) -> None:
         if not self.strengths:
@@ -257,6 +308,8 @@ class Mix:
 class Classification:
     """Predict the probability of each attribute; nothing is written."""
 
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
+
     formats = ()
 
     def check(self, _bundle: Bundle, _file_format: str) -> None:
@@ -267,7 +320,41 @@ class Classification:
         return ""
 
 
-Request = InversionRequest | Reconstruction | LabelEdit | ReferenceEdit | Mix | Classification
+@dataclass(frozen=True)
+class AlignedCrop:
+    """Cut out the square of a face, as the model's images are aligned. Raises UsageError for a size out of bounds."""
+
+    size: int | None = None
+    """Its side in pixels; None for the photograph's own resolution."""
+    photo: PhotoOptions = field(default_factory=PhotoOptions)
+
+    formats = PHOTO_FORMATS
+
+    def __post_init__(self) -> None:
+        if self.size is not None and not 16 <= self.size <= MAX_CROP:
+            raise UsageError(f"a crop of {self.size} px cannot be cut: choose 16 to {MAX_CROP}")
+
+    def check(self, bundle: Bundle, _file_format: str) -> None:
+        """Raises UsageError for a model of other things than faces."""
+        if bundle.alignment != "ffhq":
+            raise UsageError(f"the model {bundle.name!r} is not of aligned faces: choose another with --model")
+
+    def suffix(self, _bundle: Bundle) -> str:
+        """`face.png` gives `face.aligned.png`."""
+        return "aligned"
+
+
+Request = InversionRequest | Reconstruction | LabelEdit | ReferenceEdit | Mix | Classification | AlignedCrop
+
+
+def keeps_format(request: Request) -> bool:
+    """Whether an output is a photograph of the kind that its input is, unless another format is asked for."""
+    match request:
+        case LabelEdit() | ReferenceEdit() | Mix():
+            return len(request.strengths) == 1 and not request.sheet and request.photo.result != "render"
+        case AlignedCrop():
+            return True
+    return False
 
 
 def _listed(names: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:

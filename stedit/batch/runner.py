@@ -111,15 +111,14 @@ def run_plan(
     reporter.loaded(model)
     prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
     return summary + pipeline.run(
-        plan.jobs, model, prepared, reporter, write=write or _file_writer(plan.format), batch_size=batch_size
+        plan.jobs, prepared, reporter, write=write or _file_writer(plan.format), batch_size=batch_size
     )
 
 
 def _file_writer(file_format: str) -> Write:
     from stedit.batch.writing import write_output
 
-    def write(job: Job, output: Output) -> None:
-        if job.output:
-            write_output(output, job.output, file_format)
+    def write(job: Job, output: Output) -> Sequence[str]:
+        return write_output(output, job.output, file_format) if job.output else ()
 
     return write

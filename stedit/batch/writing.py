@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from stedit.batch.photographs import EditedPhoto
+from stedit.batch.plan import SUFFIXES
 from stedit.batch.process import Output
+from stedit.batch.request import SOURCE_FORMAT
 from stedit.errors import OutputError, cause
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import encode_image, write_image
@@ -13,10 +16,11 @@ from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import tuning_path
 
 
-def write_output(output: Output, path: Path, file_format: str) -> None:
+def write_output(output: Output, path: Path, file_format: str) -> tuple[str, ...]:
     """Put what was made at `path`, making its folder; `file_format` is how an animation is encoded.
 
-    A code's tuning is put beside it, first, so that no code is there without it. Raises OutputError.
+    A code's tuning is put beside it, first, so that no code is there without it. Gives notes on what could not be kept
+    of a photograph. Raises OutputError.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,8 +33,13 @@ def write_output(output: Output, path: Path, file_format: str) -> None:
         made.save(path)
     elif isinstance(made, Animation):
         write_file(path, made.encode(file_format))
+    elif isinstance(made, EditedPhoto):
+        encoded = made.encode(path.suffix.lower())
+        write_file(path, encoded.data)
+        return encoded.notes
     elif made is not None:
         write_image(path, made)
+    return ()
 
 
 def encode_output(output: Output, file_format: str) -> bytes:
@@ -42,5 +51,7 @@ def encode_output(output: Output, file_format: str) -> bytes:
         return made.encode()
     if isinstance(made, Animation):
         return made.encode(file_format)
+    if isinstance(made, EditedPhoto):
+        return made.encode(None if file_format == SOURCE_FORMAT else SUFFIXES[file_format][0]).data
     assert made is not None
-    return encode_image(made, file_format)
+    return encode_image(made, "png" if file_format == SOURCE_FORMAT else file_format)

@@ -16,7 +16,14 @@ from stedit.checkpoints.lcnet import CELEBA_ATTRIBUTES
 from stedit.checkpoints.probe import probe
 from stedit.checkpoints.reader import LoadedFile
 from stedit.errors import BundleError, InputError
-from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
+from stedit.models.config import (
+    AlignerConfig,
+    ClassifierConfig,
+    EditorConfig,
+    EncoderConfig,
+    GeneratorConfig,
+    JudgeConfig,
+)
 from stedit.storage.bundle import (
     EDITOR_PREFIX,
     PART_CONFIGS,
@@ -218,6 +225,8 @@ def describe(config: PartConfig) -> str:
         return f"edit transformer, {config.layers} layer{'s' if config.layers > 1 else ''}"
     if isinstance(config, JudgeConfig):
         return f"judge, {config.attributes} attributes, reads {config.input_width} px"
+    if isinstance(config, AlignerConfig):
+        return f"aligner, finds faces and five points of each, of {config.smallest} to {config.largest} px at a time"
     return "network of its own kind"
 
 

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.runtime.allocator import keep_big_blocks
-from stedit.runtime.model import build_network
+from stedit.runtime.networks import build_network
 from stedit.storage.bundle import PartConfig
 
 SAMPLES = 6

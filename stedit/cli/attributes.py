@@ -8,7 +8,7 @@ import typer
 
 from stedit.cli.command import spread
 from stedit.cli.console import DONE, Console
-from stedit.cli.options import ModelOptions, Recursive, TalkOptions
+from stedit.cli.options import FaceFlags, ModelOptions, Recursive, TalkOptions, photo_options
 
 if TYPE_CHECKING:
     from stedit.storage.bundle import Bundle
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 @spread
 def attributes(
     model: ModelOptions,
+    faces: FaceFlags,
     talk: TalkOptions,
     inputs: Annotated[
         list[str] | None,
@@ -44,7 +45,7 @@ def attributes(
     console = Console(talk)
     if not inputs:
         return _list_known(bundle, console)
-    plan = plan_request(Classification(), inputs, bundle, recursive=recursive)
+    plan = plan_request(Classification(photo_options(faces)), inputs, bundle, recursive=recursive)
     return run(plan, model, TerminalReporter(console, "Classifying", result=lambda record: record.summary))
 
 

@@ -54,8 +54,9 @@ def run(plan: Plan, model: ModelOptions, reporter: TerminalReporter) -> int:
     """Do `plan` with a model that is loaded only if there is something to do; returns the exit code."""
     console = reporter.console
 
-    def write(_job: Job, output: Output) -> None:
+    def write(_job: Job, output: Output) -> Sequence[str]:
         write_to_stdout(output, plan.format)
+        return ()
 
     with reporter:
         summary = run_plan(

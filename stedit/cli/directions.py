@@ -163,11 +163,11 @@ def learn(
 
 def _list_own(model: ModelOptions, console: Console) -> int:
     from stedit.editing.attributes import friendly_name
-    from stedit.editing.directions import sefa
+    from stedit.editing.linear import sefa
     from stedit.engine import Engine
 
     engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-    _, values = sefa(engine.networks["generator"])  # type: ignore[arg-type]
+    _, values = sefa(engine.networks.generator)
     shares = [float(value) for value in values / values.sum()]
     names = [friendly_name(name, 1) for name in engine.attributes]
     if console.json:

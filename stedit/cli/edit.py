@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,15 +12,21 @@ from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.options import (
     EditOptions,
+    FaceFlags,
     FileOptions,
     Inputs,
     LabelOptions,
     ModelOptions,
     ReferenceOptions,
     RenderOptions,
+    ResultFlags,
     TalkOptions,
+    photo_options,
 )
 from stedit.errors import UsageError
+
+if TYPE_CHECKING:
+    from stedit.batch import PhotoOptions
 
 _REF_HELP = "Picture or latent file of the person to take the attributes from. Repeat it to take from several."
 
@@ -30,6 +36,8 @@ def label_edit(
     inputs: Inputs,
     edit: EditOptions,
     label: LabelOptions,
+    faces: FaceFlags,
+    result: ResultFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -37,18 +45,19 @@ def label_edit(
 ) -> int:
     """Edit attributes by name.
 
-    face.png with --attr smile gives face.smile.png. --strength says how far
-    it goes, --direction which way.
+    me.jpg with --attr smile gives me.smile.jpg: the photograph with its largest
+    face edited. --strength says how far it goes, --direction which way.
 
     [bold]Examples[/]
-    stedit label-edit --attr smile face.png
+    stedit label-edit --attr smile me.jpg
+    stedit label-edit --attr glasses --face all party.jpg
     stedit label-edit --attr no-glasses --attr beard --sheet face.png
     stedit label-edit --attr smile --strength -2,-1,0,1,2 face.png  [dim]# a strip[/]
     stedit label-edit --attr bangs -r photos -o with-bangs
     stedit label-edit --attr smile --keep mouth-open --layers 2-5 face.png
     stedit label-edit --direction sefa:3 --strength -2,0,2 face.png
     """
-    return _edit(inputs, (), edit, label, None, files, model, render, Console(talk))
+    return _edit(inputs, (), edit, label, None, photo_options(faces, result), files, model, render, Console(talk))
 
 
 @spread
@@ -57,6 +66,8 @@ def reference_edit(
     ref: Annotated[list[Path], typer.Option("--ref", metavar="FILE", show_default=False, help=_REF_HELP)],
     edit: EditOptions,
     reference: ReferenceOptions,
+    faces: FaceFlags,
+    result: ResultFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -72,7 +83,7 @@ def reference_edit(
     stedit reference-edit --ref jane.png --attr bangs -r photos -o as-jane
     stedit reference-edit --ref jane.png --ref joe.png --ref-weights 0.7,0.3 --attr smile face.png
     """
-    return _edit(inputs, ref, edit, None, reference, files, model, render, Console(talk))
+    return _edit(inputs, ref, edit, None, reference, photo_options(faces, result), files, model, render, Console(talk))
 
 
 @spread
@@ -81,6 +92,8 @@ def edit(
     edit: EditOptions,
     label: LabelOptions,
     reference: ReferenceOptions,
+    faces: FaceFlags,
+    result: ResultFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -96,7 +109,9 @@ def edit(
     stedit edit --attr smile --ref jane.png face.png   [dim]# as Jane smiles[/]
     stedit edit --attr smile --format latent face.png  [dim]# the edited code[/]
     """
-    return _edit(inputs, ref or (), edit, label, reference, files, model, render, Console(talk))
+    return _edit(
+        inputs, ref or (), edit, label, reference, photo_options(faces, result), files, model, render, Console(talk)
+    )
 
 
 def _edit(
@@ -105,6 +120,7 @@ def _edit(
     options: EditOptions,
     label: LabelOptions | None,
     reference: ReferenceOptions | None,
+    photo: PhotoOptions,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -131,6 +147,7 @@ def _edit(
             reference.attention,
             options.sheet,
             render.to_rendering(),
+            photo,
         )
     else:
         if reference != ReferenceOptions():
@@ -143,6 +160,7 @@ def _edit(
             None if label.layers is None else parse_layers(label.layers),
             options.sheet,
             render.to_rendering(),
+            photo,
         )
     return run_request(
         request,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from stedit.cli.command import spread
 from stedit.cli.console import Console
 from stedit.cli.options import (
+    FaceFlags,
     FileOptions,
     Inputs,
     ModelOptions,
@@ -17,7 +18,14 @@ from stedit.cli.options import (
 
 
 @spread
-def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: ModelOptions, talk: TalkOptions) -> int:
+def invert(
+    inputs: Inputs,
+    search: SearchOptions,
+    faces: FaceFlags,
+    files: FileOptions,
+    model: ModelOptions,
+    talk: TalkOptions,
+) -> int:
     """Find the latent code of each picture.
 
     face.png gives face.latent.safetensors. Other commands take such a latent
@@ -34,7 +42,7 @@ def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: Mod
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
-    request = search.to_request()
+    request = search.to_request(faces)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(request, inputs, bundle, verb="Inverting", files=files, model=model, console=Console(talk))
 
@@ -43,6 +51,7 @@ def invert(inputs: Inputs, search: SearchOptions, files: FileOptions, model: Mod
 def reconstruct(
     inputs: Inputs,
     search: SearchOptions,
+    faces: FaceFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -66,7 +75,7 @@ def reconstruct(
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
-    request = Reconstruction(search.to_request(), sheet, render.to_rendering())
+    request = Reconstruction(search.to_request(faces), sheet, render.to_rendering())
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,

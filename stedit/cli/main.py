@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from stedit._version import __version__
-from stedit.cli import attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
+from stedit.cli import align, attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
 from stedit.cli.console import Console, exit_code, forget_unwritten
 from stedit.cli.options import DEBUG, TalkOptions
 from stedit.errors import UsageError
@@ -108,7 +108,7 @@ class _Trainings(_Group):
             from stedit.cli import train
 
             trainings = typer.Typer()
-            for part in ("generator", "inversion", "classifier", "editor", "judge"):
+            for part in ("generator", "inversion", "classifier", "editor", "judge", "aligner"):
                 trainings.command(part, cls=_Command)(getattr(train, part))
             self.commands.update(typer.main.get_group(trainings).commands)
 
@@ -154,6 +154,7 @@ app.command("reference-edit", cls=_Command)(edit.reference_edit)
 app.command("mix", cls=_Command)(mix.mix)
 app.command("invert", cls=_Command)(invert.invert)
 app.command("reconstruct", cls=_Command)(invert.reconstruct)
+app.command("align", cls=_Command)(align.align)
 app.command("attributes", cls=_Command)(attributes.attributes)
 app.command("sheet", cls=_Command)(sheet.sheet)
 app.command("evaluate", cls=_Command)(evaluate.evaluate)

@@ -9,19 +9,29 @@ import typer
 
 from stedit.cli.command import spread
 from stedit.cli.console import Console
-from stedit.cli.options import FileOptions, ModelOptions, RenderOptions, TalkOptions
+from stedit.cli.options import (
+    FaceFlags,
+    FileOptions,
+    ModelOptions,
+    RenderOptions,
+    ResultFlags,
+    TalkOptions,
+    photo_options,
+)
 from stedit.errors import UsageError
 
 
 @spread
 def mix(
-    face: Annotated[
+    source: Annotated[
         str,
         typer.Argument(metavar="FILES", show_default=False, help="A picture, a latent file, a folder of them, or -."),
     ],
     other: Annotated[
         Path, typer.Argument(metavar="OTHER", show_default=False, help="The picture or latent file to mix in.")
     ],
+    faces: FaceFlags,
+    result: ResultFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
@@ -49,12 +59,12 @@ def mix(
         ),
     ] = None,
     format_: Annotated[
-        Literal["png", "jpg", "webp", "gif", "latent"] | None,
+        Literal["png", "jpg", "webp", "avif", "tif", "gif", "latent"] | None,
         typer.Option(
             "--format",
             "-f",
             rich_help_panel="Files",
-            show_default="as -o says, or png",
+            show_default="as -o says, or as the photograph",
             help="Several pictures are a strip in png and jpg, an animation in webp and gif.",
         ),
     ] = None,
@@ -82,11 +92,12 @@ def mix(
         _strengths(strength, steps),
         None if layers is None else parse_layers(layers),
         render.to_rendering(),
+        photo_options(faces, result),
     )
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        [face],
+        [source],
         bundle,
         verb="Mixing",
         files=files,

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 if TYPE_CHECKING:
-    from stedit.batch import InversionRequest, Rendering
+    from stedit.batch import InversionRequest, PhotoOptions, Rendering
 
 DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
@@ -55,6 +55,8 @@ _about_files = partial(typer.Option, rich_help_panel="Files")
 _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_inversion = partial(typer.Option, rich_help_panel="Inversion")
 _about_messages = partial(typer.Option, rich_help_panel="Messages")
+
+_about_photos = partial(typer.Option, rich_help_panel="Photographs")
 
 _INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
 _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
@@ -103,8 +105,8 @@ class EditOptions:
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
     ] = False
     format: Annotated[
-        Literal["png", "jpg", "webp", "latent"] | None,
-        _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help=_FORMAT),
+        Literal["png", "jpg", "webp", "avif", "tif", "latent"] | None,
+        _about_files("--format", "-f", show_default="as -o says, or as the photograph", help=_FORMAT),
     ] = None
 
 
@@ -197,14 +199,98 @@ class SearchOptions:
     ] = None
     tune: Annotated[bool, _about_inversion("--tune", help=_TUNE)] = False
 
-    def to_request(self) -> InversionRequest:
+    def to_request(self, faces: FaceFlags | None = None) -> InversionRequest:
         """Raises UsageError for an option that the method would ignore, and for losses that do not exist."""
         from stedit.batch import InversionRequest
         from stedit.inversion.options import InversionOptions, TuningOptions, parse_losses
 
         losses = parse_losses(self.loss) if self.loss is not None else {}
         options = InversionOptions(steps=self.steps, space=self.space, losses=losses)
-        return InversionRequest(self.method, options, TuningOptions(losses=losses) if self.tune else None)
+        return InversionRequest(
+            self.method,
+            options,
+            TuningOptions(losses=losses) if self.tune else None,
+            photo_options(faces or FaceFlags()),
+        )
+
+
+@dataclass(frozen=True)
+class FaceFlags:
+    """Which faces of photographs are meant, and how they are found."""
+
+    align: Annotated[
+        Literal["auto", "always", "never"],
+        _about_photos("--align", help="Search for faces: in all but aligned crops, always, or never."),
+    ] = "auto"
+    face: Annotated[
+        str,
+        _about_photos("--face", metavar="largest|all|NUMBER", help="Which face; number 1 is the largest."),
+    ] = "largest"
+    landmarks: Annotated[
+        Path | None,
+        _about_photos("--landmarks", metavar="FILE", show_default=False, help="JSON of points given by hand."),
+    ] = None
+    detector: Annotated[
+        Path | None,
+        _about_photos("--detector", metavar="FILE", show_default="the model's own", help="YuNet's ONNX file."),
+    ] = None
+    max_pixels: Annotated[
+        int | None,
+        _about_photos(
+            "--max-pixels", metavar="COUNT", min=1, show_default="64 million", help="Read photographs up to this size."
+        ),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ResultFlags:
+    """What comes back of an edit of a photograph, and what its file says."""
+
+    result: Annotated[
+        Literal["photo", "crop", "render"],
+        _about_photos("--result", help="The whole photograph, its face's square, or what the model renders."),
+    ] = "photo"
+    into: Annotated[
+        Path | None,
+        _about_photos(
+            "--into", metavar="PHOTO", show_default=False, help="For a latent file: the photograph it was made of."
+        ),
+    ] = None
+    quality: Annotated[
+        int | None,
+        _about_photos(
+            "--quality",
+            metavar="1-100",
+            min=1,
+            max=100,
+            show_default="the photograph's",
+            help="Of JPEG, WebP and AVIF.",
+        ),
+    ] = None
+    keep_gps: Annotated[bool, _about_photos("--keep-gps", help="Keep where the photograph was taken.")] = False
+    no_provenance: Annotated[
+        bool, _about_photos("--no-provenance", help="Leave out the mark that says how the file was made.")
+    ] = False
+
+
+def photo_options(faces: FaceFlags, result: ResultFlags | None = None) -> PhotoOptions:
+    """The same for the batch engine. Raises UsageError."""
+    from stedit.batch import PhotoOptions
+    from stedit.batch.notation import parse_face
+
+    result = result or ResultFlags()
+    return PhotoOptions(
+        faces.align,
+        parse_face(faces.face),
+        faces.landmarks,
+        faces.detector,
+        faces.max_pixels,
+        result.result,
+        result.into,
+        result.keep_gps,
+        not result.no_provenance,
+        result.quality,
+    )
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from stedit.cli.command import spread
 from stedit.cli.console import DONE, INTERRUPTED, Console
 from stedit.cli.options import TalkOptions
 from stedit.errors import OutputError, UsageError
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig, flag, item_type
 from stedit.training.editor.config import EditorTrainingConfig
@@ -248,5 +249,16 @@ judge = training(
     [bold]Examples[/]
     stedit train judge --run judge --data photos.zip --labels attributes.csv
     stedit train judge --run judge --data photos.zip --labels attributes.csv --model my-model   [dim]# put into it[/]
+    """,
+)
+
+aligner = training(
+    "aligner",
+    AlignerTrainingConfig,
+    """Train an aligner, which finds the faces of photographs and five points of each, to crop them by.
+
+    [bold]Examples[/]
+    stedit train aligner --run aligner --data scenes.zip --data crops.zip --labels scenes.jsonl --labels crops.jsonl
+    stedit train aligner aligner.toml --model my-model   [dim]# put into it[/]
     """,
 )

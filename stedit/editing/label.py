@@ -1,317 +1,235 @@
-"""Label editing: move a code until the classifier is sure of an attribute, along one of four directions.
+"""Edits of latent codes by label: "smile", "no-glasses", each by the technique that `direction` names.
 
-    first-order     the gradient of the attribute's logit
-    second-order    the dominant curvature of the divergence of the classifier's answer from the goal
-    preserving      the most change of the logit for the least change of the others and the most plausible code
-    linear          one direction for all codes (`edit_along`)
-
-All but the last are recomputed at every step, so they adapt to the image and follow the classifier's curvature.
+learned                                  the change that the edit transformer has learned, see `transformer`
+preserving, first-order, second-order    by the latent classifier's derivatives, see `gradient`
+linear:FILE, sefa:0                      along one direction for all codes, see `linear`
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from stedit.editing.covariance import Spread
-from stedit.editing.directions import LabelDirection
-from stedit.editing.layers import touched_numbers
-from stedit.models.latent_classifier import LatentClassifier
+from stedit.editing.attributes import RULED_OUT, related, resolve_attribute
+from stedit.editing.directions import Direction, LabelDirection, LinearDirection, parse_direction
+from stedit.editing.gradient import move_to_logits
+from stedit.editing.linear import add_direction, follow_direction, linear_directions
+from stedit.editing.transformer import change_by_label, learned_editor
+from stedit.errors import MissingPartError, UsageError
+from stedit.runtime.model import Model
+from stedit.runtime.prediction import attribute_logits
 
-STEPS = 8
-CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the last one
-POWER_ITERATIONS = 100  # at most; one is enough where the curvature has rank one
-REACH = 6.0  # standard deviations of codes: beyond, no code is that of a face
-GRID = 97  # places in -REACH..REACH at which the logit is looked at first
-BISECTIONS = 20
-ROUNDS = 3  # of several linear directions, each of which moves the others' logits
+# A probability of 5 %: enough not to be seen; to be as sure as of what is asked for would spoil it.
+RULED_OUT_LOGIT = 3.0
+
+
+@dataclass(frozen=True)
+class ResolvedLabelEdit:
+    """A request, understood."""
+
+    signs: Mapping[int, int]
+    """Attribute index -> 1 for with, -1 for without."""
+    strength: float
+    keep: frozenset[str]
+    """CelebA names of attributes to hold where they are."""
+    styles: list[int] | None
+    """Those that may change; None for all of them."""
 
 
 def edit_by_label(
-    classifier: LatentClassifier,
+    model: Model,
     w: Tensor,
-    goals: Mapping[int, Tensor],
+    attributes: str | Sequence[str],
     *,
-    keep: Tensor,
-    spread: Spread | None = None,
-    direction: LabelDirection = "preserving",
-    styles: Sequence[int] | None = None,
-    ridge: float = 0.02,
+    strength: float = 1.0,
+    direction: str = "auto",
+    keep: str | Sequence[str] = (),
+    layers: Sequence[int] | None = None,
 ) -> Tensor:
-    """Bring the logits of some attributes to given values.
+    """Codes (B, N, D), on the model's device, with attributes given or taken away.
 
-    The preserving direction changes little else. Each of its steps solves for the change d of the code that moves the
-    wanted logits by their share of the way and minimises sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the
-    attributes j to keep, with g their gradients, r what they have drifted so far, and S the covariance of codes. For
-    one attribute k and no drift, d is along (sum_j g_j g_j' + lambda * S^-1)^-1 g_k.
-
-    The others take the smallest combination of the attributes' own directions, and of the gradients of those to keep,
-    that moves the wanted logits by their share and undoes the drift (Shen et al. 2020, "conditional manipulation").
-
-    Args:
-        classifier: gives the logits and their derivatives.
-        w: (B, N, D) codes.
-        goals: attribute index -> (B,) logit to reach.
-        keep: (K,) bool, the attributes to hold where they are.
-        spread: multiplies by S; None for S as the classifier knows it.
-        direction: see above.
-        styles: those that may change; None for all of them.
-        ridge: weight of plausibility, the Mahalanobis length of the change, against side effects; in units of the
-            wanted logits' variance, so that it means the same for every classifier.
-
-    Returns:
-        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit.
+    Arguments and errors are those of `Engine.edit_by_label`.
     """
-    source, wanted = w, list(goals)
-    goal = torch.stack([goals[index] for index in wanted], dim=1)  # (B, W)
-    keep = keep.clone()
-    keep[wanted] = False
-    touched = touched_numbers(w, styles)
-    spread_all = spread or classifier.spread
-    first_logits = classifier(w)
-    start, signs = first_logits[:, keep], torch.sign(goal - first_logits[:, wanted])
-    for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
-        logits, gradients = logits_and_gradients(classifier, w)
-        gradients = gradients * touched
-        step = (goal - logits[:, wanted]) / remaining
-        drift = logits[:, keep] - start
-        if direction == "preserving":
-            change = _preserving_step(
-                lambda vectors: spread_all(vectors) * touched,
-                wanted=gradients[:, wanted],
-                kept=gradients[:, keep],
-                step=step,
-                drift=drift,
-                ridge=ridge,
-            )
-        else:
-            directions = gradients[:, wanted]
-            if direction == "second-order":
-                directions = curvature_directions(classifier, w, wanted, signs, touched=touched)
-            change = _combined_step(directions, gradients[:, wanted], gradients[:, keep], step, drift)
-        w = w + change.view_as(w)
-    return torch.where(touched.view(w.shape[1:]) > 0, w, source)
+    names = [attributes] if isinstance(attributes, str) else list(attributes)
+    chosen = parse_direction(direction)
+    if chosen == "auto":
+        chosen = "learned" if names and has_learned_edit(model, names) else "preserving"
+    styles = model.styles(layers)
+    signs = _signs(model, names)
+    kept = {resolve_attribute(name, model.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
+    if both := kept & {model.attributes[index] for index in signs}:
+        raise UsageError(f"{min(both)} is both to be edited and to be kept: leave one of them out")
+    edit = ResolvedLabelEdit(signs, strength, frozenset(kept), styles)
+    if isinstance(chosen, LinearDirection):
+        return _edit_linear(model, w, edit, chosen)
+    if not names:
+        raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
+    return _TECHNIQUES[chosen](model, w, edit)
 
 
-def edit_along(
-    classifier: LatentClassifier,
-    w: Tensor,
-    goals: Mapping[int, Tensor],
-    directions: Mapping[int, Tensor],
-    *,
-    keep: Tensor,
-    styles: Sequence[int] | None = None,
-) -> Tensor:
-    """Bring the logit of each attribute to a given value by moving codes along a direction of its own.
+def has_learned_edit(model: Model, attributes: str | Sequence[str]) -> bool:
+    """Whether `edit_by_label` has a learned edit of all attributes. Raises AttributeNameError."""
+    names = [attributes] if isinstance(attributes, str) else attributes
+    editors = model.networks.editors
+    return all(learned_editor(editors, model.attributes[index], index) for index in _signs(model, names))
 
-    Of the places within REACH standard deviations where the logit meets the goal, the nearest is taken, whichever way
-    the direction points. Where it meets the goal nowhere, the code moves to where it comes nearest. What attributes to
-    keep have drifted by then is undone along their gradients, less what these share with those of the wanted.
 
-    Args:
-        classifier: gives the logits.
-        w: (B, N, D) codes.
-        goals: attribute index -> (B,) logit to reach.
-        directions: attribute index -> (N, D), as long as one standard deviation of codes along it, and zero at styles
-            that may not change.
-        keep: (K,) bool, the attributes to hold where they are.
-        styles: those that may change; None for all of them.
+def _edit_linear(model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: LinearDirection) -> Tensor:
+    """Along one direction for each attribute; without attributes, as far as the strength says."""
+    lines = linear_directions(
+        direction,
+        [model.attributes[index] for index in edit.signs],
+        model.networks.generator,
+        model.covariance,
+        fingerprint=model.bundle.fingerprint,
+        styles=edit.styles,
+    )
+    mask = model.attribute_mask(edit.keep)
+    if not edit.signs:
+        classifier = model.require_classifier() if edit.keep else None
+        return add_direction(w, edit.strength * lines[0], classifier, keep=mask, styles=edit.styles)
+    goals = _goals(model, attribute_logits(model, w), edit)
+    along = dict(zip(goals, lines, strict=True))
+    return follow_direction(model.require_classifier(), w, goals, along, keep=mask, styles=edit.styles)
 
-    Returns:
-        (B, N, D) edited codes.
+
+def _edit_learned(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
+    """By the edit transformer, one attribute after the other, for codes that are not so already.
+
+    The edit transformer has learned what changes, not when nothing does: the classifier says who has it already.
+    What follows its change holds the attributes to keep.
     """
-    source, touched = w, touched_numbers(w, styles)
-    once = len(goals) == 1 and not keep.any()
-    for _ in range(1 if once else ROUNDS):
-        for index, goal in goals.items():
-            along = directions[index].flatten()
-            w = w + (_reach(classifier, w, along, index, goal)[:, None] * along).view_as(w)
-        w = _restored(classifier, w, source, keep, list(goals), touched)
-    return torch.where(touched.view(w.shape[1:]) > 0, w, source)
+    source, keep = w, model.attribute_mask(edit.keep)
+    for index, sign in edit.signs.items():
+        present = sign * edit.strength > 0
+        lacking = lacks(model, w, index, present=present)
+        change = learned_change(model, w, index, present=present)
+        edited = add_direction(w, change, None, keep=keep, styles=edit.styles)
+        goal = (1 if present else -1) * model.bundle.attributes[index].learned_target_logit
+        goals = torch.where(lacking, goal, 0.0)
+        edited = push_to_logit(model, edited, index, goals, keep=keep, styles=edit.styles)
+        w = torch.where(lacking[:, None, None], w + abs(edit.strength) * (edited - w), w)
+        keep = keep | model.attribute_mask([model.bundle.attributes[index].name])
+    classifier = model.require_classifier() if edit.keep else None
+    return add_direction(source, w - source, classifier, keep=model.attribute_mask(edit.keep), styles=edit.styles)
 
 
-def move_along(
-    w: Tensor,
-    along: Tensor,
-    classifier: LatentClassifier | None,
-    *,
-    keep: Tensor,
-    styles: Sequence[int] | None = None,
-) -> Tensor:
-    """Add `along` (N, D), or one for each, to codes (B, N, D), and undo what attributes to keep (K,) drift by that."""
-    moved = w + along
-    if classifier is not None:
-        moved = _restored(classifier, moved, w, keep, [], touched_numbers(w, styles))
-    return torch.where(touched_numbers(w, styles).view(w.shape[1:]) > 0, moved, w)
+def _edit_preserving(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
+    """Along the attribute-preserving direction, which holds all attributes but those related to the ones edited."""
+    logits = attribute_logits(model, w)
+    goals = _goals(model, logits, edit)
+    free = frozenset[str]().union(*(related(model.attributes[index]) for index in goals)) - edit.keep
+    given = [model.attributes[index] for index, sign in edit.signs.items() if sign * edit.strength > 0]
+    excluded = {name for attribute in given for name in RULED_OUT.get(attribute, ())} & free
+    for index, name in enumerate(model.attributes):
+        if name in excluded:
+            goals.setdefault(index, _goal(logits[:, index], -abs(edit.strength), RULED_OUT_LOGIT))
+    return move_to_logits(
+        model.require_classifier(),
+        w,
+        goals,
+        keep=~model.attribute_mask(free),
+        covariance=model.covariance,
+        styles=edit.styles,
+    )
 
 
-def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, K) of codes (B, N, D), and the gradient of each with respect to the flattened code, (B, K, N*D)."""
-    with torch.enable_grad():
-        w = w.detach().requires_grad_()
-        logits = classifier(w)
-        count = logits.shape[1]
-        one_hot = torch.eye(count, dtype=w.dtype, device=w.device)[:, None].expand(-1, w.shape[0], -1)  # (K, B, K)
-        (gradients,) = torch.autograd.grad(logits, w, one_hot, is_grads_batched=True)
-    return logits.detach(), gradients.flatten(2).transpose(0, 1)
+def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]:
+    """Along the attributes' own directions of an order."""
 
-
-def curvature_directions(
-    classifier: LatentClassifier,
-    w: Tensor,
-    attributes: Sequence[int],
-    signs: Tensor,
-    *,
-    touched: Tensor,
-    seed: int = 0,
-) -> Tensor:
-    """The directions in which the divergence of the classifier's answers from the goals curves most.
-
-    The divergence KL(goal || answer) of an attribute with the logit z, wanted (s = 1) or not (s = -1), is
-    softplus(-s z). Its Hessian is sigmoid(-s z) * (sigmoid(s z) g g' - s H_z), with g the gradient of z and H_z its
-    Hessian. The first factor does not turn the eigenvectors, and is left out because it vanishes where the classifier
-    is sure. Power iteration multiplies by the rest exactly: H_z v is the gradient of g . v.
-
-    H_z is zero where the classifier is piecewise linear, as one of leaky ReLUs is. There the Hessian has rank one,
-    and the direction is that of the gradient, whatever the start.
-
-    Args:
-        classifier: any whose logits can be differentiated twice.
-        w: (B, N, D) codes.
-        attributes: W indices.
-        signs: (B, W), 1 where the logit is to grow, -1 where it is to fall.
-        touched: (N*D,), 0 where the code may not change.
-        seed: of the random start.
-
-    Returns:
-        (B, W, N*D) unit vectors along which the logit grows if it is to grow, and falls if it is to fall.
-    """
-    random = torch.Generator().manual_seed(seed)
-    with torch.enable_grad():
-        w = w.detach().requires_grad_()
-        logits = classifier(w)
-        directions = []
-        for place, attribute in enumerate(attributes):
-            sign = torch.where(signs[:, place] < 0, -1.0, 1.0).to(w)[:, None]
-            (gradient,) = torch.autograd.grad(logits[:, attribute].sum(), w, create_graph=True)
-            slope = gradient.flatten(1) * touched
-            # below 1e-30, only the curvature of the logit itself is left to see, or nothing if it has none
-            share = (sign[:, 0] * logits[:, attribute]).sigmoid().clamp_min(1e-30)[:, None].detach()
-            v = _unit(torch.randn(slope.shape, generator=random, dtype=w.dtype).to(w.device) * touched)
-            for _ in range(POWER_ITERATIONS):
-                bent = torch.autograd.grad(
-                    (slope * v).sum(), w, retain_graph=True, allow_unused=True, materialize_grads=True
-                )[0].flatten(1)
-                with torch.no_grad():
-                    product = _unit(share * slope * (slope * v).sum(1, keepdim=True) - sign * bent * touched)
-                    settled = (product * v).sum(1).abs().min() > 1 - 1e-6
-                    v = product
-                if settled:
-                    break
-            with torch.no_grad():
-                directions.append(torch.where((slope * v).sum(1, keepdim=True) * sign < 0, -v, v))
-    return torch.stack(directions, dim=1).detach()
-
-
-def _unit(vectors: Tensor) -> Tensor:
-    """Vectors (B, X) of length 1; in two steps, since the squares of small numbers underflow."""
-    tiny = torch.finfo(vectors.dtype).tiny
-    scaled: Tensor = vectors / vectors.abs().amax(dim=1, keepdim=True).clamp_min(tiny)
-    unit: Tensor = scaled / torch.linalg.vector_norm(scaled, dim=1, keepdim=True).clamp_min(tiny)
-    return unit
-
-
-def _combined_step(directions: Tensor, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor) -> Tensor:
-    """Find the change of the code (B, N*D): along the directions of the wanted and the gradients of the kept.
-
-    From directions and gradients (B, W, N*D), gradients (B, J, N*D), changes of logits (B, W) and drifts (B, J).
-    """
-    along = torch.cat([directions, kept], dim=1)
-    response = torch.cat([wanted, kept], dim=1) @ along.mT  # (B, W+J, W+J): how each moves each logit
-    amounts = _nearest(response, torch.cat([step, -drift], dim=1))
-    change: Tensor = (amounts * along).sum(dim=1)
-    return change
-
-
-def _nearest(response: Tensor, change: Tensor) -> Tensor:
-    """How far to go along each direction, (B, W, 1), to change logits by (B, W), given how each moves each, (B, W, W).
-
-    As near as it goes: two attributes may share their direction and be wanted apart.
-    """
-    inverse = torch.linalg.pinv(response.cpu(), rtol=1e-6)  # the CPU, since not every device has its long numbers
-    amounts: Tensor = inverse.to(response.device) @ change[:, :, None]
-    return amounts
-
-
-def _preserving_step(
-    spread: Spread, *, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor, ridge: float
-) -> Tensor:
-    """Find the change of the code (B, N*D).
-
-    From gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W) and drifts (B, J).
-    """
-    logit_variance = (wanted * spread(wanted)).sum(dim=2).mean(dim=1)
-    weight = ridge * logit_variance.clamp_min(1e-12)[:, None, None]  # lambda; a classifier may know nothing of a logit
-    spread_kept = spread(kept) / weight  # S g / lambda
-    inner = torch.eye(kept.shape[1], dtype=kept.dtype, device=kept.device) + kept @ spread_kept.mT  # (B, J, J)
-
-    def solve(vectors: Tensor) -> Tensor:
-        """(sum_j g_j g_j' + lambda * S^-1)^-1 v by Woodbury's identity: J unknowns in place of the code's N*D."""
-        spread_out = spread(vectors) / weight
-        solution: Tensor = spread_out - torch.linalg.solve(inner, kept @ spread_out.mT).mT @ spread_kept
-        return solution
-
-    directions = solve(wanted)  # (B, W, N*D)
-    restore = -solve(drift[:, None] @ kept)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the wanted
-    response = wanted @ directions.mT  # (B, W, W): how each direction moves each wanted logit
-    missing = step - (wanted @ restore[:, :, None])[:, :, 0]
-    amounts = _nearest(response, missing)
-    change: Tensor = restore + (amounts * directions).sum(dim=1)
-    return change
-
-
-def _restored(
-    classifier: LatentClassifier, w: Tensor, source: Tensor, keep: Tensor, wanted: list[int], touched: Tensor
-) -> Tensor:
-    """Codes `w` with the kept logits of `source`, by the smallest change that leaves the wanted ones where they are."""
-    if not keep.any():
-        return w
-    start = classifier(source)[:, keep]
-    for _ in range(CORRECTIONS):
-        logits, gradients = logits_and_gradients(classifier, w)
-        gradients = gradients * touched
-        drift, still = logits[:, keep] - start, torch.zeros_like(logits[:, wanted])
-        change = _combined_step(gradients[:, wanted], gradients[:, wanted], gradients[:, keep], still, drift)
-        w = w + change.view_as(w)
-    return w
-
-
-def _reach(classifier: LatentClassifier, w: Tensor, along: Tensor, attribute: int, goal: Tensor) -> Tensor:
-    """How many times `along` (N*D,) takes the logit from where it is at `w` to the goal (B,): (B,)."""
-
-    def miss(amounts: Tensor) -> Tensor:
-        moved = w + (amounts[:, None] * along).view_as(w)
-        logits: Tensor = classifier(moved)[:, attribute]
-        return logits - goal
-
-    grid = torch.linspace(-REACH, REACH, GRID, dtype=w.dtype, device=w.device)
-    misses = torch.stack([miss(amount.expand(len(w))) for amount in grid])  # (G, B)
-    crossed = misses[1:] * misses[:-1] <= 0  # (G-1, B): the logit meets the goal between two places
-    near = torch.minimum(grid[1:].abs(), grid[:-1].abs())[:, None]
-    place = torch.where(crossed, near, near + 2 * REACH).argmin(dim=0)  # (B,)
-    low, high = grid[place], grid[place + 1]
-    below = misses.gather(0, place[None])[0]
-    for _ in range(BISECTIONS):
-        middle = (low + high) / 2
-        value = miss(middle)
-        left = value * below <= 0
-        low, high, below = (
-            torch.where(left, low, middle),
-            torch.where(left, middle, high),
-            torch.where(left, below, value),
+    def technique(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
+        return move_to_logits(
+            model.require_classifier(),
+            w,
+            _goals(model, attribute_logits(model, w), edit),
+            keep=model.attribute_mask(edit.keep),
+            covariance=model.covariance,
+            direction=direction,
+            styles=edit.styles,
         )
-    nearest = grid[misses.abs().argmin(dim=0)]
-    reached = torch.where(crossed.any(dim=0), (low + high) / 2, nearest)
-    return torch.where(misses[GRID // 2].abs() < 1e-4, torch.zeros_like(reached), reached)
+
+    return technique
+
+
+_TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]] = {
+    "learned": _edit_learned,
+    "preserving": _edit_preserving,
+    "first-order": _edit_by_gradient("first-order"),
+    "second-order": _edit_by_gradient("second-order"),
+}
+
+
+def lacks(model: Model, w: Tensor, index: int, *, present: bool) -> Tensor:
+    """Which codes (B, N, D) the classifier does not predict as asked for, (B,)."""
+    return (attribute_logits(model, w)[:, index] > 0) != present
+
+
+def learned_change(model: Model, w: Tensor, index: int, *, present: bool) -> Tensor:
+    """How the edit transformer gives codes (B, N, D) an attribute by label, or takes it. Raises MissingPartError."""
+    editor = learned_editor(model.networks.editors, model.attributes[index], index)
+    if editor is None:
+        raise MissingPartError(
+            f"the model {model.bundle.name!r} has learned no edit of {model.attributes[index]} by label: leave "
+            "--direction out"
+        )
+    with model.autocast():
+        return change_by_label(editor, w, index, present=present)
+
+
+def push_to_logit(
+    model: Model, w: Tensor, index: int, goal: Tensor, *, keep: Tensor, styles: Sequence[int] | None = None
+) -> Tensor:
+    """Codes (B, N, D), of which those that miss the goal (B,) of an attribute's logit go on to it.
+
+    What is learned from many examples is near their mean, and falls short where the right change is large. The
+    preserving direction makes up for it: a greater multiple of the change would also multiply its side effects.
+    Goals are reached from above or below as their sign says; 0 is one that every code has reached.
+    """
+    if not goal.any():
+        return w
+    missed = goal.sign() * attribute_logits(model, w)[:, index] < goal.abs()
+    if not missed.any():
+        return w
+    unrelated = ~model.attribute_mask(related(model.attributes[index]))
+    moved = move_to_logits(
+        model.require_classifier(),
+        w[missed],
+        {index: goal[missed]},
+        keep=keep | unrelated,
+        covariance=model.covariance,
+        styles=styles,
+    )
+    return w.index_copy(0, missed.nonzero()[:, 0], moved)
+
+
+def _signs(model: Model, names: Sequence[str]) -> dict[int, int]:
+    """Attribute index -> 1 for with, -1 for without. Raises AttributeNameError, MissingPartError, UsageError."""
+    if names:
+        model.require_classifier()
+    signs: dict[int, int] = {}
+    for name in names:
+        attribute, sign = resolve_attribute(name, model.attributes)
+        if signs.setdefault(model.attributes.index(attribute), sign) != sign:
+            raise UsageError(f"{attribute} is asked for both ways: name it once")
+    return signs
+
+
+def _goals(model: Model, logits: Tensor, edit: ResolvedLabelEdit) -> dict[int, Tensor]:
+    """Attribute index -> the logits (B,) to reach from `logits` (B, K)."""
+    return {
+        index: _goal(logits[:, index], sign * edit.strength, model.bundle.attributes[index].target_logit)
+        for index, sign in edit.signs.items()
+    }
+
+
+def _goal(logit: Tensor, strength: float, sure: float) -> Tensor:
+    """The logit that an edit of this strength aims for (see `Engine.edit_by_label`)."""
+    direction = 1.0 if strength >= 0 else -1.0
+    start, amount = logit * direction, abs(strength)
+    goal = torch.where(
+        start < sure, start + amount * (sure - start), torch.maximum(start, start.new_tensor(amount * sure))
+    )
+    return goal * direction

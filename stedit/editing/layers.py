@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 
-def touched_numbers(w: Tensor, styles: Sequence[int] | None) -> Tensor:
+def style_mask(w: Tensor, styles: Sequence[int] | None) -> Tensor:
     """Which numbers of a flattened code (B, N, D) may change: (N*D,) of 1 and 0."""
     touched = torch.full(w.shape[1:], float(styles is None), dtype=w.dtype, device=w.device)
     if styles is not None:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stedit.editing.layers import touched_numbers
+from stedit.editing.layers import style_mask
 
 
 def mix(a: Tensor, b: Tensor, share: float, styles: Sequence[int] | None = None) -> Tensor:
@@ -25,4 +25,4 @@ def mix(a: Tensor, b: Tensor, share: float, styles: Sequence[int] | None = None)
         (B, N, D).
     """
     between = torch.lerp(a, b.expand_as(a), share)
-    return torch.where(touched_numbers(a, styles).view(a.shape[1:]) > 0, between, a)
+    return torch.where(style_mask(a, styles).view(a.shape[1:]) > 0, between, a)

@@ -1,34 +1,61 @@
-"""The edit transformer's answers, to a reference or to a label alone, and which transformer gives them."""
+"""Edits of latent codes by reference: the attribute as another face has it, by the edit transformer."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from stedit.errors import MissingPartError, UsageError
+from stedit.editing.attributes import ABSENCES, resolve_reference_attribute
+from stedit.editing.label import lacks, learned_change, push_to_logit
+from stedit.editing.transformer import change_by_reference, condition_for, editor_for, learned_editor
+from stedit.errors import UsageError
 from stedit.models.edit_transformer import EditTransformer
+from stedit.runtime.model import Model
+from stedit.runtime.prediction import attribute_logits
 
 
-def editor_for(editors: Mapping[str, EditTransformer], attribute: str, model: str) -> EditTransformer:
-    """The edit transformer of an attribute: one of its own, or the one of the model. Raises MissingPartError.
+def edit_by_reference(
+    model: Model,
+    w: Tensor,
+    references: Sequence[Tensor],
+    attributes: str | Sequence[str],
+    *,
+    strength: float = 1.0,
+    weights: Sequence[float] | None = None,
+) -> Tensor:
+    """Codes (B, N, D), on the model's device, with attributes as references (1 or B, N, D) have them.
 
-    Args:
-        editors: parts of the model: "editor", "editor-Smiling".
-        attribute: CelebA's name.
-        model: its name, for the error.
+    Arguments and errors are those of `Engine.edit_by_reference`.
     """
-    found = editors.get(f"editor-{attribute}") or editors.get("editor")
-    if found:
-        return found
-    if editors:
-        names = ", ".join(sorted(name.removeprefix("editor-") for name in editors))
-        raise MissingPartError(f"the model {model!r} has no editor for {attribute}: it has those for {names}")
-    raise MissingPartError(f"the model {model!r} has no editor: choose a model that has one")
+    shares = normalise_weights(weights, len(references))
+    keep = model.attribute_mask(())
+    for editor, index in _editors(model, attributes):
+        w = w + strength * _change_by_references(model, editor, w, references, index, shares, keep)
+        keep = keep | model.attribute_mask([model.bundle.attributes[index].name])
+    return w
 
 
-def shares(weights: Sequence[float] | None, count: int) -> list[float]:
+def attention(
+    model: Model, w: Tensor, references: Sequence[Tensor], attributes: str | Sequence[str]
+) -> list[list[Tensor]]:
+    """The attention of `edit_by_reference` at strength 1, (layers, B, heads, N, N), by attribute and reference.
+
+    See `Engine.attention`.
+    """
+    shares = normalise_weights(None, len(references))
+    maps, keep = [], model.attribute_mask(())
+    for editor, index in _editors(model, attributes):
+        with torch.no_grad(), model.autocast():
+            condition = condition_for(editor, w, index)
+            maps.append([editor.attention(w, one.expand_as(w), condition).float() for one in references])
+        w = w + _change_by_references(model, editor, w, references, index, shares, keep)
+        keep = keep | model.attribute_mask([model.bundle.attributes[index].name])
+    return maps
+
+
+def normalise_weights(weights: Sequence[float] | None, count: int) -> list[float]:
     """Weights of references divided by their sum; equal ones if None. Raises UsageError unless they fit and are > 0."""
     if weights is None:
         return [1 / count] * count
@@ -39,34 +66,62 @@ def shares(weights: Sequence[float] | None, count: int) -> list[float]:
     return [weight / sum(weights) for weight in weights]
 
 
-@torch.no_grad()
-def change_by_reference(editor: EditTransformer, w: Tensor, references: Tensor, index: int) -> Tensor:
-    """How the edit transformer changes codes (B, N, D) to follow as many references (Hu et al. 2022, section 3.3)."""
-    answer: Tensor = editor(w, references, condition_for(editor, w, index)).float()
-    return answer - w
+def _editors(model: Model, attributes: str | Sequence[str]) -> list[tuple[EditTransformer, int]]:
+    """The edit transformer of each attribute, and the attribute's index."""
+    editors, names = model.require_editors(), [item.name for item in model.bundle.attributes]
+    found = []
+    for name in [attributes] if isinstance(attributes, str) else attributes:
+        attribute = resolve_reference_attribute(name, names)
+        found.append((editor_for(editors, attribute, model.bundle.name), names.index(attribute)))
+    return found
 
 
-@torch.no_grad()
-def change_by_label(editor: EditTransformer, w: Tensor, index: int, *, present: bool) -> Tensor:
-    """How the edit transformer changes codes (B, N, D) to give them an attribute that it knows, or to take it away."""
-    wanted = torch.full((w.shape[0],), present, device=w.device)
-    return editor.by_label(w, wanted, condition_for(editor, w, index)).float() - w
+def _change_by_references(
+    model: Model,
+    editor: EditTransformer,
+    w: Tensor,
+    references: Sequence[Tensor],
+    index: int,
+    weights: Sequence[float],
+    keep: Tensor,
+) -> Tensor:
+    """The change (B, N, D) that an edit by references (1 or B, N, D) of strength 1 makes.
 
-
-def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index: int) -> EditTransformer | None:
-    """The edit transformer that makes the edit of an attribute without a reference, if there is one.
-
-    Args:
-        editors: parts of the model: "editor", "editor-Smiling".
-        attribute: CelebA's name.
-        index: its number.
+    They are weighed by their answers, not by their codes: the edit transformer has been trained on codes of faces,
+    and the mean of a face with glasses and one without is none. All answers are the source with one attribute
+    exchanged, so the space between them is safe, and a weight means the same as a strength.
     """
-    own, general = editors.get(f"editor-{attribute}"), editors.get("editor")
-    if own and own.config.labels:
-        return own
-    return general if general and general.config.attributes and index in general.config.labels else None
+    changes = [_change_by_reference(model, editor, w, one.expand_as(w), index, keep) for one in references]
+    return torch.stack([weight * change for weight, change in zip(weights, changes, strict=True)]).sum(dim=0)
 
 
-def condition_for(editor: EditTransformer, w: Tensor, index: int) -> Tensor | None:
-    """What tells a conditional editor the attribute: (B,), the index for every code; None for an unconditional one."""
-    return torch.full((w.shape[0],), index, device=w.device) if editor.config.attributes else None
+def _change_by_reference(
+    model: Model, editor: EditTransformer, w: Tensor, reference: Tensor, index: int, keep: Tensor
+) -> Tensor:
+    """The change of codes (B, N, D) by as many references.
+
+    Where a reference has, by the classifier, what the source has not, it goes on to `reference_target_logit`.
+    """
+    with model.autocast():
+        change = change_by_reference(editor, w, reference, index)
+    if model.networks.classifier is None:
+        return change
+    spec = model.bundle.attributes[index]
+    if spec.transfer_weight and learned_editor(model.networks.editors, spec.name, index):
+        removed = _removal_change(model, w, index) - _removal_change(model, reference, index)
+        change = torch.lerp(change, removed, spec.transfer_weight)
+    wanted = attribute_logits(model, reference)[:, index] > 0
+    differs = wanted != (attribute_logits(model, w)[:, index] > 0)
+    goal = torch.where(wanted, spec.reference_target_logit, -spec.reference_target_logit)
+    return push_to_logit(model, w + change, index, torch.where(differs, goal, 0.0), keep=keep) - w
+
+
+def _removal_change(model: Model, w: Tensor, index: int) -> Tensor:
+    """The change that takes an attribute off codes (B, N, D) by label; 0 where there is nothing to take.
+
+    What is learned by reference is near the mean of all that one might mean; the reference's own attribute is there
+    as it is.
+    """
+    present = model.attributes[index] in ABSENCES
+    change = learned_change(model, w, index, present=present)
+    return torch.where(lacks(model, w, index, present=present)[:, None, None], change, 0.0)

@@ -12,6 +12,14 @@ from stedit.imaging.files import Pixels
 Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
 
 
+def enlarged(image: Pixels, height: int) -> Pixels:
+    """An image (H, W, 3) as high as that, Lanczos-resized if it is smaller."""
+    if len(image) >= height:
+        return image
+    width = round(image.shape[1] * height / len(image))
+    return np.array(Image.fromarray(image).resize((width, height), Image.Resampling.LANCZOS))
+
+
 def sheet(rows: Sequence[Sequence[Pixels]], *, titles: Sequence[str] = (), gap: int = 4) -> Pixels:
     """Lay uint8 (H, W, 3) pictures out in a grid with `gap` px around each; gives uint8 (H, W, 3).
 

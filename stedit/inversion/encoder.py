@@ -13,16 +13,16 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from stedit.errors import MissingPartError
 from stedit.inversion.objective import Objective
 from stedit.inversion.optimisation import BestCodes, Report
 from stedit.models.generator import Generator
-from stedit.models.style_transformer import StyleTransformer
 from stedit.runtime.framing import frame, frame_size, resize
+from stedit.runtime.model import Model
+from stedit.runtime.networks import Encoder
 
 
-def encode(
-    encoder: StyleTransformer, generator: Generator, images: Tensor, *, corrections: int | None = None
-) -> Tensor:
+def encode(encoder: Encoder, generator: Generator, images: Tensor, *, corrections: int | None = None) -> Tensor:
     """Pictures (B, 3, H, W) of the encoder's input size -> codes (B, N, D).
 
     They are corrected as often as the encoder's config says, or as `corrections`. An iterative encoder has one pass.
@@ -37,7 +37,18 @@ def encode(
     return codes
 
 
-def fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
+def require_iterative(model: Model) -> Encoder:
+    """The encoder, if the method iterative can use it. Raises MissingPartError."""
+    encoder = model.require_encoder()
+    if not encoder.config.iterative:
+        raise MissingPartError(
+            f"the encoder of {model.bundle.name!r} was not trained to see its own renderings, as the method iterative "
+            "needs it: choose hybrid"
+        )
+    return encoder
+
+
+def fed_back(encoder: Encoder, rendered: Tensor) -> Tensor:
     """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
     size = encoder.config.input_height, encoder.config.input_width
     rendered = rendered.float()  # the CPU cannot resize what autocast makes
@@ -45,7 +56,7 @@ def fed_back(encoder: StyleTransformer, rendered: Tensor) -> Tensor:
 
 
 def iterate(
-    encoder: StyleTransformer,
+    encoder: Encoder,
     generator: Generator,
     images: Tensor,
     objective: Objective,
@@ -80,7 +91,7 @@ def iterate(
     return best.codes
 
 
-def _changed(encoder: StyleTransformer, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
+def _changed(encoder: Encoder, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
     """Codes (B, N, D) after an iterative pass that sees `images` and what `w` renders, (1 or B, 3, R, R)."""
     seen = fed_back(encoder, rendered).expand_as(images)
     code: Tensor = encoder(torch.cat([images, seen], dim=1))

@@ -7,7 +7,6 @@ code, from the encoder's code and from the mean. They let a code move where the 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from stedit.inversion.objective import Objective
@@ -15,6 +14,7 @@ from stedit.inversion.optimisation import CodeStatistics, Prior, Report, descend
 from stedit.inversion.options import InversionOptions
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.covariance import LowRankCovariance
 
 # Weights of the two distances at options.stay = 1. On pictures of the training split they cost 0.4 dB of PSNR and give
 # back the editing success that a free descent loses; three times as much would cost 0.7 dB more.
@@ -42,7 +42,10 @@ def from_encoder(
 
 
 def _stay_near(start: Tensor, statistics: CodeStatistics, classifier: LatentClassifier | None, weight: float) -> Prior:
-    distance = Mahalanobis(classifier, statistics)
+    covariance = LowRankCovariance.of(classifier)
+
+    def distance(change: Tensor) -> Tensor:
+        return squared_distance(change, covariance, statistics)
 
     def penalty(w: Tensor, kept: Tensor) -> Tensor:
         return weight * (TO_ENCODER * distance(w - start[kept]) + TO_MEAN * distance(w - statistics.mean))
@@ -50,27 +53,13 @@ def _stay_near(start: Tensor, statistics: CodeStatistics, classifier: LatentClas
     return penalty
 
 
-class Mahalanobis:
-    """The squared length of changes of a code, in units of how codes vary, per number of the code.
+def squared_distance(change: Tensor, covariance: LowRankCovariance | None, statistics: CodeStatistics) -> Tensor:
+    """The squared Mahalanobis length of changes (B, N, D), per number of the code: (B,).
 
-    The classifier's covariance S = U'U + rest * I is inverted by Woodbury's identity; where there is none, codes are
-    taken to vary alike in all directions, as much as the generator's W does.
+    Without a covariance, codes are taken to vary alike in all directions, as much as the generator's W does.
     """
-
-    def __init__(self, classifier: LatentClassifier | None, statistics: CodeStatistics) -> None:
-        self._factor: Tensor | None = None
-        self._variance: float | Tensor = statistics.deviation**2 / statistics.mean.shape[1]
-        if classifier is not None and classifier.config.covariance_rank:
-            self._factor, self._variance = classifier.covariance_factor, classifier.covariance_rest
-            gram = self._factor @ self._factor.T
-            identity = torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-            self._inner = torch.linalg.inv(self._variance * identity + gram)  # (rank, rank)
-
-    def __call__(self, change: Tensor) -> Tensor:
-        """(B, N, D) -> (B,)."""
-        flat = change.flatten(1)
-        square = flat.square().sum(dim=1)
-        if self._factor is not None:
-            along = flat @ self._factor.T
-            square = square - (along @ self._inner * along).sum(dim=1)
-        return square / self._variance / flat.shape[1]
+    flat = change.flatten(1)
+    if covariance is None:
+        variance = statistics.deviation**2 / statistics.mean.shape[1]
+        return flat.square().sum(dim=1) / variance / flat.shape[1]
+    return covariance.squared_length(flat) / flat.shape[1]

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import cast
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.errors import MissingPartError
 from stedit.inversion.options import DEFAULT_WEIGHTS
-from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.style_transformer import StyleTransformer
 from stedit.runtime.framing import frame, resize
+from stedit.runtime.networks import Networks
 
 MSE = "mse"
 SCALES = 3  # of the pixel losses: full size, a half, a quarter
@@ -22,7 +21,7 @@ SCALES = 3  # of the pixel losses: full size, a half, a quarter
 Features = Callable[[Tensor], list[Tensor]]  # (B, 3, H, W) -> maps (B, C, h, w)
 
 
-def choose_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> dict[str, float]:
+def choose_losses(weights: Mapping[str, float], networks: Networks) -> dict[str, float]:
     """The losses asked for, or by default l2, and perceptual where `networks` has features for it.
 
     Raises MissingPartError if no part of the model can measure a loss that is asked for.
@@ -32,12 +31,12 @@ def choose_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module
         return {name: DEFAULT_WEIGHTS[name] for name in (("l2", "perceptual") if eye else ("l2",))}
     if "perceptual" in weights and not eye:
         raise MissingPartError("the model has neither judge nor encoder for the loss perceptual: leave it out")
-    if "identity" in weights and not isinstance(networks.get("identity"), IdentityNetwork):
+    if "identity" in weights and networks.identity is None:
         raise MissingPartError("the model has no identity network for the loss of that name: leave it out")
     return dict(weights)
 
 
-def describe_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> str:
+def describe_losses(weights: Mapping[str, float], networks: Networks) -> str:
     """`l2 + 0.02 perceptual (encoder)`: what a log says of the losses that `choose_losses` gives."""
     eye, _ = _perceptual_features(networks)
     names = {"perceptual": f"perceptual ({eye})"}
@@ -48,7 +47,7 @@ def describe_losses(weights: Mapping[str, float], networks: Mapping[str, nn.Modu
 class Objective:
     """Weighted distances to B target pictures, for each of them on its own."""
 
-    def __init__(self, targets: Tensor, weights: Mapping[str, float], networks: Mapping[str, nn.Module]) -> None:
+    def __init__(self, targets: Tensor, weights: Mapping[str, float], networks: Networks) -> None:
         """Measure the targets once.
 
         Args:
@@ -69,7 +68,7 @@ class Objective:
             self._features = _perceptual_features(networks)[1]
             self._seen = self._see(targets)
         if "identity" in self.weights:
-            self._identity = cast(IdentityNetwork, networks["identity"])
+            self._identity = networks.identity
             self._who = self._recognise(targets)
 
     def terms(self, images: Tensor, kept: Tensor) -> dict[str, Tensor]:
@@ -115,14 +114,14 @@ def _pyramid(images: Tensor) -> list[Tensor]:
     return levels
 
 
-def _perceptual_features(networks: Mapping[str, nn.Module]) -> tuple[str, Features | None]:
+def _perceptual_features(networks: Networks) -> tuple[str, Features | None]:
     """The part whose features tell pictures apart, by name: the encoder, else the judge; or none, "".
 
     A judge whose features were matched could no longer measure the result, so it comes second.
     """
-    judge, encoder = networks.get("judge"), networks.get("encoder")
+    encoder, judge = networks.encoder, networks.judge
     if not isinstance(encoder, StyleTransformer):
-        return ("judge", judge.features) if isinstance(judge, AttributeNetwork) else ("", None)
+        return ("judge", judge.features) if judge else ("", None)
     size = (encoder.config.input_height, encoder.config.input_width)
 
     def features(images: Tensor) -> list[Tensor]:

@@ -19,7 +19,7 @@ from torch import Tensor
 from stedit.inversion.objective import MSE, Objective
 from stedit.inversion.options import InversionOptions, Step
 from stedit.models.generator import Generator
-from stedit.models.style_transformer import StyleTransformer
+from stedit.runtime.networks import Encoder
 
 LEARNING_RATE = 0.1
 RAMP_UP, RAMP_DOWN = 0.05, 0.25  # shares of the steps
@@ -44,7 +44,7 @@ class CodeStatistics:
     """Root of the mean squared distance of a w from the mean of w, as the paper's appendix D has it."""
 
 
-def code_statistics(generator: Generator, encoder: StyleTransformer | None) -> CodeStatistics:
+def code_statistics(generator: Generator, encoder: Encoder | None) -> CodeStatistics:
     """Statistics of W, from 10,000 draws of z.
 
     The mean is the one stored with the mapping network, else the encoder's, else that of the draws: converted

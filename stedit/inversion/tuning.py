@@ -7,27 +7,22 @@ on disk, and a generator that can change little stays a generator of faces, so t
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import cast
 
 import torch
 from torch import Tensor
-from torch.func import functional_call
 
 from stedit.inversion.objective import Objective
 from stedit.inversion.optimisation import Report, descend
 from stedit.inversion.options import InversionOptions, TuningOptions
-from stedit.models.generator import Generator, Noise
+from stedit.models.generator import Generator
+from stedit.runtime.synthesis import LowRankUpdates, synthesise_tuned
 
 LEARNING_RATE = 3e-2  # 3.2 dB in 60 steps on pictures of the training split, against 2.0 dB at a tenth of it
-
-Factors = Mapping[str, tuple[Tensor, Tensor]]
-"""By the name of a weight (O, I, k, k): up (O, r) and down (r, I * k * k)."""
 
 
 def tune(
     generator: Generator, w: Tensor, objective: Objective, options: TuningOptions, *, report: Report | None = None
-) -> Factors:
+) -> LowRankUpdates:
     """Adapt the 3x3 convolutions to one picture.
 
     Args:
@@ -52,13 +47,13 @@ def tune(
         down = torch.randn(shape, generator=source) / math.sqrt(options.rank)
         start.append(down.flatten() if index % 2 else torch.zeros(math.prod(shape)))
 
-    def factors(flat: Tensor) -> Factors:
+    def factors(flat: Tensor) -> LowRankUpdates:
         sizes = [math.prod(shape) for shape in shapes]
         tensors = [part.view(shape) for part, shape in zip(torch.split(flat.flatten(), sizes), shapes, strict=True)]
         return dict(zip(weights, zip(tensors[::2], tensors[1::2], strict=True), strict=True))
 
     best = descend(
-        lambda flat: render_tuned(generator, factors(flat), w),
+        lambda flat: synthesise_tuned(generator, factors(flat), w),
         objective,
         torch.cat(start).to(w)[None, None],
         InversionOptions(),
@@ -67,21 +62,6 @@ def tune(
         report=report,
     )
     return factors(best)
-
-
-def render_tuned(generator: Generator, factors: Factors, w: Tensor, *, noise: Noise | list[Tensor] = "const") -> Tensor:
-    """Render codes (B, N, D) by the generator with the factors' change -> (B, 3, R, R).
-
-    Raises ValueError if the factors do not fit the generator.
-    """
-    weights = dict(generator.named_parameters())
-    changed = {}
-    for name, (up, down) in factors.items():
-        weight = weights.get(name)
-        if weight is None or weight.ndim != 4 or (weight.shape[0], weight[0].numel()) != (up.shape[0], down.shape[1]):
-            raise ValueError(f"the tuning of {name} does not fit the generator")
-        changed[name] = weight + (up @ down).view_as(weight)
-    return cast(Tensor, functional_call(generator, changed, (w,), {"noise": noise}))
 
 
 def _tunable(generator: Generator) -> dict[str, Tensor]:

@@ -120,7 +120,7 @@ def set_attribute(
 
 def logit_drift(engine: Engine, codes: CodeArray, edited: CodeArray, others: NDArray[np.bool_]) -> Numbers:
     """Mean absolute change (B,) of the latent classifier's logits of the `others`; 0 without a classifier."""
-    network = engine.networks.get("classifier")
+    network = engine.networks.classifier
     if network is None or not others.any():
         return np.zeros(len(codes))
     moved = np.abs(_logits(network, edited, engine.device) - _logits(network, codes, engine.device))

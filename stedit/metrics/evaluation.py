@@ -57,7 +57,7 @@ def evaluate(
         MissingPartError: edits are asked for and the model has no judge, classifier or editor.
         UsageError: references are to be drawn from fewer than two pictures.
     """
-    if (settings.attributes or pairs) and "judge" not in engine.networks:
+    if (settings.attributes or pairs) and engine.networks.judge is None:
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
@@ -93,7 +93,7 @@ def _fit_probes(evaluation: Evaluation, entries: Sequence[ImageRef]) -> dict[Fin
         return {}
     embeddings, labels = [], []
     for batch in evaluation.read(known[:PROBE_IMAGES], report=False):
-        embeddings.append(evaluation.engine.judge_embedding(batch.shown))
+        embeddings.append(evaluation.engine.attribute_features(batch.shown))
         labels += [evaluation.labels[entry.id] for entry in batch.entries]
     fitted = {fine: Probe.fit(fine, np.concatenate(embeddings), labels) for fine in sorted(wanted)}
     return {fine: probe for fine, probe in fitted.items() if probe}

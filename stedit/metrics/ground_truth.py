@@ -82,4 +82,4 @@ _WHAT = ("before", "after", "best", "closer")
 
 def feature_distance(engine: Engine, pictures: Pixels, others: Pixels) -> Numbers:
     """1 - cosine (B,) of the judge's embeddings."""
-    return 1 - similarity(engine.judge_embedding(pictures), engine.judge_embedding(others))
+    return 1 - similarity(engine.attribute_features(pictures), engine.attribute_features(others))

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels
-from stedit.models.backbone import IdentityNetwork
 
 Embeddings = NDArray[np.float32]
 
@@ -26,18 +24,15 @@ class Identity:
     @classmethod
     def of(cls, engine: Engine) -> Identity | None:
         """The best measure that the bundle has, or None."""
-        if "identity" in engine.networks:
+        if engine.networks.identity:
             return cls(engine, "ArcFace")
-        return cls(engine, "judge embedding") if "judge" in engine.networks else None
+        return cls(engine, "judge embedding") if engine.networks.judge else None
 
     def embed(self, pictures: Pixels) -> Embeddings:
         """uint8 (B, H, W, 3), FFHQ-aligned -> (B, E)."""
         if self.measure == "judge embedding":
-            return self.engine.judge_embedding(pictures)
-        images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float().to(self.engine.device) / 127.5 - 1
-        with torch.no_grad():
-            network = cast(IdentityNetwork, self.engine.networks["identity"])
-            return cast(Embeddings, network.embed(network.crop(images)).float().cpu().numpy())
+            return self.engine.attribute_features(pictures)
+        return self.engine.identity_embedding(pictures)
 
 
 def similarity(embeddings: Embeddings, others: Embeddings) -> NDArray[np.float64]:

@@ -19,7 +19,6 @@ from stedit.metrics.editing import Predicted
 from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Embeddings, Identity
 from stedit.metrics.results import JudgeResult, Results, Settings
-from stedit.models.attribute_network import Judge
 from stedit.runtime.arrays import CodeArray
 from stedit.storage.labels import Label
 
@@ -62,7 +61,7 @@ class Evaluation:
     ) -> None:
         self.engine, self.settings, self.reader, self.labels = engine, settings, reader, labels
         self.attributes = tuple(item.name for item in engine.bundle.attributes)
-        self.judge = cast("Judge | None", engine.networks.get("judge"))
+        self.judge = engine.networks.judge
         self.identity = Identity.of(engine)
         self.out = Results(identity_measure=self.identity.measure if self.identity else None)
         self._advance, self._failed = advance, failed
@@ -110,7 +109,7 @@ class Evaluation:
     def predict(self, pictures: Pixels) -> Predictions:
         """Attributes, features and identity of images (B, R, R, 3), as far as the model has networks for them."""
         nothing = np.zeros((len(pictures), 0), np.float32)
-        features = self.engine.judge_embedding(pictures) if self.judge else nothing
+        features = self.engine.attribute_features(pictures) if self.judge else nothing
         attributes = np.zeros((len(pictures), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
@@ -160,7 +159,7 @@ class Evaluation:
     def _read(self, entry: ImageRef) -> _Fitted:
         """Read a picture, and keep of it only the sizes that are needed: it may be large."""
         original = self.reader.read(entry)
-        encoded = fit_picture(original, self.engine.input_size) if "encoder" in self.engine.networks else None
+        encoded = fit_picture(original, self.engine.input_size) if self.engine.networks.encoder else None
         return entry, fit_picture(original, self.engine.output_size), encoded
 
     def _batch(self, pictures: Sequence[_Fitted], first: int) -> ImageBatch:

@@ -221,6 +221,23 @@ class JudgeConfig(NetworkConfig):
             _check_int(name, getattr(self, name), 2 ** len(self.widths), MAX_RESOLUTION)
 
 
+@dataclass(frozen=True)
+class AlignerConfig(NetworkConfig):
+    """The aligner: a small fully convolutional network that finds faces and five points of each."""
+
+    widths: tuple[int, ...] = (16, 32, 64, 96, 96)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size
+    smallest: int = 18  # geometric mean of a face's width and height, in pixels, from which it was trained
+    largest: int = 100  # and up to which: a picture is shown at such scales that each face lies between at one of them
+
+    def __post_init__(self) -> None:
+        if len(self.widths) != 5:
+            raise ValueError("widths needs one entry for each of the five scales")
+        for width in self.widths:
+            _check_int("widths", width, 1, MAX_WIDTH)
+        _check_int("smallest", self.smallest, 8, 64)
+        _check_int("largest", self.largest, 3 * self.smallest, 512)
+
+
 def _check_attention(width: int, heads: int, feedforward: int) -> None:
     _check_int("style_dim", width, 1, MAX_WIDTH)
     _check_int("heads", heads, 1, 64)

@@ -33,15 +33,6 @@ class LatentClassifier(nn.Module):
             self.register_buffer("covariance_factor", torch.zeros(factor_shape))
             self.register_buffer("covariance_rest", torch.ones(()))
 
-    def spread(self, gradients: Tensor) -> Tensor:
-        """Multiply (…, N*D) by the covariance of codes, kept as U'U + rest * I; by the identity if it is unknown.
-
-        It turns a gradient, which may point anywhere off the codes, into a direction in which codes do vary.
-        """
-        if not self.config.covariance_rank:
-            return gradients
-        return gradients @ self.covariance_factor.T @ self.covariance_factor + self.covariance_rest * gradients
-
     def embed(self, w: Tensor) -> Tensor:
         """(B, N, D) -> (B, K, E): what the code says of each attribute, and of its kind."""
         x = w.flatten(1)

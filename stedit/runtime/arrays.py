@@ -1,15 +1,16 @@
-"""Pictures and codes between numpy, which users hold, and torch, which computes."""
+"""Images and latent codes between numpy, which users hold, and torch, which computes."""
 
 from __future__ import annotations
 
-from typing import TypeVar, cast
+from typing import TypeVar, cast, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedit.imaging.files import Pixels
+from stedit.errors import UsageError
+from stedit.imaging.files import Pixels, fit_picture
 
 CodeArray = NDArray[np.float32]
 Codes = TypeVar("Codes", CodeArray, Tensor)
@@ -26,6 +27,25 @@ def to_array(images: Tensor) -> Pixels:
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
 
+def to_input(images: Pixels | Tensor, size: tuple[int, int], what: str) -> Tensor:
+    """Images as a network takes them, (B, 3, *size).
+
+    Args:
+        images: uint8 (B, H, W, 3) or (H, W, 3) of any size, which are fitted; or a tensor that has the size already.
+        size: (height, width).
+        what: "images for the encoder", for the error.
+
+    Raises:
+        UsageError: a tensor is of another size.
+    """
+    if isinstance(images, np.ndarray):
+        batch = images if images.ndim == 4 else images[None]
+        return to_tensor(np.stack([fit_picture(image, size) for image in batch]))
+    if tuple(images.shape[1:]) != (3, *size):
+        raise UsageError(f"{what} have the shape {(3, *size)}, not {tuple(images.shape[1:])}")
+    return images
+
+
 def to_half(tensor: Tensor) -> NDArray[np.float16]:
     """Any shape -> the same on the CPU."""
     return cast("NDArray[np.float16]", tensor.to(torch.float16).cpu().numpy())
@@ -36,8 +56,12 @@ def from_half(array: NDArray[np.float16]) -> Tensor:
     return torch.from_numpy(array).float()
 
 
-def like(result: Tensor, given: Codes) -> Codes:
-    """The result as what was given was: an array, or a tensor on the same device."""
+@overload
+def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8]) -> CodeArray: ...
+@overload
+def as_given(result: Tensor, given: Tensor) -> Tensor: ...
+def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8] | Tensor) -> CodeArray | Tensor:
+    """The result as an array if an array was given, else as a tensor on the device of the one given."""
     if isinstance(given, np.ndarray):
-        return cast(Codes, result.cpu().numpy())
+        return cast(CodeArray, result.cpu().numpy())
     return result.to(given.device)

@@ -1,49 +1,40 @@
-"""A loaded model: its networks, where they compute, and what shapes they take."""
+"""A model in memory: its networks, where and in which precision they compute, and the shapes they take."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, NoReturn, Self
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from stedit.errors import BundleError, MissingPartError, UsageError
+from stedit.errors import MissingPartError, UsageError
 from stedit.hub.find import find_bundle
+from stedit.models.aligner import Aligner
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
-from stedit.models.config import EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.models.psp_encoder import PspEncoder
-from stedit.models.style_transformer import StyleTransformer
 from stedit.runtime.allocator import keep_big_blocks
 from stedit.runtime.arrays import CodeArray
+from stedit.runtime.covariance import LatentCovariance, latent_covariance
 from stedit.runtime.devices import Precision, choose_device, require_precision
 from stedit.runtime.framing import frame_size
-from stedit.storage.bundle import PART_CONFIGS, Bundle, PartConfig, part_type
-
-_NETWORKS: dict[str, type[nn.Module]] = {
-    "generator": Generator,
-    "encoder": StyleTransformer,
-    "classifier": LatentClassifier,
-    "editor": EditTransformer,
-    "judge": Judge,
-    "identity": IdentityNetwork,
-}
+from stedit.runtime.networks import Encoder, Networks
+from stedit.storage.bundle import Bundle
 
 
-@dataclass
+@dataclass(eq=False)
 class Model:
-    """Networks by the names of their parts; `Engine` is what it can do."""
+    """A bundle loaded for use; `inversion` and `editing` are functions of it and of tensors."""
 
     bundle: Bundle
-    networks: dict[str, nn.Module]
+    networks: Networks
     device: torch.device
     precision: Precision = "float32"
 
@@ -55,18 +46,7 @@ class Model:
         device: str | torch.device = "auto",
         precision: Precision = "float32",
     ) -> Self:
-        """Load an embedded model by name, a bundle from a folder, or one from the Hub.
-
-        Args:
-            name_or_path: "synthface-128", a folder, or "OWNER/NAME" or "OWNER/NAME@REVISION", pulled if it is not here.
-            device: "auto" (CUDA, then MPS, then CPU), or what torch calls it.
-            precision: of convolutions and products; codes and pictures stay float32.
-
-        Raises:
-            BundleError: the model is missing, damaged, or its tensors do not fit its sizes.
-            HubError: the model is not here and cannot be fetched.
-            DeviceError: the device or precision is not available here.
-        """
+        """Load a model. Arguments and errors are those of `Engine.from_pretrained`."""
         bundle = Bundle.load(find_bundle(name_or_path))
         if "generator" not in bundle.parts:
             raise MissingPartError(
@@ -77,47 +57,98 @@ class Model:
         require_precision(precision, chosen)
         if chosen.type == "cpu":
             keep_big_blocks()
-        networks = {name: load_network(bundle, name).to(chosen) for name in bundle.parts}
-        return cls(bundle, networks, chosen, precision)
+        return cls(bundle, Networks.load(bundle, chosen), chosen, precision)
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move all networks to another device, in place. Raises DeviceError."""
+        chosen = choose_device(device)
+        require_precision(self.precision, chosen)
+        for network in self.networks.parts().values():
+            network.to(chosen)
+        if chosen != self.device:
+            self.device = chosen
+            vars(self).pop("covariance", None)
+        return self
+
+    def with_networks(self, **networks: Any) -> Self:
+        """The same model with other networks in place of some: `with_networks(judge=None)`."""
+        return replace(self, networks=replace(self.networks, **networks))
 
     @property
     def attributes(self) -> tuple[str, ...]:
         """CelebA names in the classifier's order; () without a classifier."""
-        return tuple(item.name for item in self.bundle.attributes) if "classifier" in self.networks else ()
+        return tuple(item.name for item in self.bundle.attributes) if self.networks.classifier else ()
 
     @property
     def input_size(self) -> tuple[int, int]:
-        """(height, width) that the encoder takes; `invert` fits other sizes to it. Raises MissingPartError."""
-        config = cast(EncoderConfig, self._network("encoder").config)
+        """(height, width) of the encoder's images. Raises MissingPartError."""
+        config = self.require_encoder().config
         return config.input_height, config.input_width
 
     @property
     def output_size(self) -> tuple[int, int]:
-        """(height, width) of rendered pictures."""
-        resolution = cast(GeneratorConfig, self._network("generator").config).resolution
+        """(height, width) of renderings."""
+        resolution = self.networks.generator.config.resolution
         return resolution, resolution
 
     @property
     def target_size(self) -> tuple[int, int]:
-        """(height, width) of the part of a rendering that shows the picture: all of it, where pictures are square."""
+        """(height, width) of the part of a rendering that shows the image: all of it, where images are square."""
         resolution = self.output_size[0]
-        return frame_size(resolution, self.input_size) if "encoder" in self.networks else (resolution, resolution)
+        return frame_size(resolution, self.input_size) if self.networks.encoder else (resolution, resolution)
 
     @property
     def code_shape(self) -> tuple[int, int]:
-        """(N, D) of a code."""
-        config = cast(GeneratorConfig, self._network("generator").config)
+        """(N, D) of a latent code."""
+        config = self.networks.generator.config
         return config.style_count, config.style_dim
 
-    def sample(self, count: int, *, seed: int = 0) -> CodeArray:
-        """Codes (count, N, D) of faces that the generator makes up: all N styles of a code are alike."""
-        mapping = cast(Generator, self._network("generator")).mapping
+    @cached_property
+    def covariance(self) -> LatentCovariance:
+        """The covariance of latent codes."""
+        return latent_covariance(self.networks.classifier, self.networks.generator)
+
+    def require_encoder(self) -> Encoder:
+        """The encoder. Raises MissingPartError."""
+        return self.networks.encoder or self._lack("encoder")
+
+    def require_classifier(self) -> LatentClassifier:
+        """The attribute classifier. Raises MissingPartError."""
+        return self.networks.classifier or self._lack("classifier")
+
+    def require_judge(self) -> Judge:
+        """The attribute predictor. Raises MissingPartError."""
+        return self.networks.judge or self._lack("judge")
+
+    def require_aligner(self) -> Aligner:
+        """The network that finds faces. Raises MissingPartError."""
+        return self.networks.aligner or self._lack("aligner")
+
+    def require_identity(self) -> IdentityNetwork:
+        """The identity network. Raises MissingPartError."""
+        return self.networks.identity or self._lack("identity")
+
+    def require_editors(self) -> Mapping[str, EditTransformer]:
+        """The edit transformers by part. Raises MissingPartError if there is none."""
+        return self.networks.editors or self._lack("editor")
+
+    def sample_latents(self, count: int, *, seed: int = 0) -> Tensor:
+        """Codes (count, N, D) of random z, the N styles of each alike."""
         z = torch.randn(count, self.code_shape[1], generator=torch.Generator().manual_seed(seed)).to(self.device)
         with torch.no_grad():
-            w: Tensor = mapping(z)
-        return cast(CodeArray, w[:, None].expand(-1, *self.code_shape).contiguous().cpu().numpy())
+            w: Tensor = self.networks.generator.mapping(z)
+        return w[:, None].expand(-1, *self.code_shape).contiguous()
 
-    def _styles(self, layers: Sequence[int] | None) -> list[int] | None:
+    def as_latents(self, codes: CodeArray | Tensor) -> Tensor:
+        """Codes as float32 (B, N, D) on the device; (N, D) is a batch of one. Raises UsageError for another shape."""
+        w = torch.from_numpy(codes) if isinstance(codes, np.ndarray) else codes
+        w = (w if w.ndim == 3 else w[None]).to(self.device, torch.float32)
+        if tuple(w.shape[1:]) != self.code_shape:
+            raise UsageError(f"a code of this model is {self.code_shape}, not {tuple(w.shape[1:])}")
+        return w
+
+    def styles(self, layers: Sequence[int] | None) -> list[int] | None:
+        """Layers sorted, each once; None for all of them. Raises UsageError for one that the model has not."""
         if layers is None:
             return None
         styles = sorted(set(layers))
@@ -127,47 +158,21 @@ class Model:
             )
         return styles
 
-    def _logits(self, w: Tensor) -> Tensor:
-        with torch.no_grad():
-            logits: Tensor = self._network("classifier")(w)
-        return logits
+    def attribute_mask(self, names: Collection[str]) -> Tensor:
+        """Which of `attributes` are among `names`, (K,) bool."""
+        return torch.tensor([name in names for name in self.attributes], dtype=torch.bool, device=self.device)
 
-    def _network(self, name: str) -> Any:
-        if name not in self.networks:
-            raise MissingPartError(f"the model {self.bundle.name!r} has no {name}: choose a model that has one")
-        return self.networks[name]
-
-    def _codes(self, codes: CodeArray | Tensor) -> Tensor:
-        w = torch.from_numpy(codes) if isinstance(codes, np.ndarray) else codes
-        w = (w if w.ndim == 3 else w[None]).to(self.device, torch.float32)
-        if tuple(w.shape[1:]) != self.code_shape:
-            raise UsageError(f"a code of this model is {self.code_shape}, not {tuple(w.shape[1:])}")
-        return w
-
-    def _autocast(self) -> AbstractContextManager[object]:
+    def autocast(self) -> AbstractContextManager[object]:
+        """The context in which networks compute in `precision`."""
         dtype = getattr(torch, self.precision)
         return torch.autocast(self.device.type, dtype=dtype, enabled=self.precision != "float32")
 
+    def _lack(self, part: str) -> NoReturn:
+        raise MissingPartError(f"the model {self.bundle.name!r} has no {part}: choose a model that has one")
 
-def build_network(name: str, config: PartConfig) -> nn.Module:
-    """The network of a part, untrained."""
-    if isinstance(config, EncoderConfig) and config.kind != "style-transformer":
-        return PspEncoder(config)
-    return _NETWORKS[part_type(name)](config)
-
-
-def load_network(bundle: Bundle, name: str) -> nn.Module:
-    """The network of a part with its weights, frozen. Raises BundleError if they do not fit its sizes."""
-    config = PART_CONFIGS[part_type(name)].from_dict(bundle.parts[name].config)
-    with torch.device("meta"):
-        network = build_network(name, config)
-    tensors = bundle.read_part(name)
-    try:
-        network.load_state_dict(tensors, strict=True, assign=True)
-    except RuntimeError as error:
-        line = str(error).splitlines()[1].strip()
-        raise BundleError(
-            f"the {name} of {bundle.path} does not fit its sizes ({line}): get the model again"
-        ) from error
-    network.eval().requires_grad_(False)
-    return cast(nn.Module, cast(Any, network).to(memory_format=torch.channels_last))
+    def __repr__(self) -> str:
+        (height, _), (count, dim) = self.output_size, self.code_shape
+        return (
+            f"Model({self.bundle.name!r}, {height} px, codes of {count} x {dim}, {', '.join(self.networks.parts())}; "
+            f"{self.precision} on {self.device})"
+        )

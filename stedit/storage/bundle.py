@@ -7,6 +7,7 @@
       classifier.safetensors    codes -> attributes                     may be absent
       editor.safetensors        source and reference codes -> codes     may be absent
       judge.safetensors         pictures -> attributes                  may be absent
+      aligner.safetensors       photographs -> faces and their points   may be absent
       editor-Smiling.safetensors    the same for one attribute alone    as many as there are
       identity.safetensors      faces -> embeddings of who it is        may be absent
       README.md
@@ -33,6 +34,7 @@ from safetensors import SafetensorError, safe_open
 from stedit.errors import BundleError, MissingPartError, OutputError, cause
 from stedit.models.config import (
     NAME,
+    AlignerConfig,
     BackboneConfig,
     ClassifierConfig,
     EditorConfig,
@@ -53,13 +55,16 @@ MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_TARGET_LOGIT = 100.0  # logit
 
-PartConfig = GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | BackboneConfig
+PartConfig = (
+    GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | AlignerConfig | BackboneConfig
+)
 PART_CONFIGS: dict[str, type[PartConfig]] = {
     "generator": GeneratorConfig,
     "encoder": EncoderConfig,
     "classifier": ClassifierConfig,
     "editor": EditorConfig,
     "judge": JudgeConfig,
+    "aligner": AlignerConfig,
     "identity": BackboneConfig,
 }
 EDITOR_PREFIX = "editor-"  # and an attribute: a part that is an edit transformer for that attribute alone
@@ -111,7 +116,7 @@ class Part:
     """A network of a bundle: its file and its sizes."""
 
     name: str
-    """"generator", "encoder", "classifier", "editor", "judge", "identity", or "editor-" and an attribute."""
+    """"generator", "encoder", "classifier", "editor", "judge", "aligner", "identity", or "editor-" and an attribute."""
     file: str
     sha256: str
     config: dict[str, Any]

@@ -21,7 +21,7 @@ from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig
 from stedit.models.resnet import ResNet50
-from stedit.runtime.model import load_network
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted
 from stedit.training.reconstruction_config import ReconstructionTrainingConfig

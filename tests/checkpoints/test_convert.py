@@ -22,7 +22,7 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
-from stedit.runtime.model import build_network
+from stedit.runtime.networks import build_network
 from stedit.storage.bundle import PartConfig
 
 GENERATOR = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8))

@@ -24,7 +24,7 @@ from stedit.checkpoints.reader import load_file
 from stedit.cli.main import app
 from stedit.engine import Engine
 from stedit.models.config import EncoderConfig
-from stedit.runtime.model import build_network
+from stedit.runtime.networks import build_network
 from stedit.storage.bundle import Bundle
 
 Save = Callable[..., Path]
@@ -84,10 +84,10 @@ def test_face_model_of_four_files(parity: Any, save: Save, tmp_path: Path) -> No
         source = F.adaptive_avg_pool2d(image, 256) if name.startswith("pool") else image
         inversion.compare(name, source[(..., *eval(text))])
     w = parity.normal(lcnet.seed, "input.w", (4, 9216)).reshape(4, 18, 512)
-    lcnet.compare("logits", engine.networks["classifier"](w))
+    lcnet.compare("logits", engine.networks.classifier(w))
     source, reference = (parity.normal(editing.seed, f"input.{name}", (2, 18, 512)) for name in ("src", "ref"))
     editing.compare("codes", engine.edit_by_reference(source, reference, "smile"))
-    arcface.compare("embedding", engine.identity(parity.image(256, 256, arcface.seed, batch=2)))
+    arcface.compare("embedding", engine.identity_embedding(parity.image(256, 256, arcface.seed, batch=2)))
 
 
 def test_cars(parity: Any, save: Save, tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ def generator_inputs(golden: Any, parity: Any) -> dict[str, Tensor]:
 
 def compare_generator(engine: Engine, golden: Any, parity: Any, *, truncated: bool) -> None:
     inputs = generator_inputs(golden, parity)
-    mapping: Any = engine.networks["generator"].mapping
+    mapping: Any = engine.networks.generator.mapping
     size = engine.output_size[0]
     step = size // golden.arrays["image_z"].shape[-1]
     styles = engine.code_shape[0]

@@ -146,7 +146,7 @@ def test_a_model_of_several_files(
     assert cli("edit", "--attr", "smile", face, "--model", "my-face").exit_code == 0
     assert cli("edit", "--attr", "smile", "--ref", face, face, "--model", "my-face", "-o", "r.png").exit_code == 0
     assert cli("weights", "verify", "my-face").exit_code == 0
-    who = Engine.from_pretrained("my-face", device="cpu").identity(read_image(face))
+    who = Engine.from_pretrained("my-face", device="cpu").identity_embedding(read_image(face))
     assert who.shape == (1, 512)
     assert np.linalg.norm(who) == pytest.approx(1, abs=1e-5)
 
@@ -184,7 +184,7 @@ def test_what_a_part_answers_is_recorded(cli: Cli, stylegan: Path) -> None:
     record = json.loads(cli("weights", "convert", stylegan, "-o", "m", "--json").stdout)
     assert record["parts"] == ["generator"]
     w = torch.from_numpy(np.random.default_rng(0).standard_normal((1, STYLE_DIM), dtype=np.float32))
-    network: Any = Engine.from_pretrained("m", device="cpu").networks["generator"]
+    network: Any = Engine.from_pretrained("m", device="cpu").networks.generator
     with torch.no_grad():
         image = network(network.mapping(w))
     assert record["probe"]["generator"][:2] == pytest.approx(

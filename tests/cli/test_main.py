@@ -37,7 +37,7 @@ COMMANDS = (
 LEAVES = (
     *COMMANDS[:-3],
     *("directions list", "directions learn", "weights list", "weights info", "weights verify"),
-    *("train generator", "train inversion", "train classifier", "train editor", "train judge"),
+    *("train generator", "train inversion", "train classifier", "train editor", "train judge", "train aligner"),
 )
 HEAVY = {"torch", "numpy", "PIL", "safetensors", "huggingface_hub", "accelerate", "stedit.cli.train"}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import json
 import pickle
@@ -17,18 +18,18 @@ from safetensors.numpy import save_file
 
 from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import (
-    MIN_LABELLED,
     LinearDirection,
-    logistic_direction,
     parse_direction,
-    sefa,
     select_direction,
 )
+from stedit.editing.learning import MIN_LABELLED, logistic_direction
+from stedit.editing.linear import sefa
 from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
 from stedit.runtime.arrays import CodeArray
+from stedit.runtime.networks import Networks
 from stedit.storage.directions import Directions
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
@@ -42,7 +43,7 @@ def small(tiny_bundle: Path) -> Engine:
 @pytest.fixture(scope="module")
 def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A file with directions for Smiling and Eyeglasses, learned from the embedded classifier."""
-    codes = model.sample(400)
+    codes = model.sample_latents(400)
     found = {name: model.learn_direction(name, codes).vector for name in ("Smiling", "Eyeglasses")}
     path = tmp_path_factory.mktemp("directions") / "learned.directions.safetensors"
     Directions(found).save(path)
@@ -51,7 +52,7 @@ def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def logits(model: Engine, codes: CodeArray) -> np.ndarray:
     with torch.no_grad():
-        return np.asarray(model.networks["classifier"](torch.from_numpy(codes)))
+        return np.asarray(model.networks.classifier(torch.from_numpy(codes)))
 
 
 @pytest.mark.parametrize(
@@ -147,8 +148,8 @@ def test_published_files_load(name: str, count: int, shape: tuple[int, int]) -> 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
 def test_published_direction_moves_codes_of_its_size_and_no_others(small: Engine) -> None:
     config = GeneratorConfig(resolution=8, style_dim=512, mapping_layers=1, channels=(8, 8))
-    networks = {"generator": Generator(config).eval().requires_grad_(False)}
-    engine = Engine(small.bundle, networks, torch.device("cpu"))
+    networks = Networks(Generator(config).eval().requires_grad_(False))
+    engine = Engine(dataclasses.replace(small.model, networks=networks))
     codes = np.random.default_rng(0).standard_normal((2, 4, 512)).astype(np.float32)
     moved = engine.edit_by_label(codes, (), direction=f"linear:{PUBLISHED / 'age.pt'}", strength=2) - codes
     age = load_directions(PUBLISHED / "age.pt").vectors["age"]
@@ -234,7 +235,7 @@ def test_hostile_files_are_refused_in_a_sentence(name: str, tmp_path: Path, monk
 
 
 def test_sefa_is_orthonormal_and_ordered_by_what_styles_respond_to(model: Engine) -> None:
-    generator = model.networks["generator"]
+    generator = model.networks.generator
     assert isinstance(generator, Generator)
     directions, values = sefa(generator)
     torch.testing.assert_close(directions @ directions.T, torch.eye(len(directions)), atol=1e-5, rtol=0)
@@ -250,7 +251,7 @@ def test_sefa_is_orthonormal_and_ordered_by_what_styles_respond_to(model: Engine
 
 
 def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
-    generator = model.networks["generator"]
+    generator = model.networks.generator
     assert isinstance(generator, Generator)
     directions, values = sefa(generator, [0])
     affine = generator.blocks[0].layers[0].conv.affine  # type: ignore[union-attr, index]
@@ -312,16 +313,16 @@ def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, face
 def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: CodeArray) -> None:
     moved = [model.edit_by_label(faces, (), direction="sefa:1", strength=s) - faces for s in (1.0, -2.0)]
     np.testing.assert_allclose(moved[1], -2 * moved[0], atol=1e-4)
-    generator = model.networks["generator"]
+    generator = model.networks.generator
     assert isinstance(generator, Generator)
     unit = sefa(generator)[0][1].expand(model.code_shape).flatten()
     unit = unit / unit.norm()
-    deviation = (unit @ model._spread(unit)).sqrt()
+    deviation = (unit @ model.model.covariance.multiply(unit)).sqrt()
     np.testing.assert_allclose(np.linalg.norm(moved[0], axis=(1, 2)), float(deviation), rtol=1e-3)
 
 
 def test_learned_direction_parts_codes_that_it_has_not_seen(model: Engine) -> None:
-    codes = model.sample(600)
+    codes = model.sample_latents(600)
     smiling = (logits(model, codes)[:, 0] > 0).tolist()
     from_gradients = model.learn_direction("smile", codes)
     from_labels = model.learn_direction("anything", codes, smiling)
@@ -345,7 +346,7 @@ def test_logistic_direction_finds_the_plane() -> None:
 
 def test_refusals(model: Engine, faces: CodeArray, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"3 have the attribute and 37 have not: give {MIN_LABELLED} of each"):
-        model.learn_direction("x", model.sample(40), [True] * 3 + [False] * 37)
+        model.learn_direction("x", model.sample_latents(40), [True] * 3 + [False] * 37)
     with pytest.raises(UsageError, match="sefa:0 to sefa:255"):
         model.edit_by_label(faces, (), direction="sefa:256")
     with pytest.raises(UsageError, match="cannot serve 2 attributes"):

@@ -9,18 +9,19 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.editing.attributes import related, resolve_attribute
-from stedit.editing.covariance import one_deviation
-from stedit.editing.label import (
+from stedit.editing.gradient import (
     _combined_step,
     _preserving_step,
     curvature_directions,
-    edit_by_label,
     logits_and_gradients,
+    move_to_logits,
 )
+from stedit.editing.linear import scale_to_one_std
 from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.arrays import CodeArray
+from stedit.runtime.covariance import LatentCovariance, LowRankCovariance, MixingCovariance
 
 
 def small_classifier(rank: int = 0) -> LatentClassifier:
@@ -31,6 +32,12 @@ def small_classifier(rank: int = 0) -> LatentClassifier:
         classifier.covariance_factor.normal_()
         classifier.covariance_rest.fill_(0.3)
     return classifier.requires_grad_(False)
+
+
+def covariance_of(classifier: LatentClassifier) -> LatentCovariance:
+    """What the classifier holds, else the identity."""
+    identity = MixingCovariance(torch.eye(3, dtype=torch.float64), torch.eye(4, dtype=torch.float64))
+    return LowRankCovariance.of(classifier) or identity
 
 
 def test_gradients_are_those_of_each_logit() -> None:
@@ -56,7 +63,9 @@ def test_the_step_is_the_closed_form() -> None:
     expected = 2.5 * direction / (gradients[0] @ direction)
     no_drift = torch.zeros(1, 4, dtype=torch.float64)
     wanted, step = gradients[None, :1], torch.tensor([[2.5]], dtype=torch.float64)
-    change = _preserving_step(classifier.spread, wanted=wanted, kept=kept[None], step=step, drift=no_drift, ridge=0.1)
+    change = _preserving_step(
+        covariance_of(classifier).multiply, wanted=wanted, kept=kept[None], step=step, drift=no_drift, ridge=0.1
+    )
     torch.testing.assert_close(change[0], expected)
 
 
@@ -85,7 +94,9 @@ def test_drift_is_undone_while_the_goal_is_met() -> None:
     gradients = torch.randn(1, 5, 12, dtype=torch.float64)
     wanted, kept = gradients[:, :1], gradients[:, 1:]
     step, drift = torch.tensor([[2.5]], dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
-    change = _preserving_step(classifier.spread, wanted=wanted, kept=kept, step=step, drift=drift, ridge=1e-9)
+    change = _preserving_step(
+        covariance_of(classifier).multiply, wanted=wanted, kept=kept, step=step, drift=drift, ridge=1e-9
+    )
     torch.testing.assert_close(wanted[0] @ change[0], step[0])
     torch.testing.assert_close(kept[0] @ change[0], -drift[0], atol=1e-3, rtol=0)
 
@@ -97,12 +108,18 @@ def test_two_goals_are_reached_and_a_small_ridge_holds_the_rest() -> None:
     w = torch.randn(4, 3, 4, dtype=torch.float64)
     before = classifier(w)
     goals = {0: before[:, 0] + 1, 3: before[:, 3] - 1}
-    after = classifier(edit_by_label(classifier, w, goals, keep=torch.ones(5, dtype=torch.bool), ridge=1e-6))
+    after = classifier(
+        move_to_logits(
+            classifier, w, goals, keep=torch.ones(5, dtype=torch.bool), covariance=covariance_of(classifier), ridge=1e-6
+        )
+    )
     torch.testing.assert_close(after[:, 0], goals[0], atol=1e-6, rtol=0)
     torch.testing.assert_close(after[:, 3], goals[3], atol=1e-6, rtol=0)
     others = [1, 2, 4]
     torch.testing.assert_close(after[:, others], before[:, others], atol=1e-3, rtol=0)
-    loose = edit_by_label(classifier, w, goals, keep=torch.zeros(5, dtype=torch.bool), ridge=1e-6)
+    loose = move_to_logits(
+        classifier, w, goals, keep=torch.zeros(5, dtype=torch.bool), covariance=covariance_of(classifier), ridge=1e-6
+    )
     assert (classifier(loose) - before)[:, others].abs().max() > 0.2
 
 
@@ -158,7 +175,7 @@ def test_second_order_is_the_gradient_of_a_piecewise_linear_classifier_however_s
 
 def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model: Engine, faces: CodeArray) -> None:
     """The published code adds a difference of gradients, made a unit vector, to a start a ~ N(0, I) of length 55."""
-    classifier, w = model.networks["classifier"], torch.from_numpy(faces[:1])
+    classifier, w = model.networks.classifier, torch.from_numpy(faces[:1])
     assert isinstance(classifier, LatentClassifier)
 
     def gradient(at: Tensor) -> Tensor:
@@ -180,7 +197,7 @@ def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model
 
 
 def logits(model: Engine, codes: CodeArray) -> np.ndarray:
-    classifier = model.networks["classifier"]
+    classifier = model.networks.classifier
     with torch.no_grad():
         return np.asarray(classifier(torch.from_numpy(codes)))
 
@@ -235,10 +252,10 @@ def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
     codes = torch.randn(40_000, 6, dtype=torch.float64) @ factor
     codes += 0.3**0.5 * torch.randn(40_000, 12, dtype=torch.float64)
     direction = torch.randn(3, 4, dtype=torch.float64)
-    found = one_deviation(7 * direction, classifier.spread)
+    found = scale_to_one_std(7 * direction, covariance_of(classifier))
     unit = direction.flatten() / direction.norm()
     assert float(found.norm()) == pytest.approx(float((codes @ unit).std()), rel=0.02)
-    torch.testing.assert_close(found, one_deviation(direction, classifier.spread))
+    torch.testing.assert_close(found, scale_to_one_std(direction, covariance_of(classifier)))
 
 
 @pytest.mark.parametrize("name", ["smile", "glasses", "no-beard", "hat", "blond", "mouth-open"])
@@ -247,9 +264,9 @@ def test_the_judge_sees_what_was_learned(model: Engine, faces: CodeArray, name: 
     attribute, sign = resolve_attribute(name, model.attributes)
     index = model.attributes.index(attribute)
     others = [other not in related(attribute) for other in model.attributes]
-    before = model.judge(model.synthesise(faces)) > 0.5
+    before = model.predict_attributes(model.synthesise(faces)) > 0.5
     for strength in (1.0, -1.0):
         edited = model.edit_by_label(faces, name, strength=strength, direction="learned")
-        after = model.judge(model.synthesise(edited)) > 0.5
+        after = model.predict_attributes(model.synthesise(edited)) > 0.5
         assert (after[:, index] == (sign * strength > 0)).mean() >= 0.75
         assert (after != before)[:, others].mean() < 0.15

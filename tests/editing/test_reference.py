@@ -25,7 +25,7 @@ KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
 def engine(tiny_bundle: Path) -> Engine:
     """The small model, with an editor that does something."""
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    engine.networks["editor"].output.weight.normal_(std=0.1)  # type: ignore[union-attr, operator]
+    engine.networks.editors["editor"].output.weight.normal_(std=0.1)
     return engine
 
 
@@ -37,26 +37,26 @@ def codes() -> CodeArray:
 @pytest.fixture
 def knowing(engine: Engine) -> Engine:
     """The small model, whose editor knows by label what its second and first attribute are: glasses and a smile."""
-    editor = engine.networks["editor"]
-    config = dataclasses.replace(editor.config, labels=(1, 0))  # type: ignore[arg-type]
+    editor = engine.networks.editors["editor"]
+    config = dataclasses.replace(editor.config, labels=(1, 0))
     taught = EditTransformer(config).requires_grad_(False)
     taught.load_state_dict(editor.state_dict(), strict=False)
-    return dataclasses.replace(engine, networks={**engine.networks, "editor": taught})
+    return Engine(engine.model.with_networks(editors={"editor": taught}))
 
 
 def with_logits(engine: Engine, **logits: float) -> Engine:
     """The same, whose attributes have other logits."""
     attributes = tuple(dataclasses.replace(spec, **logits) for spec in engine.bundle.attributes)
-    return dataclasses.replace(engine, bundle=dataclasses.replace(engine.bundle, attributes=attributes))
+    return Engine(dataclasses.replace(engine.model, bundle=dataclasses.replace(engine.bundle, attributes=attributes)))
 
 
 def logits_of(engine: Engine, codes: CodeArray) -> CodeArray:
     """(B, K) of codes (B, N, D)."""
-    return cast(CodeArray, engine.networks["classifier"](torch.from_numpy(codes)).numpy())
+    return cast(CodeArray, engine.networks.classifier(torch.from_numpy(codes)).numpy())
 
 
 def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: CodeArray) -> None:
-    editor = cast(EditTransformer, knowing.networks["editor"])
+    editor = knowing.networks.editors["editor"]
     index = knowing.attributes.index("Eyeglasses")
     change = {
         present: editor.by_label(torch.from_numpy(codes), torch.full((4,), present), torch.full((4,), index)).numpy()
@@ -94,8 +94,8 @@ def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: En
 
 
 def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, codes: CodeArray) -> None:
-    assert knowing.has_learned(["glasses", "no-smile"])
-    assert not knowing.has_learned(["glasses", "bangs"])
+    assert knowing.has_learned_edit(["glasses", "no-smile"])
+    assert not knowing.has_learned_edit(["glasses", "bangs"])
     for names in ("bangs", ["glasses", "bangs"]):
         preserving = knowing.edit_by_label(codes, names, direction="preserving")
         np.testing.assert_array_equal(knowing.edit_by_label(codes, names), preserving)
@@ -155,7 +155,7 @@ def test_what_follows_a_learned_edit_knows_what_may_change(knowing: Engine) -> N
 
 def test_what_follows_a_learned_edit_holds_what_belongs_to_it(model: Engine) -> None:
     """On the embedded model: a goatee beside the moustache that is to be kept, or that was shaved before."""
-    codes = model.sample(24)
+    codes = model.sample_latents(24)
     goatee, moustache = (model.attributes.index(name) for name in ("Goatee", "Mustache"))
     before = logits_of(model, codes)
     lacking = before[:, goatee] <= 0
@@ -186,8 +186,7 @@ def test_edits_by_reference_go_on_until_the_classifier_is_sure(knowing: Engine) 
     np.testing.assert_allclose(both, 0.7 * more + 0.3 * other, atol=1e-5)
     one = sure.edit_by_reference(codes[5:6], references[5:6], "glasses")
     np.testing.assert_allclose(one, more[5:6], atol=1e-5)
-    networks = {name: network for name, network in sure.networks.items() if name != "classifier"}
-    blind = dataclasses.replace(sure, networks=networks).edit_by_reference(codes[:1], codes[1:2], "glasses")
+    blind = Engine(sure.model.with_networks(classifier=None)).edit_by_reference(codes[:1], codes[1:2], "glasses")
     np.testing.assert_array_equal(blind, knowing.edit_by_reference(codes[:1], codes[1:2], "glasses"))
 
 
@@ -221,7 +220,7 @@ def test_reference_gives_what_it_has(model: Engine, faces: CodeArray) -> None:
     index = model.attributes.index("Eyeglasses")
     wearing = model.edit_by_label(faces[:1], "glasses")
     before, full, half = (
-        np.asarray(model.networks["classifier"](torch.from_numpy(codes)))[:, index]
+        np.asarray(model.networks.classifier(torch.from_numpy(codes)))[:, index]
         for codes in (
             faces[1:],
             model.edit_by_reference(faces[1:], wearing, "glasses"),
@@ -294,7 +293,7 @@ def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: P
     engine = Engine.from_pretrained(bundle.path, device="cpu")
     source, reference = codes[:1], codes[1:2]
     for name, attribute in (("smile", "Smiling"), ("glasses", "Eyeglasses")):
-        editor = engine.networks[f"editor-{attribute}"]
+        editor = engine.networks.editors[f"editor-{attribute}"]
         with torch.no_grad():
             expected = editor(torch.from_numpy(source), torch.from_numpy(reference)).numpy()
         np.testing.assert_allclose(engine.edit_by_reference(source, reference, name), expected, atol=1e-6)

@@ -382,10 +382,10 @@ def test_zero_bytes() -> None:
     assert refusal(b"") == "it is empty: give a picture"
 
 
-@pytest.mark.parametrize("brand", [b"heic", b"mif1", b"isom"])
-def test_a_phones_own_format_is_named(brand: bytes) -> None:
-    data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0" + brand + b"mif1" + bytes(100)
-    assert refusal(data) == "it is a HEIC photo or a video: convert it to JPEG or PNG first"
+@pytest.mark.parametrize("brand", [b"isom", b"mp42", b"qt  "])
+def test_a_video_is_named(brand: bytes) -> None:
+    data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0" + brand + b"mp41" + bytes(100)
+    assert refusal(data) == "it is a video: give a picture, such as one of its frames"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
@@ -572,7 +572,16 @@ def test_changed_bytes_are_read_or_refused(kind: str, changes: list[tuple[float,
 
 @pytest.mark.parametrize(
     ("name", "kind", "tolerance"),
-    [("a.png", "PNG", 0), ("a.PNG", "PNG", 0), ("a.jpg", "JPEG", 4), ("a.jpeg", "JPEG", 4), ("a.webp", "WEBP", 4)],
+    [
+        ("a.png", "PNG", 0),
+        ("a.PNG", "PNG", 0),
+        ("a.jpg", "JPEG", 4),
+        ("a.jpeg", "JPEG", 4),
+        ("a.webp", "WEBP", 4),
+        ("a.avif", "AVIF", 4),
+        ("a.tif", "TIFF", 0),
+        ("a.tiff", "TIFF", 0),
+    ],
 )
 def test_write_by_suffix(face_image: Pixels, tmp_path: Path, name: str, kind: str, tolerance: float) -> None:
     write_image(tmp_path / name, face_image)
@@ -602,14 +611,15 @@ def test_jpeg_keeps_the_full_resolution_of_colour() -> None:
 @pytest.mark.parametrize("name", ["a.gif", "a.txt", "a", "a.latent.safetensors"])
 def test_an_unknown_suffix(face_image: Pixels, tmp_path: Path, name: str) -> None:
     with pytest.raises(
-        OutputError, match=re.escape(f"cannot write {tmp_path / name}: end its name in .png, .jpg or .webp")
+        OutputError,
+        match=re.escape(f"cannot write {tmp_path / name}: end its name in .png, .jpg, .webp, .avif or .tif"),
     ):
         write_image(tmp_path / name, face_image)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_an_unknown_format(face_image: Pixels) -> None:
-    with pytest.raises(OutputError, match="cannot write the format 'gif': choose png, jpg or webp"):
+    with pytest.raises(OutputError, match="cannot write the format 'gif': choose png, jpg, webp, avif or tif"):
         encode_image(face_image, "gif")
 
 

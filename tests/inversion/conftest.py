@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import pytest
@@ -11,7 +10,6 @@ import torch
 
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image
-from stedit.models.generator import Generator
 
 FACES = Path(__file__).resolve().parents[1] / "data/faces"
 
@@ -35,7 +33,7 @@ def faces() -> Pixels:
 @pytest.fixture
 def pictures(tiny: Engine) -> Pixels:
     """What the small model draws of three z, uint8 (3, 32, 32, 3)."""
-    generator = cast(Generator, tiny.networks["generator"])
+    generator = tiny.networks.generator
     with torch.no_grad():
         return tiny.synthesise(generator.mix([torch.randn(3, 16)]).numpy())
 

@@ -13,7 +13,8 @@ import torch
 from stedit.engine import Engine
 from stedit.errors import MissingPartError
 from stedit.imaging.files import Pixels
-from stedit.inversion.encoder import encode
+from stedit.inversion.encoder import encode, require_iterative
+from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import InversionOptions, Step
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
@@ -44,7 +45,7 @@ def iterative(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factor
 
 
 def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures: Pixels) -> None:
-    encoder, generator = iterative.networks["encoder"], iterative.networks["generator"]
+    encoder, generator = iterative.networks.encoder, iterative.networks.generator
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
         w = encoder.mean.expand(3, -1, -1)  # type: ignore[operator,union-attr]
@@ -67,13 +68,13 @@ def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures:
 
 
 def test_it_can_start_a_hybrid_and_be_its_eye(iterative: Engine, pictures: Pixels) -> None:
-    assert iterative.describe_losses({}).endswith("perceptual (encoder)")
+    assert describe_losses({}, iterative.networks).endswith("perceptual (encoder)")
     codes = iterative.invert(pictures, method="hybrid", options=InversionOptions(steps=10, stay=0))
     assert (psnr(pictures, iterative.synthesise(codes)) > psnr(pictures, iterative.reconstruct(pictures))).all()
 
 
 def test_corrections_add_what_the_rendering_lacks(tiny: Engine, pictures: Pixels) -> None:
-    old, generator = tiny.networks["encoder"], tiny.networks["generator"]
+    old, generator = tiny.networks.encoder, tiny.networks.generator
     encoder = StyleTransformer(replace(old.config, corrections=2)).eval()  # type: ignore[arg-type]
     encoder.load_state_dict(old.state_dict())
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
@@ -90,9 +91,9 @@ def test_corrections_add_what_the_rendering_lacks(tiny: Engine, pictures: Pixels
 def test_a_correction_brings_the_embedded_model_nearer_to_every_picture(embedded: Engine, faces: Pixels) -> None:
     errors = []
     for corrections in (0, 1):
-        encoder = copy.copy(embedded.networks["encoder"])
+        encoder = copy.copy(embedded.networks.encoder)
         encoder.config = replace(encoder.config, corrections=corrections)  # type: ignore[arg-type,assignment]
-        engine = replace(embedded, networks={**embedded.networks, "encoder": encoder})
+        engine = Engine(embedded.model.with_networks(encoder=encoder))
         errors.append(psnr(faces, engine.reconstruct(faces)))
     assert (errors[1] > errors[0] + 0.1).all()
 
@@ -101,4 +102,4 @@ def test_an_encoder_that_was_not_trained_for_it_is_refused(tiny: Engine, embedde
     with pytest.raises(MissingPartError, match=r"'tiny-32' was not trained to see its own renderings.*choose hybrid"):
         tiny.invert(pictures, method="iterative")
     with pytest.raises(MissingPartError, match="'synthface-128'"):
-        embedded.require_iterative()
+        require_iterative(embedded.model)

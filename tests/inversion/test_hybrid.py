@@ -8,11 +8,12 @@ import torch
 
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels
-from stedit.inversion.hybrid import Mahalanobis
+from stedit.inversion.hybrid import squared_distance
 from stedit.inversion.optimisation import CodeStatistics, code_statistics
 from stedit.inversion.options import InversionOptions, Step
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.covariance import LowRankCovariance
 
 from .conftest import psnr
 
@@ -38,10 +39,10 @@ def test_the_code_stays_near_the_encoders_and_edits_as_well(
 ) -> None:
     codes, _ = hybrid
     encoded = embedded.invert(faces)
-    statistics = code_statistics(embedded.networks["generator"], None)  # type: ignore[arg-type]
-    distance = Mahalanobis(embedded.networks["classifier"], statistics)  # type: ignore[arg-type]
-    change = distance(torch.from_numpy(codes - encoded))
-    typical = distance(torch.from_numpy(encoded - encoded[[1, 2, 0]]))
+    statistics = code_statistics(embedded.networks.generator, None)  # type: ignore[arg-type]
+    covariance = LowRankCovariance.of(embedded.networks.classifier)
+    change = squared_distance(torch.from_numpy(codes - encoded), covariance, statistics)
+    typical = squared_distance(torch.from_numpy(encoded - encoded[[1, 2, 0]]), covariance, statistics)
     assert (change < 4 * typical).all()
     for name in ("smile", "no-smile"):
         strength = 1.0 if name == "smile" else -1.0
@@ -52,7 +53,7 @@ def test_the_code_stays_near_the_encoders_and_edits_as_well(
 
 def test_the_pull_is_to_the_encoders_code_and_to_the_mean(tiny: Engine, pictures: Pixels) -> None:
     encoded = tiny.invert(pictures)
-    mean = code_statistics(tiny.networks["generator"], tiny.networks["encoder"]).mean.numpy()  # type: ignore[arg-type]
+    mean = code_statistics(tiny.networks.generator, tiny.networks.encoder).mean.numpy()  # type: ignore[arg-type]
     held = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, stay=1e6))
     free = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, stay=0))
     middle = (encoded + mean) / 2  # where nothing but the pull counts
@@ -64,17 +65,17 @@ def test_distance_is_mahalanobis() -> None:
     classifier = LatentClassifier(config)
     classifier.covariance_factor.copy_(torch.randn(3, 24))
     classifier.covariance_rest.fill_(0.3)
-    covariance = classifier.covariance_factor.T @ classifier.covariance_factor + 0.3 * torch.eye(24)
+    dense = classifier.covariance_factor.T @ classifier.covariance_factor + 0.3 * torch.eye(24)
     changes = torch.randn(5, 4, 6)
     flat = changes.flatten(1)
-    expected = (flat * torch.linalg.solve(covariance, flat.T).T).sum(dim=1) / 24
-    distance = Mahalanobis(classifier, CodeStatistics(torch.zeros(4, 6), 1.0))
-    torch.testing.assert_close(distance(changes), expected, rtol=1e-3, atol=1e-4)
+    expected = (flat * torch.linalg.solve(dense, flat.T).T).sum(dim=1) / 24
+    found = squared_distance(changes, LowRankCovariance.of(classifier), CodeStatistics(torch.zeros(4, 6), 1.0))
+    torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
 def test_distance_without_a_covariance_counts_in_deviations_of_w() -> None:
-    distance = Mahalanobis(None, CodeStatistics(torch.zeros(4, 6), deviation=6**0.5 * 2))  # 2 in each of 6 numbers
-    torch.testing.assert_close(distance(torch.full((1, 4, 6), 6.0)), torch.tensor([9.0]))
+    statistics = CodeStatistics(torch.zeros(4, 6), deviation=6**0.5 * 2)  # 2 in each of 6 numbers
+    torch.testing.assert_close(squared_distance(torch.full((1, 4, 6), 6.0), None, statistics), torch.tensor([9.0]))
 
 
 def test_hybrid_in_w_starts_from_the_mean_of_the_encoders_styles(tiny: Engine, pictures: Pixels) -> None:

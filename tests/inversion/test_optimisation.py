@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +15,8 @@ from stedit.imaging.files import Pixels
 from stedit.inversion.objective import Objective
 from stedit.inversion.optimisation import code_statistics, descend
 from stedit.inversion.options import DEFAULT_WEIGHTS, InversionOptions, Step, parse_losses
-from stedit.models.generator import Generator
+from stedit.runtime.arrays import to_input
+from stedit.runtime.networks import Networks
 
 from .conftest import psnr
 
@@ -27,7 +28,7 @@ def optimise(engine: Engine, images: Pixels, **options: object) -> np.ndarray:
 
 
 def without_encoder(engine: Engine) -> Engine:
-    return Engine(engine.bundle, {"generator": engine.networks["generator"]}, engine.device)
+    return Engine(replace(engine.model, networks=Networks(engine.networks.generator)))
 
 
 # What it finds
@@ -35,7 +36,7 @@ def without_encoder(engine: Engine) -> Engine:
 
 def test_it_finds_what_the_generator_can_draw_without_an_encoder(tiny: Engine) -> None:
     alone = without_encoder(tiny)
-    generator = cast(Generator, tiny.networks["generator"])
+    generator = tiny.networks.generator
     targets = tiny.synthesise(generator.mix([torch.randn(3, 16)]).detach())
     mean = code_statistics(generator, None).mean
     at_start = (tiny.synthesise(mean[None]) - targets).square().mean(dim=(1, 2, 3))
@@ -48,7 +49,7 @@ def test_w_has_one_style_for_all_layers_and_w_plus_fits_better(tiny: Engine, fac
     codes = {space: optimise(tiny, face_image, steps=60, space=space) for space in ("w", "w+")}
     assert np.ptp(codes["w"], axis=1).max() == 0
     assert np.ptp(codes["w+"], axis=1).max() > 0.1
-    target = tiny._fit(face_image, (32, 32))
+    target = to_input(face_image, (32, 32), "images")
     error = {
         space: float((tiny.synthesise(torch.from_numpy(code)) - target).square().mean())
         for space, code in codes.items()
@@ -57,7 +58,7 @@ def test_w_has_one_style_for_all_layers_and_w_plus_fits_better(tiny: Engine, fac
 
 
 def test_the_mean_is_the_mapping_networks_or_the_encoders_or_drawn(tiny: Engine) -> None:
-    generator, encoder = tiny.networks["generator"], tiny.networks["encoder"]
+    generator, encoder = tiny.networks.generator, tiny.networks.encoder
     assert not generator.mapping.mean.any()  # type: ignore[union-attr,operator]
     drawn = code_statistics(generator, encoder)  # type: ignore[arg-type]
     w = generator.mapping(torch.randn(4000, 16))  # type: ignore[union-attr,operator]
@@ -74,7 +75,7 @@ def test_the_mean_is_the_mapping_networks_or_the_encoders_or_drawn(tiny: Engine)
 
 
 def test_real_faces_from_the_mean(embedded: Engine, faces: Pixels) -> None:
-    mean = code_statistics(embedded.networks["generator"], None).mean  # type: ignore[arg-type]
+    mean = code_statistics(embedded.networks.generator, None).mean  # type: ignore[arg-type]
     at_start = psnr(faces[:1], embedded.synthesise(mean.numpy()))
     codes = embedded.invert(faces[:1], method="optimise", options=InversionOptions(steps=30))
     assert psnr(faces[:1], embedded.synthesise(codes))[0] > at_start[0] + 4
@@ -90,7 +91,7 @@ def test_same_input_and_seed_give_the_same_bytes(tiny: Engine, pictures: Pixels)
 
 
 def test_what_else_is_in_the_batch_makes_no_difference(tiny: Engine, pictures: Pixels, face_image: Pixels) -> None:
-    face = tiny._fit(face_image, (32, 32))
+    face = to_input(face_image, (32, 32), "images")
     known = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     options = InversionOptions(steps=20, losses=ONLY_L2, patience=3)  # so that pictures leave the batch
     for method in ("optimise", "hybrid"):
@@ -180,9 +181,9 @@ def test_a_loss_that_is_no_number_leaves_the_start() -> None:
 
 
 def test_no_gradient_is_left_on_the_generator(tiny: Engine, pictures: Pixels) -> None:
-    before = {name: tensor.clone() for name, tensor in tiny.networks["generator"].state_dict().items()}
+    before = {name: tensor.clone() for name, tensor in tiny.networks.generator.state_dict().items()}
     optimise(tiny, pictures, steps=2)
-    for name, parameter in tiny.networks["generator"].named_parameters():
+    for name, parameter in tiny.networks.generator.named_parameters():
         assert parameter.grad is None
         assert not parameter.requires_grad
         assert torch.equal(parameter, before[name])

@@ -24,14 +24,14 @@ ONLY_L2 = {"l2": 1.0}
 def codes(tiny: Engine) -> np.ndarray:
     torch.manual_seed(1)
     with torch.no_grad():
-        return tiny.networks["generator"].mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
+        return tiny.networks.generator.mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
 
 
 def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: Pixels, tmp_path: Path) -> None:
     code = embedded.invert(faces[:1])
     told: list[Step] = []
     options = TuningOptions(steps=15)
-    (tuning,) = embedded.tune(faces[:1], code, options=options, report=lambda _, step: told.append(step))
+    (tuning,) = embedded.tune_generator(faces[:1], code, options=options, report=lambda _, step: told.append(step))
     tuning.save(tmp_path / "face.tuning.safetensors")
     assert (tmp_path / "face.tuning.safetensors").stat().st_size < 2**20
     again = Tuning.load(tmp_path / "face.tuning.safetensors")
@@ -43,27 +43,27 @@ def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: P
 
 
 def test_each_code_is_drawn_by_its_own_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
-    tunings = tiny.tune(pictures, codes, options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
+    tunings = tiny.tune_generator(pictures, codes, options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
     plain, tuned = tiny.synthesise(codes), tiny.synthesise(codes, tunings=tunings)
     assert (psnr(pictures, tuned) > psnr(pictures, plain) + 0.5).all()
     mixed = tiny.synthesise(codes, tunings=[None, tunings[1], None])
     assert np.abs(mixed[[0, 2]].astype(int) - plain[[0, 2]]).max() <= 1
     assert np.array_equal(mixed[1], tuned[1])
     assert np.array_equal(tiny.synthesise(codes), plain), "the engine's own generator is as it was"
-    alone = tiny.tune(pictures[1:2], codes[1:2], options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
+    alone = tiny.tune_generator(pictures[1:2], codes[1:2], options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
     assert alone[0].encode() == tunings[1].encode()
 
 
 def test_the_rank_bounds_the_file(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
-    (tuning,) = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1, rank=3))
-    weights = dict(tiny.networks["generator"].named_parameters())
+    (tuning,) = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1, rank=3))
+    weights = dict(tiny.networks.generator.named_parameters())
     assert len(tuning.factors) == 7  # the 3x3 convolutions of 4 blocks
     for name, (up, down) in tuning.factors.items():
         assert (up.shape, down.shape) == ((weights[name].shape[0], 3), (3, weights[name][0].numel()))
 
 
 def test_noise_reaches_a_tuned_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
-    tunings = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1))
+    tunings = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1))
     for noise in ("none", "random"):
         assert tiny.synthesise(codes[:1], noise=noise, seed=1, tunings=tunings).shape == (1, 32, 32, 3)  # type: ignore[call-overload]
 
@@ -79,9 +79,9 @@ def test_the_tuning_of_another_model_is_refused(tiny: Engine, codes: np.ndarray)
 
 
 def test_counts_must_agree(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
-    with pytest.raises(UsageError, match="3 pictures and 2 codes"):
-        tiny.tune(pictures, codes[:2])
-    (tuning,) = tiny.tune(pictures[:1], codes[:1], options=TuningOptions(steps=1))
+    with pytest.raises(UsageError, match="3 images and 2 codes"):
+        tiny.tune_generator(pictures, codes[:2])
+    (tuning,) = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1))
     with pytest.raises(UsageError, match="3 codes and 1 tunings"):
         tiny.synthesise(codes, tunings=[tuning])
 

@@ -101,7 +101,7 @@ def test_drift_is_that_of_the_classifiers_other_logits(engine: Engine, codes: np
     edited = codes + np.float32(0.1)
     others = np.array([True, False, True, False, False])
     with torch.no_grad():
-        classifier = engine.networks["classifier"]
+        classifier = engine.networks.classifier
         moved = (classifier(torch.from_numpy(edited)) - classifier(torch.from_numpy(codes))).abs().numpy()
     np.testing.assert_allclose(logit_drift(engine, codes, edited, others), moved[:, [0, 2]].mean(axis=1), atol=1e-6)
     assert logit_drift(engine, codes, codes, others).max() == 0

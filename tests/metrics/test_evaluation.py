@@ -51,13 +51,13 @@ def seeing_judge() -> Judge:
 def engine(tiny_bundle: Path) -> Engine:
     """The small model with the judge that sees colours; its edits and pictures vary more than at random weights."""
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    engine.networks["judge"] = seeing_judge()
+    engine = Engine(engine.model.with_networks(judge=seeing_judge()))
     with torch.no_grad():
         torch.manual_seed(1)
-        for name, parameter in engine.networks["generator"].named_parameters():
+        for name, parameter in engine.networks.generator.named_parameters():
             if "rgb" in name and parameter.ndim == 4:
                 parameter.mul_(3)
-        engine.networks["editor"].output.weight.normal_(std=0.3)  # type: ignore[union-attr, operator]
+        engine.networks.editors["editor"].output.weight.normal_(std=0.3)
     return engine
 
 
@@ -111,10 +111,10 @@ def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: l
     assert (row.pictures, results.pictures, results.failed) == (COUNT, COUNT, 0)
     assert row.l2 == pytest.approx(errors.mean(), rel=1e-3)
     assert row.psnr == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-3)
-    seen, seen_again = engine.judge(shown) > 0.5, engine.judge(again) > 0.5
+    seen, seen_again = engine.predict_attributes(shown) > 0.5, engine.predict_attributes(again) > 0.5
     assert row.attribute_agreement == pytest.approx((seen == seen_again).mean())
     assert 0 < row.attribute_agreement < 1
-    embeddings = engine.judge_embedding(shown), engine.judge_embedding(again)
+    embeddings = engine.attribute_features(shown), engine.attribute_features(again)
     assert row.identity == pytest.approx(similarity(*embeddings).mean(), abs=1e-3)
     assert results.identity_measure == "judge embedding"
     told = [seen[0, 0], not seen[3, 0], seen[3, 2]]
@@ -132,7 +132,7 @@ def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: l
 def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[ImageRef]) -> None:
     results = run(engine, entries, Settings(attributes=EDITED, strengths=(1.0, 3.0), batch_size=4))
     _, again, codes = by_hand(engine, entries)
-    before = engine.judge(again) > 0.5
+    before = engine.predict_attributes(again) > 0.5
     assert [(row.strength, row.attribute) for row in results.edits] == [(s, name) for s in (1, 3) for name in EDITED]
     changed = 0
     for row in results.edits:
@@ -142,7 +142,7 @@ def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[ImageRe
             engine.edit_by_label(code[None], row.attribute, strength=way * row.strength)
             for code, way in zip(codes, ways, strict=True)
         ]
-        after = engine.judge(engine.synthesise(np.concatenate(edited))) > 0.5
+        after = engine.predict_attributes(engine.synthesise(np.concatenate(edited))) > 0.5
         others = [j for j, name in enumerate(engine.attributes) if name not in related(row.attribute)]
         lacking, having = ~before[:, k], before[:, k]
         assert (row.added_pictures, row.removed_pictures) == (lacking.sum(), having.sum())
@@ -172,8 +172,10 @@ def test_references_are_drawn_by_the_seed_and_followed(engine: Engine, entries: 
         assert not np.array_equal(sample.reference, sample.reconstruction)  # nobody is their own
     for row in rows:
         k = engine.attributes.index(row.attribute)
-        wanted = engine.judge(references)[:, k] > 0.5
-        after = engine.judge(np.stack([sample.edits[row.attribute].picture for sample in samples]))[:, k] > 0.5
+        wanted = engine.predict_attributes(references)[:, k] > 0.5
+        after = (
+            engine.predict_attributes(np.stack([sample.edits[row.attribute].picture for sample in samples]))[:, k] > 0.5
+        )
         assert [sample.edits[row.attribute].added for sample in samples] == wanted.tolist()
         assert row.success == pytest.approx((after == wanted).mean())
         assert row.success == pytest.approx(np.mean([sample.edits[row.attribute].success for sample in samples]))
@@ -204,7 +206,7 @@ def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Imag
 
 def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[ImageRef]) -> None:
     pairs = [Pair("0", "Smiling", entries[0], entries[1]), Pair("1", "Smiling", entries[2], entries[3])]
-    twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).pairs[0]
+    twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).ground_truth[0]
     assert twice.pictures == 4
     results = run(engine, [], Settings(batch_size=2), pairs=[*pairs, Pair("0", "Eyeglasses", entries[4], entries[5])])
     assert [(row.attribute, row.pictures) for row in results.ground_truth] == [("Smiling", 4), ("Eyeglasses", 2)]
@@ -220,10 +222,10 @@ def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Image
         (l2(again).mean(), l2(edits).mean(), l2(best).mean()), rel=1e-3
     )
     assert row.l2_closer == np.mean(l2(edits) < l2(again))
-    embeddings = engine.judge_embedding(truth)
-    distance = 1 - similarity(engine.judge_embedding(edits), embeddings)
+    embeddings = engine.attribute_features(truth)
+    distance = 1 - similarity(engine.attribute_features(edits), embeddings)
     assert row.judge_after == pytest.approx(distance.mean(), rel=1e-2)
-    assert row.judge_closer == np.mean(distance < 1 - similarity(engine.judge_embedding(again), embeddings))
+    assert row.judge_closer == np.mean(distance < 1 - similarity(engine.attribute_features(again), embeddings))
     assert results.reconstructions == results.edits == []
 
 
@@ -263,7 +265,7 @@ class _Told(Engine):
 
 
 def test_methods_and_directions_are_compared(engine: Engine, entries: list[ImageRef]) -> None:
-    told = _Told(engine.bundle, engine.networks, engine.device)
+    told = _Told(engine.model)
     told.asked = []
     settings = Settings(
         methods=("encoder", "hybrid"), attributes=("Smiling",), directions=("preserving", "first-order")
@@ -282,7 +284,7 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Image
 def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: list[ImageRef]) -> None:
     config = BackboneConfig(stem_width=4, widths=(4, 4, 8, 8), blocks=(1, 1, 1, 1), reduction=2)
     network = IdentityNetwork(config).eval().requires_grad_(False)
-    with_identity = replace(engine, networks={**engine.networks, "identity": network})
+    with_identity = Engine(engine.model.with_networks(identity=network))
     results = run(with_identity, entries[:2], Settings())
     shown, again, _ = by_hand(engine, entries[:2])
     tensors = [torch.from_numpy(x).permute(0, 3, 1, 2) / 127.5 - 1 for x in (shown, again)]
@@ -292,8 +294,7 @@ def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: l
 
 
 def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: list[ImageRef]) -> None:
-    networks = {name: network for name, network in engine.networks.items() if name != "judge"}
-    blind = replace(engine, networks=networks)
+    blind = Engine(engine.model.with_networks(judge=None))
     assert Identity.of(blind) is None
     (row,) = run(blind, entries, Settings()).reconstructions
     assert row.l2 > 0
@@ -319,8 +320,10 @@ def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[Imag
         labels[f"other{i}"] = Label({"Eyeglasses": True}, {"glasses_type": kind})
     labels |= {str(i): Label({"Eyeglasses": i > 0}, {"glasses_type": i % 3}) for i in range(COUNT)}
     settings = Settings(attributes=("Eyeglasses", "Smiling"), references=True)
-    (row,) = run(engine, entries, settings, labels=labels, others=others).kinds
-    assert (row.attribute, row.kind) == ("Eyeglasses", "glasses_type")
+    (row,) = run(engine, entries, settings, labels=labels, others=others).attribute_transfer
+    assert (row.attribute, row.fine_attribute) == ("Eyeglasses", "glasses_type")
     assert 0 < row.pictures <= COUNT
     assert {round(share * row.pictures, 6) % 1 for share in (row.before, row.after, row.reference)} == {0}
-    assert run(engine, entries, settings, labels=labels, others=others[:50]).kinds == []  # too few to learn from
+    assert (
+        run(engine, entries, settings, labels=labels, others=others[:50]).attribute_transfer == []
+    )  # too few to learn from

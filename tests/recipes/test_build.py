@@ -222,7 +222,7 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
     codes = engine.invert(np.zeros((1, SIZE, SIZE, 3), np.uint8))
     assert engine.synthesise(engine.edit_by_label(codes, "smile")).shape == (1, SIZE, SIZE, 3)
-    assert engine.judge(engine.synthesise(codes)).shape == (1, len(names))
+    assert engine.predict_attributes(engine.synthesise(codes)).shape == (1, len(names))
     build.evaluate(paths, tmp_path / "toy")
     report = capfd.readouterr().out
     assert all(title in report for title in ("Label edits", "Edits by reference", "Ground-truth edits"))

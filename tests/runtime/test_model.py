@@ -18,7 +18,7 @@ BUILD_ALL = """
 import sys
 import torch
 from stedit.models.config import EncoderConfig
-from stedit.runtime.model import build_network
+from stedit.runtime.networks import build_network
 from stedit.storage.bundle import PART_CONFIGS
 
 configs = [(name, config()) for name, config in PART_CONFIGS.items()]

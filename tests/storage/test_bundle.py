@@ -424,7 +424,7 @@ def test_a_damaged_part_of_format_1(copy: Path, part: object) -> None:
         ({"parts": {"generator": "file"}}, "the part generator is no object"),
         (
             {"parts": {"virus": {}}},
-            "'virus' is none of the parts generator, encoder, classifier, editor, judge, identity",
+            "'virus' is none of the parts generator, encoder, classifier, editor, judge, aligner, identity",
         ),
         ({"attributes": {}}, "'attributes' in config.json is not a list"),
         ({"attributes": ["Smiling"]}, "'attributes' holds something other than objects"),

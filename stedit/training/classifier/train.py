@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -15,10 +16,10 @@ from stedit.engine import Engine
 from stedit.errors import MissingPartError, UsageError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
+from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig
-from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.runtime.model import load_network
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.storage.labels import LabelTable
 from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
@@ -178,7 +179,7 @@ def fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
 
 def pseudo_label(codes: LatentSet, engine: Engine, judge: Engine, attributes: Sequence[str], *, sure: float) -> Tensor:
     """Labels (M, K) that a judge gives to the pictures of codes: 1, 0, or NaN where it is not `sure`, a probability."""
-    generator = cast(Generator, engine.networks["generator"])
+    generator = engine.networks.generator
     names = [item.name for item in judge.bundle.attributes]
     columns = [names.index(name) for name in attributes]
     labels = []
@@ -186,7 +187,7 @@ def pseudo_label(codes: LatentSet, engine: Engine, judge: Engine, attributes: Se
         with torch.no_grad():
             pictures = generator(part, noise="const").float()
         pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        seen = torch.from_numpy(judge.judge(pixels))[:, columns]
+        seen = torch.from_numpy(judge.predict_attributes(pixels))[:, columns]
         labels.append(torch.where(seen >= sure, 1.0, torch.where(seen <= 1 - sure, 0.0, math.nan)))
     return torch.cat(labels)
 
@@ -197,4 +198,5 @@ def _judge(config: ClassifierTrainingConfig, engine: Engine) -> Engine:
         raise MissingPartError(
             f"the model {bundle.name!r} has no judge to label sampled codes: name a model that has one with judge"
         )
-    return Engine(bundle, {"judge": load_network(bundle, "judge").to(engine.device)}, engine.device)
+    network = cast(Judge, load_network(bundle, "judge").to(engine.device))
+    return Engine(replace(engine.model, bundle=bundle, networks=replace(engine.networks, judge=network)))

@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
 import numpy as np
 import torch
@@ -16,7 +15,6 @@ from torch import Tensor
 
 from stedit.engine import Engine
 from stedit.errors import InputError, LatentError, cause
-from stedit.models.generator import Generator
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import SUFFIX, LatentCode, is_latent_path
@@ -62,7 +60,7 @@ class LatentSet:
     @classmethod
     def sample(cls, count: int, engine: Engine, *, seed: int) -> LatentSet:
         """Codes of random z, through the mapping network: one w for all styles."""
-        generator = cast(Generator, engine.networks["generator"])
+        generator = engine.networks.generator
         source = torch.Generator().manual_seed(seed)
         z = torch.randn(count, generator.config.style_dim, generator=source)
         with torch.no_grad():

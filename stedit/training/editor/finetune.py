@@ -11,25 +11,21 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from stedit.editing.attributes import related
-from stedit.editing.reference import editor_for, learned_editor
+from stedit.editing.transformer import editor_for, learned_editor
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.metrics.editing import set_attribute
 from stedit.models.attribute_network import AttributeNetwork, Judge
-from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
-from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.framing import frame, resize
 from stedit.storage.bundle import Bundle
 from stedit.training.data.latents import LatentSet, validation_mask
@@ -63,14 +59,14 @@ class EditorFinetuneTask:
         """
         self.config, self.before, self.bundle = config, engine, engine.bundle
         self.attributes = engine.attributes
-        editors = cast("Mapping[str, EditTransformer]", engine.networks)
+        editors = engine.networks.editors
         known = editors.get("editor")
         labels = [k for k, name in enumerate(self.attributes) if known and learned_editor(editors, name, k) is known]
         if known is None or not labels:
             raise MissingPartError(
                 f"the model {engine.bundle.name!r} has no editor that has learned edits by label: train one with labels"
             )
-        judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
+        judge = engine.networks.judge
         self.judges = [self._judge(name) for name in config.judge] or ([] if judge is None else [judge])
         if not self.judges:
             raise MissingPartError(f"the model {engine.bundle.name!r} has no judge to look at pictures: name one")
@@ -85,7 +81,7 @@ class EditorFinetuneTask:
                 f"{len(codes)} codes are too few to learn from: give more, or sample some with synthetic_latents"
             )
         self.editor = copy.deepcopy(known).train().requires_grad_(True)
-        self.engine = replace(engine, networks={**engine.networks, "editor": self.editor})
+        self.engine = Engine(engine.model.with_networks(editors={**editors, "editor": self.editor}))
         self.by_label = torch.tensor(labels)
         self.by_reference = torch.tensor(
             [k for k, name in enumerate(self.attributes) if editor_for(editors, name, self.bundle.name) is known]
@@ -126,7 +122,7 @@ class EditorFinetuneTask:
         if not self._first:
             self._first = self._measure(run, self.before)
             if self.config.patience and self.scalars["best"] == math.inf:
-                self.best.update(cast(EditTransformer, self.before.networks["editor"]), self._first["loss"], run)
+                self.best.update(self.before.networks.editors["editor"], self._first["loss"], run)
         figures = self._measure(run, self.engine)
         self.best.update(self.editor, figures["loss"], run)
         figures |= {f"{name}_before": self._first[name] for name in ("success", "side_effects")}
@@ -167,9 +163,9 @@ class EditorFinetuneTask:
         """Of giving codes an attribute each that they lack, or taking it: the losses, and what the judge sees."""
         source, asked = self._codes(run, index), attribute.to(run.device)
         rows = torch.arange(len(index), device=run.device)
-        editor = cast(EditTransformer, engine.networks["editor"])
+        editor = engine.networks.editors["editor"]
         with torch.no_grad():
-            classifier = cast(LatentClassifier, engine.networks["classifier"])
+            classifier = engine.model.require_classifier()
             present = classifier(source)[rows, asked] <= 0
             known = self._edit(self.before, source, asked, present)
             rest = self._edit(engine, source, asked, present) - editor.by_label(source, present, asked)
@@ -196,9 +192,9 @@ class EditorFinetuneTask:
         """How far the answers to references are from those before."""
         given = self._codes(run, first), self._codes(run, second), attribute.to(run.device)
         with torch.no_grad(), run.autocast():
-            wanted = self.before.networks["editor"](*given).float()
+            wanted = self.before.networks.editors["editor"](*given).float()
         with run.autocast():
-            return F.mse_loss(engine.networks["editor"](*given).float(), wanted)
+            return F.mse_loss(engine.networks.editors["editor"](*given).float(), wanted)
 
     def _total(self, losses: Mapping[str, Tensor]) -> Tensor:
         """The weighted sum."""
@@ -221,7 +217,7 @@ class EditorFinetuneTask:
 
     def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
         """The judge's logits (B, K) of the model's attributes in the pictures of codes (B, N, D)."""
-        drawn: Tensor = cast(Generator, self.engine.networks["generator"])(codes, noise="const")
+        drawn: Tensor = self.engine.networks.generator(codes, noise="const")
         shown = frame(drawn.clamp(-1, 1), self.engine.target_size)
         if isinstance(judge, Judge):
             shown = resize(shown, (judge.config.input_height, judge.config.input_width))
@@ -243,6 +239,6 @@ class EditorFinetuneTask:
 
     def _move(self, run: Run) -> None:
         for engine in (self.before, self.engine):
-            engine.device = run.device
-            for network in (*engine.networks.values(), *self.judges):
-                network.to(run.device)
+            engine.to(run.device)
+        for judge in self.judges:
+            judge.to(run.device)

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-from typing import cast
-
 from stedit.editing.attributes import resolve_attribute
 from stedit.engine import Engine
 from stedit.errors import MissingPartError
-from stedit.models.edit_transformer import EditTransformer
-from stedit.models.latent_classifier import LatentClassifier
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorTrainingConfig
@@ -26,7 +22,7 @@ def build(config: EditorTrainingConfig) -> Task:
         BundleError: the model cannot be used.
     """
     engine = Engine.from_pretrained(config.model, device=config.device)
-    if "classifier" not in engine.networks:
+    if engine.networks.classifier is None:
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no classifier, by which edits are learned: give it one with "
             "stedit train classifier"
@@ -38,8 +34,8 @@ def build(config: EditorTrainingConfig) -> Task:
     edits = GroundTruthEdits.read(config.edits, codes.names, engine.attributes, only)
     if config.synthetic_latents:
         codes = codes.join(LatentSet.sample(config.synthetic_latents, engine, seed=config.seed))
-    classifier = cast(LatentClassifier, engine.networks["classifier"])
-    pretrained = cast("EditTransformer | None", engine.networks.get("editor")) if config.finetune else None
+    classifier = engine.model.require_classifier()
+    pretrained = engine.networks.editors.get("editor") if config.finetune else None
     if config.finetune and pretrained is None:
         raise MissingPartError(f"the model {engine.bundle.name!r} has no editor to train on: leave finetune out")
     return EditorTask(config, engine.bundle, classifier, codes.codes, edits, only, pretrained)

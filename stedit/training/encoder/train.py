@@ -29,7 +29,6 @@ from stedit.engine import Engine
 from stedit.errors import MissingPartError, TrainingError, UsageError, cause
 from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import encode, fed_back
-from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
@@ -77,10 +76,10 @@ class EncoderTask:
         self.config = config
         engine = Engine.from_pretrained(config.model, device="cpu")
         self.base = engine.bundle
-        self.generator = cast(Generator, engine.networks["generator"])
+        self.generator = engine.networks.generator
         sizes = self.generator.config
         discriminator = load_discriminator(Path(config.discriminator)) if config.discriminator else None
-        judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
+        judge = engine.networks.judge
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=discriminator)
         fixed = self.perceptual is not None and self.perceptual.name == "discriminator"
         self._size = sizes.resolution if fixed else min(sizes.resolution, config.loss_resolution)
@@ -262,7 +261,7 @@ def _new(generator: Generator, config: EncoderTrainingConfig) -> StyleTransforme
 
 def _pretrained(engine: Engine, config: EncoderTrainingConfig) -> StyleTransformer:
     """The model's encoder, to be fine-tuned. Raises MissingPartError."""
-    old = engine.networks.get("encoder")
+    old = engine.networks.encoder
     square = isinstance(old, StyleTransformer) and old.config.input_height == old.config.input_width
     if not isinstance(old, StyleTransformer) or old.config.iterative or not square:
         raise MissingPartError(

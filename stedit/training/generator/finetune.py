@@ -14,19 +14,16 @@ import copy
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from stedit.editing.reference import editor_for
+from stedit.editing.transformer import editor_for
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
-from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.discriminator import PatchDiscriminator
-from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
 from stedit.storage.bundle import Bundle
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.images import ImageSet, Member
@@ -63,7 +60,7 @@ class GeneratorFinetuneTask:
             MissingPartError: there are edits, but no editor or classifier, or no editor of an attribute.
         """
         self.config, self.engine = config, engine
-        if config.edits and "classifier" not in engine.networks:
+        if config.edits and engine.networks.classifier is None:
             raise MissingPartError(
                 f"the model {engine.bundle.name!r} has no classifier, which names attributes: leave edits out"
             )
@@ -79,10 +76,10 @@ class GeneratorFinetuneTask:
         self._shown = self.held_out if len(self.held_out) else self.training
         self._shown_pictures = self.pictures.subset([self.pictures.members[k] for k in self._shown])
         self.edits, _ = GroundTruthEdits.read(config.edits, codes.names, engine.attributes).split(kept)
-        editors = cast("Mapping[str, EditTransformer]", engine.networks)
+        editors = engine.networks.editors
         for index in set(self.edits.attribute.tolist()):
             editor_for(editors, engine.attributes[index], engine.bundle.name)
-        self.generator = copy.deepcopy(cast(Generator, engine.networks["generator"])).cpu().train().requires_grad_(True)
+        self.generator = copy.deepcopy(engine.networks.generator).cpu().train().requires_grad_(True)
         self.generator.mapping.requires_grad_(False)
         for block in self.generator.blocks:
             for layer in block.layers:  # type: ignore[union-attr]
@@ -100,7 +97,7 @@ class GeneratorFinetuneTask:
             self.critic = DiscriminatorTrainer(config, self.scalars, DISCRIMINATOR_RATE * config.learning_rate, patches)
             self.networks = {**self.networks, "discriminator": self.critic.network}
             self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
-        judge = cast("AttributeNetwork | None", engine.networks.get("judge"))
+        judge = engine.networks.judge
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=None)
         self._logged = False
 
@@ -185,7 +182,7 @@ class GeneratorFinetuneTask:
             rows, name = edits.attribute == index, self.engine.attributes[index]
             source, truth = answer[rows], self.codes[edits.edited[rows]]
             made = self.engine.edit_by_reference(source, self.codes[reference[rows]], name)
-            if self.engine.has_learned(name):
+            if self.engine.has_learned_edit(name):
                 without, given = (
                     self.engine.edit_by_label(source, name, strength=strength, direction="learned")
                     for strength in (-1.0, 1.0)

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import cast
 
 from stedit.engine import Engine
 from stedit.errors import UsageError
-from stedit.models.generator import Generator
 from stedit.training.generator.autoencoder import AutoencoderTask
 from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.finetune import GeneratorFinetuneTask
@@ -26,7 +24,7 @@ def build(config: GeneratorTrainingConfig) -> Task:
     device = config.device if config.mode == "codes" else "cpu"  # there the model inverts and edits
     engine = Engine.from_pretrained(config.init_from, device=device) if config.init_from else None
     if engine is not None:
-        sizes = cast(Generator, engine.networks["generator"]).config
+        sizes = engine.networks.generator.config
         config = replace(
             config,
             resolution=sizes.resolution,
@@ -40,7 +38,7 @@ def build(config: GeneratorTrainingConfig) -> Task:
             raise UsageError(f"starting from {config.init_from}: {error}") from error
     if engine is not None and config.mode == "codes":
         return GeneratorFinetuneTask(config, engine)
-    networks = engine.networks if engine is not None else {}
+    networks = engine.networks.parts() if engine is not None else {}
     started = {name: network.train().requires_grad_(True) for name, network in networks.items()}
     if config.mode == "joint":
         return AutoencoderTask(config, started)

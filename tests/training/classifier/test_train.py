@@ -20,6 +20,7 @@ from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, GeneratorConfig, JudgeConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.covariance import LowRankCovariance
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training import checkpoint
 from stedit.training.attributes import accuracy, class_weights, cross_entropy
@@ -196,11 +197,13 @@ def test_the_covariance_is_that_of_the_codes() -> None:
     classifier = LatentClassifier(ClassifierConfig(8, 16, attributes=2, hidden=(4,), embedding=2, covariance_rank=2))
     classifier.requires_grad_(False)
     fit_covariance(classifier, codes)
+    covariance = LowRankCovariance.of(classifier)
+    assert covariance is not None
     flat = codes.flatten(1)
     for coordinate in (0, 19, 50):  # two in which attributes are, and one of the rest
         unit = torch.zeros(1, 128)
         unit[0, coordinate] = 1
-        variance = classifier.spread(unit)[0, coordinate].item()
+        variance = covariance.multiply(unit)[0, coordinate].item()
         assert variance == pytest.approx(flat[:, coordinate].var().item(), rel=0.1)
 
 
@@ -218,7 +221,7 @@ def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
 
     def judged(engine: Engine) -> Tensor:
         codes = LatentSet.sample(64, engine, seed=0).codes
-        return torch.from_numpy(engine.judge(engine.synthesise(codes.numpy()))[:, 0])
+        return torch.from_numpy(engine.predict_attributes(engine.synthesise(codes.numpy()))[:, 0])
 
     network.head.bias.sub_(judged(saved()).logit().median())  # so that both answers come
     seen = judged(saved())

@@ -272,7 +272,7 @@ def test_with_patience_the_editor_it_began_with_may_stay_the_best(
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert isinstance(task, EditorFinetuneTask)
     assert (outcome.reason, outcome.step) == ("stopped", 4)
-    first = task.before.networks["editor"].state_dict()
+    first = task.before.networks.editors["editor"].state_dict()
     assert all(torch.equal(first[key], value) for key, value in task.best.network.state_dict().items())
     assert task.scalars["best"] == task._first["loss"]
 
@@ -297,7 +297,7 @@ def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> N
     task = build(write(tmp_path, model, (str(bundle.path),)))
     assert isinstance(task, EditorFinetuneTask)
     codes, engine = torch.randn(4, 8, 16), Engine.from_pretrained(bundle.path, device="cpu")
-    wanted = engine.judge(F.avg_pool2d(engine.synthesise(codes).clamp(-1, 1), 2))
+    wanted = engine.predict_attributes(F.avg_pool2d(engine.synthesise(codes).clamp(-1, 1), 2))
     torch.testing.assert_close(task._look(task.judges[0], codes).sigmoid(), wanted)
 
 
@@ -307,7 +307,7 @@ def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path)
     bundle = Bundle.load(model)
     parts = {
         name: (type(network.config).from_dict(bundle.parts[name].config), bundle.read_part(name))
-        for name, network in Engine.from_pretrained(model, device="cpu").networks.items()
+        for name, network in Engine.from_pretrained(model, device="cpu").networks.parts().items()
         if name != "judge"
     }
     blind = Bundle.save(

@@ -158,10 +158,10 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
     saved = task.save(tmp_path / "model", overwrite=False)
     engine = Engine.from_pretrained(saved.path, device="cpu")
     if only:  # an editor of one attribute is only found under a name that tells which
-        assert not engine.has_learned("bangs")
-        engine = replace(engine, networks={**engine.networks, "editor-Bangs": engine.networks["editor"]})
-    assert engine.has_learned("bangs")
-    assert not engine.has_learned("smile")
+        assert not engine.has_learned_edit("bangs")
+        engine = Engine(engine.model.with_networks(editors={"editor-Bangs": engine.networks.editors["editor"]}))
+    assert engine.has_learned_edit("bangs")
+    assert not engine.has_learned_edit("smile")
     codes = random_codes(50)
     for name, wanted in (("bangs", 1.0), ("no-bangs", 0.0)):
         seen = engine.classify(engine.edit_by_label(codes, name, direction="learned"))[:, bangs]
@@ -185,7 +185,7 @@ def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) 
         edits = [one.edit_by_reference(codes, codes[:1], name) for one in (tiny, engine)]
         torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)  # stored in half precision
     assert not any(map(tiny.has_learned, names))
-    assert [engine.has_learned(name) for name in names] == [True, True, False, False, False]
+    assert [engine.has_learned_edit(name) for name in names] == [True, True, False, False, False]
     # once more, with true edits of another attribute: what was learned by label stays
     rows = [{**row, "attribute": names[2]} for row in rows]
     (tmp_path / "edits.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
@@ -263,7 +263,7 @@ def test_it_stops_when_it_gets_no_better_and_keeps_the_best(tmp_path: Path, mode
 
 def test_the_losses_are_those_of_the_paper(model: Path) -> None:
     engine = Engine.from_pretrained(model, device="cpu")
-    classifier: Any = engine.networks["classifier"]
+    classifier: Any = engine.networks.classifier
     source, reference, edited = torch.randn(3, 4, 8, 16)
     taken = torch.zeros(4, 5, dtype=torch.bool)
     taken[:, 2] = True

@@ -66,7 +66,7 @@ def pictures(model: Bundle, tmp_path: Path) -> str:
     folder.mkdir()
     engine = Engine.from_pretrained(model.path, device="cpu")
     torch.manual_seed(9)
-    codes = engine.networks["generator"].mapping(torch.randn(20, 16))[:, None].expand(-1, 6, -1)
+    codes = engine.networks.generator.mapping(torch.randn(20, 16))[:, None].expand(-1, 6, -1)
     for number, pixels in enumerate(engine.synthesise(codes.numpy())):
         write_image(folder / f"{number:02}.png", pixels)
     return str(folder)
@@ -198,7 +198,7 @@ def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle,
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert bundle.training["encoder"]["losses"] == ["l2", "w_norm", "image"]
     engine = Engine.from_pretrained(bundle.path, device="cpu")
-    assert engine.networks["encoder"].config.corrections == 2
+    assert engine.networks.encoder.config.corrections == 2
     error = F.mse_loss(engine.synthesise(engine.invert(images)).clamp(-1, 1), images).item()
     assert error == pytest.approx(last["val/l2"], rel=0.02)
 

@@ -111,7 +111,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
     assert F.mse_loss(seen, images) < 0.5 * grey
     torch.testing.assert_close(seen, task.average.reconstruct(images), atol=0.02, rtol=0)
     mean = task.average.encode(images).mean(dim=(0, 1))
-    assert (engine.networks["generator"].mapping.mean - mean).abs().mean() < 0.5 * mean.abs().mean()
+    assert (engine.networks.generator.mapping.mean - mean).abs().mean() < 0.5 * mean.abs().mean()
 
 
 def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares: str, tmp_path: Path) -> None:
@@ -205,7 +205,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
         after = Engine.from_pretrained(bundle.path, device="cpu")
         for part in parts:
             for (name, old), new in zip(
-                before.networks[part].named_parameters(), after.networks[part].parameters(), strict=True
+                before.networks.parts()[part].named_parameters(), after.networks.parts()[part].parameters(), strict=True
             ):
                 torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{mode} {part} {name}")
 

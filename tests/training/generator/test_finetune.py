@@ -20,7 +20,6 @@ from stedit.errors import InputError, MissingPartError, UsageError
 from stedit.imaging.files import read_picture, write_image
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import LatentCode
 from stedit.training import checkpoint
@@ -68,7 +67,7 @@ def config(tmp_path: Path, tiny_bundle: Path) -> GeneratorTrainingConfig:
 
 def missed(engine: Engine, codes: Tensor, images: Tensor) -> float:
     """How far pictures of codes are from `images`."""
-    drawn = cast(Generator, engine.networks["generator"])
+    drawn = engine.networks.generator
     return F.l1_loss(drawn(codes), images).item()
 
 
@@ -99,10 +98,10 @@ def test_an_edit_by_label_counts_where_it_comes_near_to_the_truth(
     config: GeneratorTrainingConfig, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    plain = cast(EditTransformer, engine.networks["editor"])
+    plain = engine.networks.editors["editor"]
     knowing = EditTransformer(replace(plain.config, labels=(2,)))
     knowing.load_state_dict({**plain.state_dict(), "label_tokens": knowing.label_tokens.detach()})
-    engine = replace(engine, networks={**engine.networks, "editor": knowing.eval()})
+    engine = Engine(engine.model.with_networks(editors={"editor": knowing.eval()}))
     codes = torch.randn(COUNT, 8, 16)
     lacks = engine.classify(codes[:8])[:, 2] < 0.5
     labelled = torch.stack(
@@ -331,13 +330,11 @@ def test_wrong_requests(config: GeneratorTrainingConfig, tmp_path: Path, tiny_bu
     (tmp_path / "edits.jsonl").write_text(json.dumps(rows[0]))
     bare = Bundle.load(tiny_bundle)
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    own = {name.replace("editor", "editor-Bangs"): network for name, network in engine.networks.items()}
+    own = Engine(engine.model.with_networks(editors={"editor-Bangs": engine.networks.editors["editor"]}))
     write_image(tmp_path / "pictures" / "p03.png", np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(MissingPartError, match="has no editor for Smiling: it has those for Bangs"):
-        GeneratorFinetuneTask(config, replace(engine, networks=own))
-    parts = {
-        "generator": (Engine.from_pretrained(tiny_bundle).networks["generator"].config, bare.read_part("generator"))
-    }
+        GeneratorFinetuneTask(config, own)
+    parts = {"generator": (Engine.from_pretrained(tiny_bundle).networks.generator.config, bare.read_part("generator"))}
     Bundle.save(tmp_path / "bare", name="bare", domain="", license="MIT", parts=parts, readme="")  # type: ignore[arg-type]
     with pytest.raises(MissingPartError, match="'bare' has no classifier, which names attributes: leave edits out"):
         build(replace(config, init_from=str(tmp_path / "bare")))

@@ -14,10 +14,10 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from stedit import Engine
 from stedit.errors import AttributeNameError, InputError, UsageError
 from stedit.imaging.files import Pixels, write_image
-from stedit.runtime.model import load_network
+from stedit.runtime.arrays import to_tensor
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training import checkpoint
 from stedit.training.calibration import calibration_error
@@ -72,7 +72,7 @@ def test_it_learns_and_is_calibrated(tmp_path: Path) -> None:
     assert facts["pictures"] == 180
     assert min(row["accuracy"] for row in facts["validation"].values()) > 0.9
     pictures, labels = squares(400, seed=1)
-    seen = Engine(bundle, {"judge": load_network(bundle, "judge")}, torch.device("cpu")).judge(pictures)
+    seen = load_network(bundle, "judge")(to_tensor(pictures)).sigmoid().numpy()
     assert ((seen > 0.5) == labels).mean(axis=0).min() > 0.93
     assert calibration_error(torch.from_numpy(seen).logit(), torch.from_numpy(labels).float()).max() < 0.12
     rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]

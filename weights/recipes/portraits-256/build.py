@@ -37,7 +37,6 @@ from torch import Tensor
 from stedit import Engine
 from stedit.errors import BundleError, SteditError
 from stedit.models.edit_transformer import EditTransformer
-from stedit.models.generator import Generator
 from stedit.storage.atomic import write_file, write_folder
 from stedit.storage.bundle import PART_CONFIGS, Bundle
 from stedit.storage.jsonl import read_records
@@ -348,8 +347,8 @@ def learn_edits(paths: Paths) -> tuple[Bundle, LatentSet]:
 def measure_edits(paths: Paths, edited: Bundle, codes: LatentSet) -> Bundle:
     """The model with its transfer weights, its classifier trained on soft labels, and its target logits."""
     engine = Engine.from_pretrained(edited.path, device=paths.device)
-    known = without_labels(cast(EditTransformer, engine.networks["editor"]), engine.attributes, NOT_BY_LABEL)
-    engine = replace(engine, networks={**engine.networks, "editor": known})
+    known = without_labels(engine.networks.editors["editor"], engine.attributes, NOT_BY_LABEL)
+    engine = Engine(engine.model.with_networks(editors={"editor": known}))
     edits = GroundTruthEdits.read(str(paths.ground_truth_edits), codes.names, engine.attributes)
     share = paths.config(
         "editor",
@@ -379,7 +378,7 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
     judging = Bundle.load(paths.judge)
     if [item.name for item in judging.attributes] != [item.name for item in specs]:
         raise BundleError(f"the judge {paths.judge} knows other attributes than the classifier: train both anew")
-    network = engine.networks
+    network = engine.networks.parts()
     Bundle.save(
         output,
         name=NAME,
@@ -486,7 +485,7 @@ def _with_codes(paths: Paths) -> tuple[Bundle, LatentSet]:
 
 def _with_mapping(base: Bundle, codes: LatentSet, paths: Paths) -> Bundle:
     """The model with a mapping network that gives codes as those of the pictures are distributed."""
-    network = cast(Generator, Engine.from_pretrained(base.path, device=paths.device).networks["generator"])
+    network = Engine.from_pretrained(base.path, device=paths.device).networks.generator
     network.mapping.requires_grad_(True)
     explained = fit_mapping(network.mapping, _sampler(codes.codes.mean(dim=1).to(paths.device)), steps=2000)
     print(f"mapping network: {explained:.2f} of the variance of w explained")

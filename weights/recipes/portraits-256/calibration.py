@@ -6,7 +6,6 @@ import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import cast
 
 import torch
 from torch import Tensor
@@ -15,7 +14,6 @@ from torch.nn import functional as F
 from stedit import Engine
 from stedit.metrics.editing import set_attribute, side_effects
 from stedit.models.attribute_network import AttributeNetwork
-from stedit.models.generator import Generator
 from stedit.storage.bundle import AttributeSpec
 from stedit.training.data.edits import GroundTruthEdits
 
@@ -37,7 +35,7 @@ def fit_transfer_weight(engine: Engine, codes: Tensor, edits: GroundTruthEdits) 
     """
     for index, name in enumerate(engine.attributes):
         rows = (edits.attribute == index).nonzero()[:, 0]
-        if not len(rows) or not engine.has_learned(name):
+        if not len(rows) or not engine.has_learned_edit(name):
             continue
         some = edits.rows(rows[:: math.ceil(len(rows) / TRANSFER_EDITS)])
         source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
@@ -74,7 +72,7 @@ def calibrate(engine: Engine, network: AttributeNetwork, codes: Tensor) -> list[
         by_label = partial(set_attribute, codes=some, attribute=name, wanted=opposite, strength=1.0)
         candidates = [replace(spec, target_logit=value) for value in TARGET_LOGITS]
         spec = least(candidates, opposite, partial(by_label, direction="preserving"))
-        if engine.has_learned(name):
+        if engine.has_learned_edit(name):
             candidates = [replace(spec, learned_target_logit=value) for value in LEARNED_TARGET_LOGITS]
             spec = least(candidates, opposite, partial(by_label, direction="learned"))
         candidates = [replace(spec, reference_target_logit=value) for value in LEARNED_TARGET_LOGITS]
@@ -114,7 +112,7 @@ def _least(
 def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:
     """The engine with another spec of one attribute."""
     specs = tuple(spec if item.name == spec.name else item for item in engine.bundle.attributes)
-    return replace(engine, bundle=replace(engine.bundle, attributes=specs))
+    return Engine(replace(engine.model, bundle=replace(engine.bundle, attributes=specs)))
 
 
 def _predict(engine: Engine, network: AttributeNetwork, codes: Tensor) -> Tensor:
@@ -124,7 +122,7 @@ def _predict(engine: Engine, network: AttributeNetwork, codes: Tensor) -> Tensor
 
 def _logits(engine: Engine, networks: Sequence[AttributeNetwork], codes: Tensor) -> Tensor:
     """Each network's logits (E, B, K) of the attributes in the images of codes."""
-    generator = cast(Generator, engine.networks["generator"])
+    generator = engine.networks.generator
     for network in (generator, *networks):
         network.to(engine.device)
     with torch.no_grad(), torch.autocast(engine.device.type, torch.bfloat16):

@@ -110,7 +110,7 @@ def nearer(engine: Engine, images: Pixels, truth: Pixels, distractor: Pixels) ->
         return float((near < far).mean())
 
     pixels = [one.astype(np.float32) for one in (images, truth, distractor)]
-    features = [engine.judge_embedding(one) for one in (images, truth, distractor)]
+    features = [engine.attribute_features(one) for one in (images, truth, distractor)]
     return closer(*pixels), closer(*features)
 
 

@@ -7,16 +7,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from stedit.editing.covariance import MIXING, mapping_spread, spread_of
 from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.covariance import MIXING, MixingCovariance, latent_covariance
 
 
 @pytest.fixture(scope="module")
 def generator(tiny_bundle: Path) -> Generator:
-    network = Engine.from_pretrained(tiny_bundle, device="cpu").networks["generator"]
+    network = Engine.from_pretrained(tiny_bundle, device="cpu").networks.generator
     assert isinstance(network, Generator)
     return network
 
@@ -29,7 +29,7 @@ def test_covariance_is_that_of_style_mixed_codes(generator: Generator) -> None:
     crossover[torch.rand(samples) > MIXING] = count
     codes = torch.where((torch.arange(count) < crossover)[:, :, None], w[:, None], other[:, None]).flatten(1)
     expected = torch.cov(codes.T)
-    found = mapping_spread(generator)(torch.eye(count * dim))
+    found = MixingCovariance.sample(generator).multiply(torch.eye(count * dim))
     assert (found - expected).norm() < 0.06 * expected.norm()
     assert torch.linalg.eigvalsh(found).min() > 0  # no direction is shut
     torch.testing.assert_close(found, found.T)
@@ -37,14 +37,19 @@ def test_covariance_is_that_of_style_mixed_codes(generator: Generator) -> None:
 
 def test_covariance_is_the_same_every_time_and_the_classifiers_where_it_has_one(generator: Generator) -> None:
     vectors = torch.randn(3, 2, 8 * 16)
-    assert torch.equal(mapping_spread(generator)(vectors), mapping_spread(generator)(vectors))
+    assert torch.equal(
+        MixingCovariance.sample(generator).multiply(vectors), MixingCovariance.sample(generator).multiply(vectors)
+    )
     config = ClassifierConfig(style_count=8, style_dim=16, attributes=2, hidden=(8,), embedding=4, covariance_rank=3)
     classifier = LatentClassifier(config)
-    classifier.covariance_factor.normal_()
-    assert torch.equal(spread_of(classifier, generator)(vectors), classifier.spread(vectors))
-    assert torch.equal(spread_of(None, generator)(vectors), mapping_spread(generator)(vectors))
+    factor = classifier.covariance_factor.normal_()
+    dense = vectors @ factor.T @ factor + classifier.covariance_rest * vectors
+    assert torch.equal(latent_covariance(classifier, generator).multiply(vectors), dense)
+    assert torch.equal(
+        latent_covariance(None, generator).multiply(vectors), MixingCovariance.sample(generator).multiply(vectors)
+    )
 
 
-def test_engine_computes_it_once(tiny_bundle: Path) -> None:
+def test_model_computes_it_once(tiny_bundle: Path) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
-    assert engine._spread is engine._spread
+    assert engine.model.covariance is engine.model.covariance

@@ -1,0 +1,64 @@
+"""`stedit align`: the squares of faces, cut out of photographs as models take them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from stedit.cli.command import spread
+from stedit.cli.console import Console
+from stedit.cli.options import FaceFlags, FileOptions, Inputs, ModelOptions, TalkOptions, photo_options
+
+
+@spread
+def align(
+    inputs: Inputs,
+    faces: FaceFlags,
+    files: FileOptions,
+    model: ModelOptions,
+    talk: TalkOptions,
+    size: Annotated[
+        int | None,
+        typer.Option(
+            "--size", metavar="PIXELS", min=16, show_default="the photograph's own", help="Side of the crop in pixels."
+        ),
+    ] = None,
+    format_: Annotated[
+        Literal["png", "jpg", "webp", "avif", "tif"] | None,
+        typer.Option(
+            "--format",
+            "-f",
+            rich_help_panel="Files",
+            show_default="as -o says, or as the photograph",
+            help="The kind of image to write.",
+        ),
+    ] = None,
+) -> int:
+    """Cut the face out of each photograph, turned and framed as FFHQ does it.
+
+    me.jpg gives me.aligned.jpg. Other commands find faces by themselves; this
+    one is for training data and for other tools.
+
+    [bold]Examples[/]
+    stedit align me.jpg
+    stedit align --size 256 -r photos -o crops
+    stedit align --face 2 party.jpg
+    """
+    from stedit.batch import AlignedCrop
+    from stedit.cli.batch import run_request
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
+
+    request = AlignedCrop(size, photo_options(faces))
+    bundle = Bundle.load(find_bundle(model.model))
+    return run_request(
+        request,
+        inputs,
+        bundle,
+        verb="AlignerTask",
+        files=files,
+        model=model,
+        console=Console(talk),
+        file_format=format_,
+    )

@@ -1,0 +1,93 @@
+"""From images to codes by the method asked for, and the generator tuned to them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from stedit.errors import UsageError
+from stedit.inversion.encoder import encode, iterate, require_iterative
+from stedit.inversion.hybrid import from_encoder
+from stedit.inversion.objective import Objective
+from stedit.inversion.optimisation import Report, code_statistics, from_mean
+from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, Step, TuningOptions
+from stedit.inversion.tuning import tune
+from stedit.runtime.arrays import to_half
+from stedit.runtime.model import Model
+from stedit.storage.tunings import Tuning
+
+
+def invert_by_encoder(model: Model, images: Tensor) -> Tensor:
+    """Images (B, 3, *input_size) in [-1, 1] -> codes (B, N, D), float32. Raises MissingPartError."""
+    encoder = model.require_encoder()
+    with torch.no_grad(), model.autocast():
+        codes = encode(encoder, model.networks.generator, images.to(model.device))
+    return codes.float()
+
+
+def invert_by_search(
+    model: Model,
+    method: Method,
+    images: Tensor,
+    targets: Tensor,
+    *,
+    options: InversionOptions | None = None,
+    report: Report | None = None,
+) -> Tensor:
+    """Codes found step by step, by any method but "encoder", in float32.
+
+    Args:
+        model: with the networks of the losses asked for.
+        method: "optimise", "hybrid" or "iterative", see `Engine.invert`.
+        images: (B, 3, *input_size) in [-1, 1]; "optimise" has no use for them.
+        targets: the same in `target_size`, which renderings are compared with.
+        options: steps, losses and so on.
+        report: called after every step.
+
+    Returns:
+        (B, N, D). Raises MissingPartError if the model has no encoder, no iterative one, or no network for a loss.
+    """
+    options = options or InversionOptions()
+    generator, encoder = model.networks.generator, model.networks.encoder
+    steps = options.steps or DEFAULT_STEPS[method]
+    targets = targets.to(model.device, torch.float32)
+    with torch.no_grad():
+        objective = Objective(targets, options.losses, model.networks)
+        if method == "iterative":
+            images = images.to(model.device, torch.float32)
+            return iterate(require_iterative(model), generator, images, objective, steps=steps, report=report)
+        statistics = code_statistics(generator, encoder)
+        if method == "optimise":
+            return from_mean(generator, objective, statistics, options, steps=steps, report=report)
+        start = invert_by_encoder(model, images.to(torch.float32))
+        classifier = model.networks.classifier
+        return from_encoder(generator, objective, start, statistics, classifier, options, steps=steps, report=report)
+
+
+def tune_generator(
+    model: Model,
+    targets: Tensor,
+    w: Tensor,
+    *,
+    options: TuningOptions | None = None,
+    report: Callable[[int, Step], None] | None = None,
+) -> list[Tuning]:
+    """A tuning of the generator to each target (B, 3, *target_size), whose codes (B, N, D) stay.
+
+    Arguments and errors are those of `Engine.tune_generator`.
+    """
+    options = options or TuningOptions()
+    if len(targets) != len(w):
+        raise UsageError(f"there are {len(targets)} images and {len(w)} codes: give a code for each image")
+    targets = targets.to(model.device, torch.float32)
+    tunings = []
+    for i in range(len(w)):
+        objective = Objective(targets[i : i + 1], options.losses, model.networks)
+        tell = partial(report, i) if report else None
+        updates = tune(model.networks.generator, w[i : i + 1], objective, options, report=tell)
+        halves = {name: (to_half(up), to_half(down)) for name, (up, down) in updates.items()}
+        tunings.append(Tuning(halves, model.bundle.name, model.bundle.fingerprint))
+    return tunings

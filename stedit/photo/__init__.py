@@ -1,0 +1,1 @@
+"""A photograph and the face in it."""

@@ -1,0 +1,166 @@
+"""A photograph, and the faces in it that are to be edited."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Literal, cast
+
+import numpy as np
+
+from stedit.errors import InputError, MissingPartError
+from stedit.hub.find import embedded_bundles
+from stedit.imaging.edited import WriteOptions, write_edited
+from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_picture
+from stedit.models.aligner import Aligner
+from stedit.photo.alignment import Quad
+from stedit.photo.compositing import composite
+from stedit.photo.detection import AlignerFinder, Face, FaceDetector, Finder, choose, is_aligned_crop
+from stedit.photo.landmarks import Landmarks
+from stedit.photo.transfer import estimate_change
+from stedit.runtime.model import Model
+from stedit.runtime.networks import load_network
+from stedit.storage.bundle import Bundle
+
+Alignment = Literal["auto", "always", "never"]
+Choice = Literal["largest", "all"] | int
+
+FINEST = 1024  # pixels of a crop's side beyond which the fields of a change get no finer
+
+
+@dataclass(frozen=True)
+class FaceSearch:
+    """How the faces of photographs are found."""
+
+    align: Alignment = "auto"
+    """auto: in whatever is not an aligned crop already; always; never: each image is taken for a crop."""
+    face: Choice = "largest"
+    """largest, all, or a number, counted from the largest."""
+    landmarks: Landmarks | None = None
+    """Points given by hand, which count before any detector."""
+
+
+class Photo:
+    """A photograph in memory."""
+
+    def __init__(self, image: DecodedImage, name: str) -> None:
+        self.image, self.name = image, name
+
+    @classmethod
+    def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
+        """Read and decode a file. Raises InputError, ImageError."""
+        return cls(decode_image(path, max_pixels=max_pixels), str(path))
+
+    @property
+    def pixels(self) -> Pixels:
+        """uint8 (H, W, 3), sRGB, upright."""
+        return self.image.pixels
+
+    @property
+    def faces(self) -> list[Face]:
+        """All faces that the embedded detector finds, the largest first."""
+        return embedded_detector().detect(self.pixels)
+
+    def find_quads(self, search: FaceSearch | None, detector: FaceDetector | None) -> tuple[Quad, ...]:
+        """Where the aligned crops of the chosen faces lie.
+
+        Args:
+            search: how to find them, and which; None for the largest.
+            detector: what finds them; None takes the whole image for a crop, as for models of other things than faces.
+
+        Raises InputError if there is no such face.
+        """
+        search = search or FaceSearch()
+        points = search.landmarks.of(self.name) if search.landmarks else None
+        if points is not None:
+            return tuple(_chosen([Quad.of_points(one) for one in points], search.face, self.name))
+        height, width = self.pixels.shape[:2]
+        whole = Quad.of_picture(height, width)
+        if detector is None or search.align == "never":
+            return (whole,)
+        if search.align == "auto" and detector.is_aligned_crop(self.pixels):
+            return (whole,)
+        faces = detector.detect(self.pixels)
+        if search.align == "auto" and faces and is_aligned_crop(self.pixels, faces[0]):
+            return (whole,)
+        return tuple(face.quad for face in choose(faces, search.face, self.name))
+
+    def save(self, path: str | Path, pixels: Pixels, options: WriteOptions | None = None) -> tuple[str, ...]:
+        """Write `pixels`, which were made of this photograph, as the kind of file that it is; gives notes.
+
+        Where they equal the photograph's, the file's own samples stay. Raises OutputError.
+        """
+        return write_edited(path, self.image, pixels, (pixels != self.pixels).any(axis=2), options)
+
+
+def crop_for(photograph: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
+    """What the encoder takes of a face: uint8 (*size, 3).
+
+    A whole image is fitted as any image is; of the square of a face, a model of wider images takes the middle.
+    """
+    height, width = photograph.shape[:2]
+    if quad == Quad.of_picture(height, width):
+        return fit_picture(photograph, size)
+    return fit_picture(quad.crop(photograph, max(size)), size)
+
+
+def crop_of(photo: Photo, quad: Quad) -> str:
+    """What a latent file says of the face's place in its photograph: JSON of the quad and the size in pixels."""
+    height, width = photo.pixels.shape[:2]
+    return json.dumps({"quad": [round(value, 3) for value in quad.values], "photo": [height, width]})
+
+
+def carry_over(
+    photograph: Pixels, quads: Sequence[Quad], before: Pixels | Sequence[Pixels], after: Pixels | Sequence[Pixels]
+) -> Pixels:
+    """The photograph with the edits of its faces made to it.
+
+    Args:
+        photograph: uint8 (H, W, 3).
+        quads: of its faces.
+        before: the model's rendering (R, R, 3) of each face.
+        after: the rendering of each edited code.
+
+    Returns:
+        A new array; pixels that no edit changes are the photograph's, bit for bit.
+    """
+    result = photograph
+    for quad, old, new in zip(quads, before, after, strict=True):
+        side = int(np.clip(round(quad.side), max(old.shape[:2]), FINEST))
+        result = composite(result, estimate_change(quad.crop(result, side), old, new), quad.corners)
+    return result.copy() if result is photograph else result
+
+
+def detector_for(model: Model, finder: Finder | None = None) -> FaceDetector | None:
+    """What finds faces for a model: the `finder` given, else its own aligner, else that of the embedded model.
+
+    None for a model whose images are not aligned as FFHQ's are: there are no faces to find.
+    """
+    if model.bundle.alignment != "ffhq":
+        return None
+    if finder is not None:
+        return FaceDetector(finder)
+    aligner = model.networks.aligner
+    return FaceDetector(AlignerFinder(aligner)) if aligner else embedded_detector()
+
+
+@cache
+def embedded_detector() -> FaceDetector:
+    """The detector of the embedded model. Raises MissingPartError if no embedded model has one."""
+    for path in embedded_bundles().values():
+        bundle = Bundle.load(path)
+        if "aligner" in bundle.parts:
+            return FaceDetector(AlignerFinder(cast(Aligner, load_network(bundle, "aligner"))))
+    raise MissingPartError("no embedded model has an aligner, which finds faces: give a detector's file, or crops")
+
+
+def _chosen(quads: list[Quad], which: Choice, name: str) -> list[Quad]:
+    if which == "all":
+        return quads
+    number = 1 if which == "largest" else which
+    if not 1 <= number <= len(quads):
+        raise InputError(f"the landmarks of {name} are of {len(quads)} faces, so there is no face {number}")
+    return [quads[number - 1]]

@@ -1,0 +1,1 @@
+"""`stedit train aligner`."""

@@ -1,0 +1,160 @@
+"""Photographs on the command line: found, edited, and written as the kind of file that they were."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from photo.scenes import backdrop, place
+from PIL import Image
+from typer.testing import Result
+
+from stedit.imaging.files import decode_image, read_image
+from stedit.imaging.provenance import read_provenance
+from stedit.storage.latents import LatentCode
+
+Cli = Callable[..., Result]
+FACES = Path(__file__).parents[1] / "data" / "faces"
+
+
+@pytest.fixture
+def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """me.jpg in the current folder: one tilted person in a scene, with EXIF and a place."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("STEDIT_MODEL", "synthface-128")
+    picture = backdrop(480, 640, seed=7)
+    place(picture, read_image(FACES / "serious.jpg"), (300, 240), 170, angle=-15)
+    exif = Image.Exif()
+    exif[0x010F] = "Maker"
+    exif.get_ifd(0x8825)[1] = "N"
+    Image.fromarray(picture).save("me.jpg", quality=88, subsampling=2, exif=exif)
+    return Path("me.jpg")
+
+
+def exif_of(path: str) -> Image.Exif:
+    with Image.open(path) as image:
+        return image.getexif()
+
+
+def test_a_photograph_comes_back_with_its_face_edited(cli: Cli, photo: Path) -> None:
+    result = cli("edit", "-a", "smile", photo)
+    assert (result.exit_code, result.stdout) == (0, "me.smile.jpg\n"), result.stderr
+    before, after = (read_image(path).astype(int) for path in ("me.jpg", "me.smile.jpg"))
+    assert after.shape == before.shape
+    difference = np.abs(after - before).max(axis=2)
+    assert difference[200:300, 220:380].mean() > 1.5  # the mouth
+    assert difference[:, :60].mean() < 1.5  # encoded anew by the same tables
+    exif = exif_of("me.smile.jpg")
+    assert exif[0x010F] == "Maker"
+    assert not exif.get_ifd(0x8825)
+    mark = read_provenance("me.smile.jpg")
+    assert mark is not None
+    assert (mark.model, mark.edit) == ("synthface-128", "smile")
+
+
+def test_place_and_mark_are_a_choice(cli: Cli, photo: Path) -> None:
+    assert cli("edit", "-a", "smile", photo, "--keep-gps", "--no-provenance", "-o", "kept.jpg").exit_code == 0
+    assert exif_of("kept.jpg").get_ifd(0x8825)[1] == "N"
+    assert read_provenance("kept.jpg") is None
+
+
+def test_pixels_outside_of_the_edit_are_those_of_the_source(cli: Cli, photo: Path) -> None:
+    source = decode_image(photo).pixels
+    assert cli("edit", "-a", "glasses", photo, "-o", "glasses.png").exit_code == 0
+    after = read_image("glasses.png")
+    changed = (after != source).any(axis=2)
+    assert 0.003 < changed.mean() < 0.3
+    assert not changed[:100].any()
+
+
+def test_strength_zero_is_the_photograph_itself(cli: Cli, photo: Path) -> None:
+    assert cli("edit", "-a", "smile", "-s", "0", photo, "-o", "same.png").exit_code == 0
+    assert np.array_equal(read_image("same.png"), read_image(photo))
+
+
+def test_the_result_is_photo_crop_or_render(cli: Cli, photo: Path) -> None:
+    shapes = {}
+    for name in ("photo", "crop", "render"):
+        assert cli("edit", "-a", "smile", photo, "--result", name, "-o", f"{name}.png").exit_code == 0
+        shapes[name] = read_image(f"{name}.png").shape
+    assert shapes["photo"] == (480, 640, 3)
+    assert shapes["render"] == (128, 128, 3)
+    side = shapes["crop"][0]
+    assert shapes["crop"] == (side, side, 3)
+    assert 230 < side < 320  # 170 / 0.625 = 272
+
+
+def test_a_code_made_of_a_photograph_goes_back_into_it(cli: Cli, photo: Path) -> None:
+    assert cli("invert", photo).exit_code == 0
+    crop = json.loads(LatentCode.load("me.latent.safetensors").crop)
+    assert crop["photo"] == [480, 640]
+    direct = cli("edit", "-a", "smile", photo, "-o", "direct.png")
+    pasted = cli("edit", "-a", "smile", "me.latent.safetensors", "--into", photo, "-o", "pasted.png")
+    assert (direct.exit_code, pasted.exit_code) == (0, 0), pasted.stderr
+    away = np.abs(read_image("direct.png").astype(int) - read_image("pasted.png")).max()
+    assert away <= 2  # the quad is rounded to thousandths of a pixel
+
+
+def test_a_code_of_another_photograph_is_refused(cli: Cli, photo: Path) -> None:
+    assert cli("invert", photo).exit_code == 0
+    Image.new("RGB", (300, 200)).save("other.png")
+    result = cli("edit", "-a", "smile", "me.latent.safetensors", "--into", "other.png", "-o", "x.png")
+    assert result.exit_code == 1
+    assert "was made of a photograph of 640 x 480 px, and other.png has 300 x 200" in result.stderr
+    assert not Path("x.png").exists()
+
+
+def test_align_cuts_the_face_upright(cli: Cli, photo: Path) -> None:
+    assert cli("align", photo, "--size", "128", "-o", "crop.png").exit_code == 0
+    crop, own = read_image("crop.png").astype(float), read_image(FACES / "serious.jpg").astype(float)
+    middle = slice(40, 100)
+    alike = np.corrcoef(crop[middle, middle].ravel(), own[middle, middle].ravel())[0, 1]
+    assert alike > 0.8
+
+
+def test_no_face_fails_alone(cli: Cli, photo: Path) -> None:
+    Image.fromarray(backdrop(300, 400, seed=4)).save("sky.jpg")
+    result = cli("edit", "-a", "smile", "sky.jpg", photo)
+    assert result.exit_code == 1
+    assert result.stdout == "me.smile.jpg\n"
+    assert "sky.jpg: no face was found" in result.stderr
+    assert not Path("sky.smile.jpg").exists()
+
+
+def test_a_sheet_shows_photograph_renderings_and_result(cli: Cli, photo: Path) -> None:
+    assert cli("edit", "-a", "smile", photo, "--sheet").exit_code == 0
+    height, width = read_image("me.smile.sheet.png").shape[:2]
+    assert 3.5 < width / height < 4.2
+
+
+def test_a_strip_of_strengths_is_of_faces(cli: Cli, photo: Path) -> None:
+    assert cli("edit", "-a", "smile", "-s", "-1,0,1", photo).exit_code == 0
+    height, width = read_image("me.smile@-1to1.png").shape[:2]
+    assert 2.6 < width / height < 3.1
+
+
+def test_a_reference_may_be_a_photograph(cli: Cli, photo: Path) -> None:
+    picture = backdrop(400, 400, seed=9)
+    place(picture, read_image(FACES / "glasses.jpg"), (200, 200), 150, angle=20)
+    Image.fromarray(picture).save("jane.png")
+    result = cli("edit", "--ref", "jane.png", "-a", "glasses", photo)
+    assert (result.exit_code, result.stdout) == (0, "me.glasses-from-jane.jpg\n"), result.stderr
+
+
+@pytest.mark.parametrize(
+    ("option", "value", "sentence"),
+    [
+        ("--face", "second", "--face is 'second'"),
+        ("--landmarks", "none.json", "there are no landmarks none.json"),
+        ("--detector", "none.onnx", "there is no detector none.onnx"),
+        ("--face", "2", "has 1 face, so there is no face 2"),
+    ],
+)
+def test_what_cannot_be_is_said_in_one_sentence(cli: Cli, photo: Path, option: str, value: str, sentence: str) -> None:
+    result = cli("edit", "-a", "smile", photo, option, value)
+    assert result.exit_code in (1, 2)
+    assert sentence in result.stderr
+    assert not Path("me.smile.jpg").exists()

@@ -1,0 +1,172 @@
+"""Edits of painted faces, of which the true result is known."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from stedit.photo.compositing import composite
+from stedit.photo.fields import ellipse
+from stedit.photo.transfer import estimate_change
+
+SIZE = 384  # of the photograph; the model's renderings are of 128 px
+LUMA = (0.299, 0.587, 0.114)
+
+
+def face(skin=0.6, *, lips=(0.7, 0.3, 0.3), mouth=0.0, frames=False, grain=0.0, shade=1.0, backdrop=0.9):
+    """A face (SIZE, SIZE, 3), its mouth so many sides lower; `shade` is a factor on the cheeks."""
+    picture = np.full((SIZE, SIZE, 3), backdrop, np.float32)
+    tint = np.array([1.0, 0.8, 0.68], np.float32)
+
+    def fill(colour, x, y, width, height):
+        inside = np.clip((1 - ellipse(SIZE, x, y, width, height)) * min(width, height) * SIZE + 0.5, 0, 1)[..., None]
+        picture[:] = picture * (1 - inside) + inside * np.asarray(colour, np.float32)
+
+    fill(0.15 * tint, 0.5, 0.45, 0.38, 0.42)
+    fill(skin * tint, 0.5, 0.56, 0.28, 0.36)
+    if shade != 1:
+        near = np.exp(-(ellipse(SIZE, 0.5, 0.6, 0.2, 0.12) ** 2))[..., None]
+        picture *= 1 + (shade - 1) * near
+    for x in (0.38, 0.62):
+        fill((0.95, 0.95, 0.95), x, 0.48, 0.05, 0.025)
+        fill((0.2, 0.15, 0.1), x, 0.48, 0.02, 0.022)
+    fill(lips, 0.5, 0.7 + mouth, 0.1, 0.03)
+    if frames:
+        for x in (0.38, 0.62):
+            centre = int(x * SIZE), int(0.48 * SIZE)
+            cv2.ellipse(picture, centre, (int(0.09 * SIZE), int(0.07 * SIZE)), 0, 0, 360, (0.05, 0.05, 0.05), 7)
+    if grain:
+        picture += grain * np.random.default_rng(1).standard_normal((SIZE, SIZE, 1)).astype(np.float32)
+    return np.rint(np.clip(picture, 0, 1) * 255).astype(np.uint8)
+
+
+def rendering(picture):
+    return cv2.resize(picture, (128, 128), interpolation=cv2.INTER_AREA)
+
+
+def carried(photo, before, after):
+    return composite(photo, estimate_change(photo, rendering(before), rendering(after)))
+
+
+def mean(picture, x, y, radius=0.02):
+    return picture[ellipse(SIZE, x, y, radius, radius) < 1].mean(axis=0).astype(float)
+
+
+def distance(a, b):
+    return float(np.abs(a.astype(float) - b).mean())
+
+
+def test_same_renderings_give_the_photograph_itself():
+    photo = face(grain=0.03)
+    change = estimate_change(photo, rendering(face()), rendering(face()))
+    assert not change.mask.any()
+    np.testing.assert_array_equal(composite(photo, change), photo)
+
+
+def test_motion_takes_the_photographs_own_detail_along():
+    photo, true = face(mouth=0.0, grain=0.0), face(mouth=0.03)
+    change = estimate_change(photo, rendering(photo), rendering(true))
+    rows = change.motion[..., 1]
+    at_mouth = rows[ellipse(rows.shape[0], 0.5, 0.73, 0.06, 0.015) < 1]
+    assert at_mouth.mean() == pytest.approx(-0.03, abs=0.006)
+    assert distance(composite(photo, change), true) < 0.35 * distance(photo, true)
+    assert np.abs(rows[ellipse(rows.shape[0], 0.5, 0.35, 0.2, 0.08) < 1]).max() < 1e-3  # the forehead stays
+
+
+def test_a_factor_is_the_same_on_dark_and_on_light_skin():
+    factors = []
+    for skin in (0.25, 0.5, 0.8):
+        photo = face(skin)
+        result = carried(photo, face(1.15 * skin), face(1.15 * skin, shade=0.7))
+        factors.append(mean(result, 0.5, 0.6) / mean(photo, 0.5, 0.6))
+    assert np.ptp([factor.mean() for factor in factors]) < 0.06
+    assert np.mean(factors) == pytest.approx(0.7, abs=0.06)
+
+
+def test_the_colour_of_lips_follows_the_photographs_outline():
+    # the model paints the mouth a little lower than it is
+    photo = face(mouth=0.0)
+    before, after = face(mouth=0.008), face(mouth=0.008, lips=(0.6, 0.05, 0.15))
+    result, true = carried(photo, before, after), face(lips=(0.6, 0.05, 0.15))
+    assert distance(result, true) < 0.5 * distance(photo, true)
+    below = mean(result, 0.5, 0.745, 0.008) - mean(photo, 0.5, 0.745, 0.008)
+    assert np.abs(below).max() < 12
+
+
+def test_new_matter_is_opaque():
+    photo, true = face(), face(frames=True)
+    change = estimate_change(photo, rendering(face()), rendering(true))
+    frame = cv2.ellipse(
+        np.zeros((SIZE, SIZE), np.uint8), (int(0.38 * SIZE), int(0.48 * SIZE)), (34, 26), 0, 0, 360, 1, 2
+    )
+    opacity = cv2.resize(change.opacity, (SIZE, SIZE))[frame > 0]
+    assert np.median(opacity) > 0.9
+    result = composite(photo, change)
+    assert np.median(result[frame > 0]) < 60
+    assert distance(result, true) < 0.5 * distance(photo, true)
+
+
+def test_what_is_gone_leaves_no_ghost():
+    photo, true = face(frames=True), face()
+    result = carried(photo, photo, true)
+    lens = ellipse(SIZE, 0.38, 0.48, 0.12, 0.1) < 1
+    assert distance(result[lens], true[lens]) < 0.15 * distance(photo[lens], true[lens])
+
+
+def test_replaced_pixels_have_the_photographs_grain():
+    photo = face(frames=True, grain=0.04)
+    result = carried(photo, face(frames=True), face())
+    fine = [x @ LUMA - cv2.GaussianBlur(x @ LUMA, (0, 0), 1.5) for x in (photo.astype(float), result.astype(float))]
+    frame = cv2.ellipse(
+        np.zeros((SIZE, SIZE), np.uint8), (int(0.38 * SIZE), int(0.48 * SIZE)), (34, 26), 0, 20, 160, 1, 3
+    )
+    cheek = ellipse(SIZE, 0.4, 0.62, 0.05, 0.03) < 1
+    assert 0.5 < fine[1][frame > 0].std() / fine[0][cheek].std() < 1.5
+
+
+def test_a_backdrop_painted_anew_stays_out():
+    photo = face(backdrop=0.5, grain=0.02)
+    change = estimate_change(photo, rendering(face(backdrop=0.5)), rendering(face(backdrop=0.62, shade=0.7)))
+    result = composite(photo, change)
+    for x, y in ((0.05, 0.1), (0.95, 0.1), (0.04, 0.6), (0.96, 0.6)):
+        spot = ellipse(SIZE, x, y, 0.03, 0.03) < 1
+        np.testing.assert_array_equal(result[spot], photo[spot])
+    assert mean(result, 0.5, 0.6).mean() < 0.85 * mean(photo, 0.5, 0.6).mean()
+
+
+def test_nothing_clips_when_hair_turns_white():
+    before, after = face(), face()
+    hair = (ellipse(SIZE, 0.5, 0.45, 0.38, 0.42) < 1) & (ellipse(SIZE, 0.5, 0.56, 0.28, 0.36) > 1)
+    after[hair] = 200
+    photo = face()
+    strands = (0.5 + 0.5 * np.sin(np.arange(SIZE) / 2))[None, :, None] * 40
+    photo[hair] = np.clip(photo + strands, 0, 255).astype(np.uint8)[hair]
+    result = carried(photo, before, after)
+    inner = cv2.erode(hair.astype(np.uint8), np.ones((9, 9))) > 0
+    assert result[inner].mean() > 130
+    assert (result[inner].max(axis=1) == 255).mean() < 0.02
+    assert result[inner].std() > 5  # strands are still to be seen
+
+
+def test_the_same_input_gives_the_same_bytes_with_any_threads():
+    photo, other = face(grain=0.02), face(frames=True, mouth=0.02)
+    results = []
+    threads = cv2.getNumThreads()
+    try:
+        for count in (1, 2, 2):
+            cv2.setNumThreads(count)
+            results.append(carried(photo, face(), other))
+    finally:
+        cv2.setNumThreads(threads)
+    np.testing.assert_array_equal(results[0], results[1])
+    np.testing.assert_array_equal(results[1], results[2])
+
+
+@pytest.mark.parametrize("size", [40, 128, 901])
+def test_crops_of_any_size(size):
+    photo = cv2.resize(face(grain=0.02), (size, size), interpolation=cv2.INTER_AREA)
+    change = estimate_change(photo, rendering(face()), rendering(face(frames=True)))
+    result = composite(photo, change)
+    assert result.shape == photo.shape
+    assert distance(result, photo) > 0.3
