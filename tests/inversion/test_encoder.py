@@ -29,7 +29,7 @@ def iterative(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factor
     torch.manual_seed(0)
     tiny = Bundle.load(tiny_bundle)
     generator = (PART_CONFIGS["generator"].from_dict(tiny.parts["generator"].config), tiny.read_part("generator"))
-    config = EncoderConfig.from_dict(tiny.parts["encoder"].config | {"iterative": True, "fold": request.param})
+    config = EncoderConfig.from_dict(tiny.parts["encoder"].config | {"iterative": True, "unshuffle": request.param})
     encoder = StyleTransformer(config)
     encoder.mean.copy_(torch.randn(8, 16) * 0.3)
     bundle = Bundle.save(
