@@ -70,7 +70,7 @@ def require(run: Path) -> Path:
     """The newest checkpoint of a run. Raises UsageError if there is none."""
     found = checkpoints(run)
     if not found:
-        raise UsageError(f"{run} holds no checkpoint to resume from: leave --resume out to begin")
+        raise UsageError(f"{run} holds no checkpoint to resume from: begin without resuming")
     return found[-1]
 
 

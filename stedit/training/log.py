@@ -29,7 +29,7 @@ class Log:
             return
         if resumed_at is None and checkpoint.checkpoints(run.folder):
             raise UsageError(
-                f"{run.folder} holds a training already: --resume continues it, --run starts one elsewhere"
+                f"{run.folder} holds a training already: resume it, or begin in another folder"
             )
         checkpoint.make_folder(run.folder)
         write_file(run.folder / CONFIG_NAME, run.config.to_toml().encode())
@@ -75,7 +75,7 @@ def _tensorboard(folder: Path) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise TrainingError("TensorBoard is not installed: pip install tensorboard, or leave --tensorboard out") from (
+        raise TrainingError("TensorBoard is not installed: pip install tensorboard, or set tensorboard to false") from (
             error
         )
     return SummaryWriter(str(folder / "tensorboard"))

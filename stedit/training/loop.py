@@ -200,7 +200,7 @@ def _divergence(name: str, value: float, step: int, folder: Path) -> str:
     kept = f"{found[-1]} is sound" if found else "nothing was saved yet"
     return (
         f"training diverged: the loss {name!r} is {value} at step {step}; {kept}: start a run with a lower "
-        "--learning-rate, or in float32"
+        "learning_rate, or in float32"
     )
 
 

@@ -87,7 +87,7 @@ class Run:
         if config.batch_size % self.processes:
             raise UsageError(
                 f"a batch of {config.batch_size} cannot be shared by {self.processes} processes: "
-                f"set --batch-size to a multiple of {self.processes}"
+                f"set batch_size to a multiple of {self.processes}"
             )
         self.scaler = torch.amp.GradScaler(self.device.type, enabled=config.precision == "float16")
         self._order = _Order(config.seed)

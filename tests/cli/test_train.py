@@ -75,7 +75,7 @@ def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
     cli("train", "generator", "faces.toml")
     again = cli("train", "generator", "faces.toml")
     assert again.exit_code == 2
-    assert "--resume continues it" in again.stderr
+    assert "resume it, or begin" in again.stderr
     result = cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "5", "--json")
     assert json.loads(result.stdout) == {
         "model": "faces.run/model", "run": "faces.run", "steps": 5, "outcome": "done",
@@ -207,7 +207,7 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
         (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is no number"),
         (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
         (("faces.toml", "--mode", "other"), "invalid value for '--mode'"),
-        (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: leave --resume out to begin"),
+        (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: begin without resuming"),
         (("faces.toml", "--resolution", "9"), "faces.toml: resolution is 9, not a power of two"),
         (("faces.toml", "--data", "nothing"), "there are no pictures at nothing: check the spelling"),
         (("faces.toml", "--device", "cuda:77"), "the device 'cuda:77' is not available here"),
@@ -224,4 +224,4 @@ def test_diverging_is_told_in_a_sentence(cli: Cli) -> None:
     result = cli("train", "generator", "faces.toml", "--learning-rate", "1e30", "--steps", "20")
     assert result.exit_code == 1
     assert "error: training diverged: " in result.stderr
-    assert "lower --learning-rate" in result.stderr or "not finite" in result.stderr
+    assert "lower learning_rate" in result.stderr or "not finite" in result.stderr
