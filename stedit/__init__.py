@@ -11,10 +11,15 @@ Names are imported when they are first used, so that `import stedit` costs no to
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING
 
 from stedit._version import __version__
+
+# Threads that spin while they wait for each other make torch several times slower beside other work on the machine.
+# OpenMP reads this when torch is loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 if TYPE_CHECKING:
     from stedit.engine import Engine

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import tomllib
@@ -44,3 +45,13 @@ def test_constraints_pin_every_core_and_dev_dependency() -> None:
     wanted = project["dependencies"] + project["optional-dependencies"]["dev"]
     assert {requirement.partition(">=")[0] for requirement in wanted} <= pinned
     assert "torch==2.13.0" in lines
+
+
+def test_import_lets_waiting_threads_sleep_unless_told_otherwise() -> None:
+    code = "import os, stedit; print(os.environ['OMP_WAIT_POLICY'])"
+    for given, expected in (({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")):
+        environment = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"} | given
+        found = subprocess.run(
+            [sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True
+        )
+        assert found.stdout.strip() == expected

@@ -135,7 +135,7 @@ def plan_request(
         found = collect_inputs(inputs, recursive=recursive)
         return Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found)
     target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
-    if file_format is None and target.place != "file" and keeps_format(request):
+    if file_format is None and target.place != "file" and keeps_format(request, bundle):
         target = replace(target, format=SOURCE_FORMAT)
     request.check(bundle, target.format)
     plan = make_plan(

@@ -155,7 +155,7 @@ def _read_codes(
 ) -> CodeBatch:
     """The codes of references, of each the largest face. Raises InputError."""
     inverter = Inverter(engine, InversionRequest(), SilentReporter())
-    largest = replace(options, face="largest", into=None, result="photo")
+    largest = replace(options, face="largest", into=None)
     reader = InputReader(engine, inverter, largest, keep_originals=keep_originals)
     return to_batch([reader.read(Source(Path(path))) for path in paths], inverter)
 
@@ -227,21 +227,22 @@ class _Results:
         """For each input the photograph, the face or the rendering, from the renderings `after` of its edited codes."""
         made: list[Pixels | EditedPhoto] = []
         options, bundle = self.request.photo, self.engine.bundle
+        result = options.result_of(bundle)
         writing = write_options(options, bundle.name, self.request.suffix(bundle))
         for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
-            if faces is None or options.result == "render":
+            if faces is None or result == "render":
                 made.append(after[rows.start])
                 continue
             pixels = faces.edited(self.before[rows], after[rows])
-            photo = options.result == "photo"
-            made.append(EditedPhoto(faces.photo, pixels, writing) if photo else faces.face(pixels))
+            made.append(EditedPhoto(faces.photo, pixels, writing) if result == "photo" else faces.face(pixels))
         return made
 
     def tiles(self, after: Sequence[Pixels]) -> list[Pixels]:
         """The same as squares of one size for each input, for strips and sheets."""
         made = []
+        rendered = self.request.photo.result_of(self.engine.bundle) == "render"
         for rows, faces in zip(self.batch.rows, self.batch.photos, strict=True):
-            if faces is None or self.request.photo.result == "render":
+            if faces is None or rendered:
                 made.append(after[rows.start])
             else:
                 made.append(faces.tile(faces.edited(self.before[rows], after[rows]), len(after[rows.start])))
@@ -287,7 +288,7 @@ class _Editor:
         first = [rows.start for rows in batch.rows]
         columns = [*self._columns_before(batch, [before[k] for k in first])]
         for title, column in zip(self._titles(), renders, strict=True):
-            if self.request.sheet and any(batch.photos) and self.request.photo.result != "render":
+            if self.request.sheet and any(batch.photos) and not self._gives_renders:
                 columns.append((f"{title}, rendered", [column[k] for k in first]))
             columns.append((title, results.tiles(column)))
         return [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
@@ -338,7 +339,7 @@ class _Editor:
         if not self.request.sheet:
             return
         resolution = self.engine.output_size[0]
-        if self.request.photo.result == "render":
+        if self._gives_renders:
             yield "source", batch.originals
         else:
             yield "source", [faces.tile(faces.photo.pixels, resolution) if faces else None for faces in batch.photos]
@@ -348,6 +349,10 @@ class _Editor:
                 if image is None:  # it is a latent file
                     image = self._render(self.references.codes[i : i + 1], self.references.tunings[i : i + 1])[0]
                 yield "reference", [image] * len(batch.sources)
+
+    @property
+    def _gives_renders(self) -> bool:
+        return self.request.photo.result_of(self.engine.bundle) == "render"
 
     def _titles(self) -> list[str]:
         """Of each edit."""

@@ -42,6 +42,9 @@ LATENT_FORMAT = "latent"
 MAX_CROP = 4096  # px, of a side
 
 
+Result = Literal["photo", "crop", "render"]
+
+
 @dataclass(frozen=True)
 class Rendering:
     """How a code becomes an image: see `Engine.synthesise`."""
@@ -64,8 +67,9 @@ class PhotoOptions:
     """YuNet's ONNX file; None for the model's own detector."""
     max_pixels: int | None = None
     """Of a photograph; None for the usual limit."""
-    result: Literal["photo", "crop", "render"] = "photo"
-    """The whole photograph with the edit carried over to it, its face's square, or what the model renders."""
+    result: Result | None = None
+    """The whole photograph with the edit carried over to it, its face's square, or what the model renders; None for the
+    photograph where the model's images are aligned faces, else the rendering."""
     into: Path | None = None
     """The photograph that a latent code was made of, to carry an edit of the code over to it."""
     keep_gps: bool = False
@@ -81,6 +85,16 @@ class PhotoOptions:
             raise UsageError(f"a limit of {self.max_pixels} pixels lets nothing through: give 1 or more")
         if self.into and self.result == "render":
             raise UsageError("a rendering is not put into a photograph: choose the result photo or crop")
+
+    def result_of(self, bundle: Bundle) -> Result:
+        """What comes back of edits by a model. Raises UsageError for what only models of aligned faces give."""
+        faces = bundle.alignment == "ffhq"
+        if self.result in {"photo", "crop"} and not faces:
+            raise UsageError(
+                f"the model {bundle.name!r} is not of aligned faces, and edits of other things are not carried over to "
+                "photographs: leave the result out"
+            )
+        return self.result or ("photo" if faces else "render")
 
 
 @dataclass(frozen=True)
@@ -169,6 +183,7 @@ class LabelEdit:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
         _check_layers(self.layers, bundle)
+        self.photo.result_of(bundle)
         _resolve([*self.attributes, *self.keep], bundle)
 
     def suffix(self, bundle: Bundle) -> str:
@@ -243,6 +258,7 @@ class ReferenceEdit:
     def check(self, bundle: Bundle, file_format: str) -> None:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
+        self.photo.result_of(bundle)
         self.celeba_names(bundle)
 
     def suffix(self, bundle: Bundle) -> str:
@@ -290,6 +306,7 @@ class Mix:
     def check(self, bundle: Bundle, file_format: str) -> None:
         """Raises UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths)
+        self.photo.result_of(bundle)
         if file_format == "gif" and len(self.strengths) == 1:
             raise UsageError("an animation needs several pictures: give --steps")
         _check_layers(self.layers, bundle)
@@ -347,11 +364,11 @@ class AlignedCrop:
 Request = InversionRequest | Reconstruction | LabelEdit | ReferenceEdit | Mix | Classification | AlignedCrop
 
 
-def keeps_format(request: Request) -> bool:
+def keeps_format(request: Request, bundle: Bundle) -> bool:
     """Whether an output is a photograph of the kind that its input is, unless another format is asked for."""
     match request:
         case LabelEdit() | ReferenceEdit() | Mix():
-            return len(request.strengths) == 1 and not request.sheet and request.photo.result != "render"
+            return len(request.strengths) == 1 and not request.sheet and request.photo.result_of(bundle) != "render"
         case AlignedCrop():
             return True
     return False

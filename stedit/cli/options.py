@@ -247,9 +247,13 @@ class ResultFlags:
     """What comes back of an edit of a photograph, and what its file says."""
 
     result: Annotated[
-        Literal["photo", "crop", "render"],
-        _about_photos("--result", help="The whole photograph, its face's square, or what the model renders."),
-    ] = "photo"
+        Literal["photo", "crop", "render"] | None,
+        _about_photos(
+            "--result",
+            show_default="photo, for models of faces",
+            help="The whole photograph, its face's square, or what the model renders.",
+        ),
+    ] = None
     into: Annotated[
         Path | None,
         _about_photos(

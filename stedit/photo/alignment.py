@@ -116,6 +116,12 @@ class Quad:
         corners = self.corners
         return Quad._around(corners.mean(axis=0), factor * (corners[3] - corners[0]) / 2)
 
+    def shifted(self, right: float, down: float) -> Quad:
+        """The same square, moved along its own sides; both in sides."""
+        corners = self.corners
+        x, y = corners[3] - corners[0], corners[1] - corners[0]
+        return Quad._around(corners.mean(axis=0) + right * x + down * y, x / 2)
+
     def to_photo(self, size: int) -> Matrix:
         """(2, 3): the affine map from pixels of a crop of `size` to pixels of the photograph."""
         top_left, bottom_left, _, top_right = self.corners

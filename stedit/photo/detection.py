@@ -24,17 +24,25 @@ from stedit.models.aligner import MIRRORED, POINTS, Aligner
 from stedit.photo.alignment import Quad, transform
 from stedit.photo.search import search
 
-SEARCH_SIDE = 1280  # pixels of the longer side of what is searched
+SEARCH_SIDE, SMALL_SIDE = 1280, 640  # pixels of the longer side of what is searched
 GLANCE_SIDE = 192  # pixels of a square that is looked at to see whether it is a crop
 LEAST_SIDE = 16  # pixels of the shorter side: a smaller picture shows no face
+MOST = 64  # answers of the search that are looked at again, the surest
 LEAST_FACE = 12.0  # pixels of a face's size, below which nobody can use it
 OVERLAP = 0.4  # intersection over union of boxes from which two answers are one face
 
-# The views in which a face's points are found again: side of the picture, and how much of its surroundings it shows.
-VIEWS = ((160, 1.5), (192, 1.5))
-LEAST_VIEWS = 0.5  # share of the views, mirrored ones too, in which a face must be found again
+# The views in which a face's points are found again: how many times as much as its quad they show, how far they are
+# shifted to the right and down, in sides, and whether they are mirrored. A network errs by where the face lies on its
+# grid, so no two views are alike.
+VIEWS = ((1.35, 0.0, 0.0, False), (1.5, 0.04, 0.02, True), (1.65, 0.02, 0.04, False), (1.8, 0.06, 0.06, True))
+LEAST_VIEWS = 3  # in which it must be found again
 
-ALIGNED = 0.08  # mean distance of the quad's corners from the picture's, in sides, up to which a picture is a crop
+# Mean score in its views from which a face is sure, and from which it may be one: a button passes for a small face more
+# easily than for a large one, so beside a sure face a doubtful one must not be much smaller.
+SURE, DOUBTFUL = 0.8, 0.55
+LEAST_OF_LARGEST = 0.25  # size of a doubtful face, in sizes of the largest sure one
+
+ALIGNED = 0.12  # mean distance of the quad's corners from the picture's, in sides, up to which a picture is a crop
 SQUARE = 0.02  # how far from a square it may be, in sides
 
 YUNET_SIDES = (320, 640)  # longer sides at which YuNet looks, besides the picture's own: it knows faces of 10 to 300 px
@@ -53,7 +61,7 @@ class Face:
     points: tuple[tuple[float, float], ...]
     """Right eye, left eye, nose, right and left corner of the mouth: the person's right, on the picture's left."""
     score: float
-    """How sure the detector is, 0..1."""
+    """How sure the detector is, 0..1: from `SURE` on it is."""
 
     @property
     def size(self) -> float:
@@ -78,22 +86,28 @@ class Answer:
 class Finder(Protocol):
     """What finds faces in small pictures."""
 
-    def find(self, image: Pixels) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first."""
+    view_side: int
+    """Side in pixels of the pictures of one face in which it gives the points best."""
+
+    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
 
 
 class AlignerFinder:
     """The aligner network of a model."""
 
-    def __init__(self, network: Aligner, threshold: float = 0.5) -> None:
+    view_side = 192
+
+    def __init__(self, network: Aligner, threshold: float = 0.4) -> None:
         self._network = network
         self._threshold = threshold
 
-    def find(self, image: Pixels) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first."""
+    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
         device = self._network.head.weight.device
         pixels = torch.from_numpy(np.array(image)).to(device)
-        ((scores, shapes),) = search(self._network, pixels.permute(2, 0, 1)[None].float() / 127.5 - 1, self._threshold)
+        images = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
+        ((scores, shapes),) = search(self._network, images, self._threshold, levels=2 if view else None)
         answers = []
         for score, shape in zip(scores.tolist(), shapes.double().cpu().numpy(), strict=True):
             low, high = shape[POINTS], shape[POINTS + 1]
@@ -103,6 +117,8 @@ class AlignerFinder:
 
 class YuNetFinder:
     """OpenCV's YuNet, from its ONNX file."""
+
+    view_side = 416
 
     def __init__(self, path: str | Path) -> None:
         """Raise InputError if the file is no YuNet."""
@@ -124,11 +140,11 @@ class YuNetFinder:
                 f"the detector {path} is not YuNet's ONNX file: give face_detection_yunet_*.onnx"
             ) from error
 
-    def find(self, image: Pixels) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first."""
+    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
         longer = max(image.shape[:2])
         answers = []
-        for side in (*(side for side in YUNET_SIDES if side < longer), longer):
+        for side in (*(side for side in YUNET_SIDES if side < longer and not view), longer):
             small = _resized(image, side / longer)
             height, width = small.shape[:2]
             self._net.setInputSize((width, height))
@@ -146,32 +162,37 @@ class FaceDetector:
     def __init__(self, finder: Finder) -> None:
         self._finder = finder
 
-    def detect(self, image: Pixels) -> list[Face]:
-        """The faces of a photograph, the largest first.
+    def detect(self, image: Pixels, *, largest: bool = False) -> list[Face]:
+        """The faces of a photograph, the largest first; doubtful ones come last.
 
         Args:
             image: uint8 (H, W, 3) of any size. What is searched has a longer side of at most 1,280 px, in which faces
                 from 24 px on are found.
+            largest: whether the largest face is all that is wanted, which takes half the time: smaller ones may be
+                missing then.
         """
+        for side in (SMALL_SIDE, SEARCH_SIDE) if largest else (SEARCH_SIDE,):
+            faces = self._detect(image, side)
+            if (faces and faces[0].score >= SURE) or max(image.shape[:2]) <= side:
+                break
+        return faces
+
+    def _detect(self, image: Pixels, side: int) -> list[Face]:
         height, width = image.shape[:2]
         if min(height, width) < LEAST_SIDE:
             return []
-        small = _resized(image, min(1.0, SEARCH_SIDE / max(height, width)))
+        small = _resized(image, min(1.0, side / max(height, width)))
         back = np.array([width / small.shape[1], height / small.shape[0]])
         found = []
-        for answer in self._finder.find(small):
+        for answer in self._finder.find(small)[:MOST]:
             seen = self._again(image, Answer(answer.score, answer.points * back, answer.box * np.tile(back, 2)))
             if seen is not None and np.sqrt(seen.box[2:].prod()) >= LEAST_FACE:
                 found.append(seen)
-        faces = [
-            Face(
-                box=tuple(answer.box.tolist()),
-                points=tuple((x, y) for x, y in answer.points.tolist()),
-                score=answer.score,
-            )
-            for answer in one_of_each(found)
-        ]
-        return sorted(faces, key=lambda face: -face.size)
+        faces = [_face(answer) for answer in one_of_each(found)]
+        sure = sorted((face for face in faces if face.score >= SURE), key=lambda face: -face.size)
+        least = LEAST_OF_LARGEST * sure[0].size if sure else 0.0
+        doubtful = (face for face in faces if face.score < SURE and face.size >= least)
+        return sure + sorted(doubtful, key=lambda face: -face.size)
 
     def is_aligned_crop(self, image: Pixels) -> bool:
         """Whether an image already is the aligned crop of a face, at a glance: seen small, without refinement."""
@@ -185,24 +206,42 @@ class FaceDetector:
     def _again(self, image: Pixels, answer: Answer) -> Answer | None:
         """The face with the points that are found where it is cut out upright; None if nothing is found there."""
         try:
-            quad = Quad.of_points(answer.points)
+            rough = self._views(image, Quad.of_points(answer.points), VIEWS[:2])
+            if not rough:
+                return None
+            quad = Quad.of_points(np.mean([one.points for one in rough], axis=0))
         except ValueError:
             return None
-        views, scores = [], []
-        for size, factor in VIEWS:
-            around = quad.enlarged(factor)
-            crop = around.crop(image, size)
-            for mirrored in (False, True):
-                seen = _central(self._finder.find(crop[:, ::-1] if mirrored else crop), size)
-                if seen is not None:
-                    points = seen.points
-                    if mirrored:
-                        points = np.stack([size - points[:, 0], points[:, 1]], axis=1)[list(MIRRORED)]
-                    views.append(transform(around.to_photo(size), points))
-                    scores.append(seen.score)
-        if len(views) < 2 * LEAST_VIEWS * len(VIEWS):
+        found = self._views(image, quad, VIEWS)
+        if len(found) < LEAST_VIEWS:
             return None
-        return Answer(float(np.mean([answer.score, *scores])), np.mean(views, axis=0), answer.box)
+        score = float(np.mean([one.score for one in found]))
+        if score < DOUBTFUL:
+            return None
+        points = np.mean([one.points for one in found], axis=0)
+        return Answer(score, points, np.median([one.box for one in found], axis=0))
+
+    def _views(self, image: Pixels, quad: Quad, views: Iterable[tuple[float, float, float, bool]]) -> list[Answer]:
+        """What is found of a face in views of it, in pixels of the photograph; the box upright where the face is."""
+        size, answers = self._finder.view_side, []
+        for factor, right, down, mirrored in views:
+            around = quad.enlarged(factor).shifted(right, down)
+            crop = around.crop(image, size)
+            seen = _central(self._finder.find(crop[:, ::-1] if mirrored else crop, view=True), size)
+            if seen is None:
+                continue
+            points, corners = seen.points, seen.box[:2] + np.array([[0, 0], [1, 1]]) * seen.box[2:]
+            if mirrored:
+                points, corners = (one * (-1.0, 1.0) + (size, 0.0) for one in (points[list(MIRRORED)], corners))
+            answers.append(
+                Answer(seen.score, transform(around.to_photo(size), points), _upright(around, size, corners))
+            )
+        return answers
+
+
+def _face(answer: Answer) -> Face:
+    x, y, width, height = answer.box.tolist()
+    return Face((x, y, width, height), tuple((x, y) for x, y in answer.points.tolist()), answer.score)
 
 
 def one_of_each(answers: Iterable[Answer]) -> list[Answer]:
@@ -256,6 +295,13 @@ def _central(answers: list[Answer], size: int) -> Answer | None:
         if away < least:
             best, least = answer, away
     return best
+
+
+def _upright(quad: Quad, size: int, corners: Array) -> Array:
+    """The box (x, y, width, height) in the photograph of the ellipse in a box of a turned crop."""
+    matrix = quad.to_photo(size)
+    half = np.linalg.norm(matrix[:, :2] * np.abs(corners[1] - corners[0]) / 2, axis=1)
+    return np.concatenate([transform(matrix, corners.mean(axis=0)) - half, 2 * half])
 
 
 def _overlap(a: Array, b: Array) -> float:

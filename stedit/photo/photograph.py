@@ -130,7 +130,7 @@ def carry_over(
     result = photograph
     for quad, old, new in zip(quads, before, after, strict=True):
         side = int(np.clip(round(quad.side), max(old.shape[:2]), FINEST))
-        result = composite(result, estimate_change(quad.crop(result, side), old, new), quad.corners)
+        result = composite(result, estimate_change(quad.crop(photograph, side), old, new), quad.corners)
     return result.copy() if result is photograph else result
 
 

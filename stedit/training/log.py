@@ -28,9 +28,7 @@ class Log:
         if not run.is_main:
             return
         if resumed_at is None and checkpoint.checkpoints(run.folder):
-            raise UsageError(
-                f"{run.folder} holds a training already: resume it, or begin in another folder"
-            )
+            raise UsageError(f"{run.folder} holds a training already: resume it, or begin in another folder")
         checkpoint.make_folder(run.folder)
         write_file(run.folder / CONFIG_NAME, run.config.to_toml().encode())
         self._truncate(resumed_at or 0)

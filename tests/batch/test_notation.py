@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from stedit.batch.notation import format_layers, parse_layers, parse_strengths, parse_weights
+from stedit.batch.notation import format_layers, parse_face, parse_layers, parse_strengths, parse_weights
 from stedit.errors import UsageError
 
 
@@ -46,3 +46,10 @@ def test_layers_are_written_as_they_are_read(layers: set[int]) -> None:
     written = format_layers(sorted(layers))
     assert parse_layers(written.replace("+", ",")) == tuple(sorted(layers))
     assert "," not in written
+
+
+def test_the_choice_of_faces_is_read() -> None:
+    assert [parse_face(text) for text in ("largest", "all", "3")] == ["largest", "all", 3]
+    for text in ("0", "-1", "smallest", "", "٣", "1.5"):
+        with pytest.raises(UsageError, match="give largest, all, or the number of a face"):
+            parse_face(text)

@@ -1,4 +1,4 @@
-"""How well faces are found and aligned: python tests/photo/measure.py MODEL [YUNET.onnx], from the repository's root.
+"""How well faces are found and aligned: python tests/photo/measure.py synthface-128 yunet.onnx, say.
 
 Prints what it measures on ../shared/photos (hand-placed pupils, whole scenes, crops) and on renders placed in scenes.
 """
@@ -17,6 +17,7 @@ import numpy as np
 from PIL import Image
 from scenes import backdrop, place
 
+from stedit.hub.find import find_bundle
 from stedit.imaging.files import read_image
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder, is_aligned_crop
@@ -110,7 +111,12 @@ def scenes(detector):
     print("    not labelled", false)
 
 
-def crops(detector, path):
+def crops(detector):
+    for path in (PHOTOS / "test-000.zip", RENDERS / "test-000.zip"):
+        crops_of(detector, path)
+
+
+def crops_of(detector, path):
     count = found = aligned = 0
     errors = []
     for _, picture in archived(path):
@@ -176,18 +182,15 @@ def placed(detector):
 
 
 def main() -> None:
-    bundle = Bundle.load(sys.argv[1])
-    detectors = {"aligner": FaceDetector(AlignerFinder(load_network(bundle, "aligner")))}
-    if len(sys.argv) > 2:
-        detectors["YuNet"] = FaceDetector(YuNetFinder(sys.argv[2]))
-    for name, detector in detectors.items():
+    for name in sys.argv[1:]:
+        finder = YuNetFinder(name) if name.endswith(".onnx") else aligner(name)
         print(name)
-        pupils(detector)
-        whole(detector)
-        scenes(detector)
-        crops(detector, PHOTOS / "test-000.zip")
-        crops(detector, RENDERS / "test-000.zip")
-        placed(detector)
+        for measure in (pupils, whole, scenes, crops, placed):
+            measure(FaceDetector(finder))
+
+
+def aligner(name):
+    return AlignerFinder(load_network(Bundle.load(find_bundle(name)), "aligner"))
 
 
 if __name__ == "__main__":

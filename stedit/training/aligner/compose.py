@@ -1,8 +1,8 @@
 """Pictures to learn from: faces of known size, tilt and place, composed and worsened on the device, a batch at a time.
 
 A canvas has four layers: a backdrop, a whole scene, a crop, a render. Each is laid by an affine map of its own, so its
-points are known exactly. Canvases are rendered at twice their size and averaged down, as a photograph is for the
-network.
+points are known exactly. Some backdrops are drawn: buttons, rings, stripes, things that are no face. Canvases are
+rendered at twice their size and averaged down, as a photograph is for the network.
 """
 
 from __future__ import annotations
@@ -20,6 +20,8 @@ from stedit.training.aligner.data import ABSENT, LEARNT, SIZE_OF_SCALE, UNSURE, 
 
 SUPERSAMPLING = 2
 TOO_LARGE = 1.6  # times the largest size: from here on there is no face, so that nothing fires on an eye
+CLUTTER, PLAIN = 0.3, 0.1  # of backdrops: shapes, one colour; the others are parts of scenes
+SHAPES = 14  # of a clutter
 _SHARES = {"scenes": 0.8, "crops": 0.45, "renders": 0.3}  # of canvases that have such a layer
 
 
@@ -84,22 +86,67 @@ def compose(
 
 
 def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
-    """A picture enlarged until it fills the canvas, or, for some, one colour."""
+    """A picture enlarged until it fills the canvas; for some, clutter or one colour."""
     count, device = len(index), index.device
     sizes = faces.sizes[index]
     scale = _uniform(count, 1.2, 3.5, device) * side / sizes.amin(dim=1)
     anchor = sizes * torch.rand(count, 2, device=device)
     angle = _uniform(count, -math.pi, math.pi, device)
     layer = _lay(faces, index, anchor, torch.full((count, 2), side / 2, device=device), scale, angle, side)
-    plain = torch.rand(count, device=device) < 0.12
+    cluttered = round(CLUTTER * count)  # the first of the batch, which is in no order
+    drawn = F.interpolate(_clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
+    colours = torch.cat([drawn, layer.colours[cluttered:]])
+    plain = torch.rand(count, device=device) < PLAIN
     colour = 255 * torch.rand(count, 3, 1, 1, device=device)
+    empty = plain | (torch.arange(count, device=device) < cluttered)
     return _Layer(
-        torch.where(plain[:, None, None, None], colour, layer.colours),
+        torch.where(plain[:, None, None, None], colour, colours),
         layer.mask,
         layer.points,
         layer.boxes,
-        torch.where(plain[:, None], ABSENT, layer.state),
+        torch.where(empty[:, None], ABSENT, layer.state),
     )
+
+
+def _clutter(count: int, side: int, device: torch.device) -> Tensor:
+    """Discs and slabs with rings, holes, stripes and checks on smooth colours, (B, 3, S, S) in 0..255."""
+    if not count:
+        return torch.zeros(0, 3, side, side, device=device)
+    picture = F.interpolate(
+        255 * torch.rand(count, 3, 4, 4, device=device), size=(side, side), mode="bilinear", align_corners=False
+    )
+    ticks = torch.arange(side, device=device) + 0.5
+
+    def number(low: float, high: float) -> Tensor:
+        return _uniform(count, low, high, device)[:, None, None]
+
+    for _ in range(SHAPES):
+        x, y = ticks[None, None, :] - number(0, side), ticks[None, :, None] - number(0, side)
+        angle, radius = number(-math.pi, math.pi), torch.exp(number(math.log(3), math.log(side / 2)))
+        stretch = torch.exp(number(-0.6, 0.6))
+        u, v = (x * angle.cos() + y * angle.sin()) / (radius * stretch), (y * angle.cos() - x * angle.sin()) / radius
+        distance = torch.where(number(0, 1) < 0.7, (u.square() + v.square()).sqrt(), torch.maximum(u.abs(), v.abs()))
+        waves = number(3, 14)
+        holes = (u.abs() - number(0.15, 0.5)).square() + (v.abs() - number(-0.3, 0.5).clamp(min=0)).square()
+        patterns = torch.stack(
+            [
+                distance > number(0.5, 0.95),  # a rim
+                holes < number(0.05, 0.25).square(),  # two or four holes
+                (waves * u).cos() > number(-0.5, 0.9),  # stripes
+                (waves * u).cos() * (waves * v).cos() > number(-0.3, 0.3),  # checks
+                distance < number(0.1, 0.6),  # a core
+                torch.zeros_like(distance, dtype=torch.bool),
+            ],
+            dim=1,
+        )  # (B, kinds, S, S)
+        kind = torch.randint(patterns.shape[1], (count,), device=device)
+        pattern = patterns[torch.arange(count, device=device), kind][:, None]
+        grey = 255 * torch.rand(count, 1, 1, 1, device=device)
+        first = (grey + 50 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
+        second = (first + 90 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
+        inside = ((1 - distance) * radius + 0.5).clamp(0, 1)[:, None]  # soft by a pixel
+        picture = torch.lerp(picture, torch.where(pattern, second, first), inside)
+    return picture
 
 
 def _placed(faces: Faces, index: Tensor, size: Tensor, side: int, tilt: float, share: float, *, soft: bool) -> _Layer:

@@ -29,12 +29,15 @@ class AlignerTrainingConfig(TrainingConfig):
         text="JSONL files (.gz too) whose records name a picture by id and hold faces, points or landmarks.",
         local=True,
     )
-    held_out: float = key(0.05, text="Share of the scenes kept from training, to measure on.", low=0, high=0.5)
+    val_fraction: float = key(0.05, text="Share of the scenes kept from training, to measure on.", low=0, high=0.5)
     canvas: int = key(192, text="Side of the pictures composed for training, in pixels.", low=64, high=512)
     tilt: float = key(45.0, text="How far faces are turned in the plane, in degrees.", low=0, high=180)
-    average: float = key(0.998, text="Decay of the moving average of the weights, which is the result.", low=0, high=1)
+    ema_images: int = key(
+        80_000, text="Composed pictures in which the moving average of the weights, the result, forgets half.", low=1
+    )
     weight_decay: float = key(0.01, text="AdamW's weight decay.", low=0)
 
+    init_from: str = key("", text="A model from whose aligner the training goes on; none: from nothing.", local=True)
     model: str = key("", text="A model that gets this aligner; none: the result is an aligner alone.", local=True)
     name: str = key("aligner", text="The name of an aligner alone.")
     license: str = key("unknown", text="The licence of an aligner alone, an SPDX name.")

@@ -9,13 +9,11 @@ Records are JSON lines. One has an `id`, the name of its picture without the end
 
 from __future__ import annotations
 
-import gzip
-import json
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,15 +23,14 @@ from PIL import Image
 from torch import Tensor
 
 from stedit.errors import ImageError, InputError, cause
-from stedit.imaging.sources import ImageReader
+from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.models.aligner import POINTS
 from stedit.photo.alignment import five_points
-from stedit.training.data.images import ImageSet, Member
+from stedit.storage.jsonl import read_records
 
 SCENE_SIDE, CROP_SIDE, RENDER_SIDE = 288, 256, 128  # pixels of the stored squares
 MAX_FACES = 8  # of a scene; one with more is left out
 SURE_SCORE = 0.75  # a face of which its detector was less sure is neither learnt nor counted as a fault
-MAX_RECORD_BYTES = 2**29
 
 # A face's box from its points: centre and half sides, in a frame along the line from eyes to mouth. Medians over the
 # boxes that YuNet gives to upright faces.
@@ -77,21 +74,20 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
     Raises InputError if a file cannot be read, or no picture has a record.
     """
     records = _read_records(labels)
-    members: dict[str, list[tuple[Member, Mapping[str, Any]]]] = {"scenes": [], "crops": [], "renders": []}
-    for member in ImageSet.open(data, SCENE_SIDE).members:
-        record = records.get(PurePath(member.image.member or member.image.path).stem)
-        if record is None:
-            continue
-        if "faces" in record:
-            if len(record["faces"]) <= MAX_FACES:
-                members["scenes"].append((member, record))
-        elif "points" in record or "landmarks" in record:
-            members["crops" if "points" in record else "renders"].append((member, record))
-    sides = {"scenes": SCENE_SIDE, "crops": CROP_SIDE, "renders": RENDER_SIDE}
-    found = {name: _decode(members[name], sides[name]) for name in members if members[name]}
-    if not found:
+    found: dict[str, list[tuple[ImageRef, Mapping[str, Any]]]] = {"scenes": [], "crops": [], "renders": []}
+    with ImageReader() as reader:
+        for image in (image for source in data for image in reader.find(Path(source))):
+            record = records.get(image.id, {})
+            if "faces" in record:
+                if len(record["faces"]) <= MAX_FACES:
+                    found["scenes"].append((image, record))
+            elif record:
+                found["crops" if "points" in record else "renders"].append((image, record))
+        sides = {"scenes": SCENE_SIDE, "crops": CROP_SIDE, "renders": RENDER_SIDE}
+        sets = {name: _decode(reader, images, sides[name]) for name, images in found.items() if images}
+    if not sets:
         raise InputError(f"no picture of {data[0]} has a record in {labels[0]}: give the labels of these pictures")
-    return found
+    return sets
 
 
 def face_scale(points: Tensor) -> Tensor:
@@ -110,29 +106,20 @@ def boxes_of_points(points: Tensor) -> Tensor:
 
 
 def _read_records(paths: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    records = {}
-    for path in map(Path, paths):
-        try:
-            with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-                text = file.read(MAX_RECORD_BYTES + 1)
-            if len(text) > MAX_RECORD_BYTES:
-                raise InputError(f"{path} is larger than {MAX_RECORD_BYTES // 2**20} MB: give labels alone")
-            for number, line in enumerate(text.splitlines(), 1):
-                try:
-                    record = json.loads(line)
-                    _check(record)
-                except (ValueError, TypeError, KeyError) as error:
-                    raise InputError(f"line {number} of {path} is no record of faces ({cause(error)})") from error
-                records[record["id"]] = record
-        except FileNotFoundError:
-            raise InputError(f"there are no labels {path}: check the spelling") from None
-        except (OSError, EOFError) as error:
-            raise InputError(f"cannot read the labels {path} ({cause(error)}): give JSON lines") from error
+    """Records of faces by the ids of their pictures; those that say nothing of faces are left out."""
+    records: dict[str, Mapping[str, Any]] = {}
+    for path in paths:
+        for number, record in enumerate(read_records(Path(path)), start=1):
+            try:
+                if _check(record):
+                    records[record["id"]] = record
+            except (ValueError, TypeError, KeyError) as error:
+                raise InputError(f"record {number} of {path} is none of faces ({cause(error)})") from error
     return records
 
 
-def _check(record: Any) -> None:
-    """Raise ValueError, TypeError or KeyError if a record cannot be used."""
+def _check(record: Mapping[str, Any]) -> bool:
+    """Whether a record says where faces are. Raises ValueError, TypeError or KeyError if it cannot be used."""
     if type(record["id"]) is not str:
         raise ValueError("its id is no text")
     for face in record.get("faces", ()):
@@ -143,6 +130,7 @@ def _check(record: Any) -> None:
         _numbers(record["points"], (POINTS, 2))
     elif "landmarks" in record:
         _numbers(record["landmarks"], (68, 2))
+    return any(key in record for key in ("faces", "points", "landmarks"))
 
 
 def _numbers(values: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
@@ -152,20 +140,20 @@ def _numbers(values: Any, shape: tuple[int, ...]) -> npt.NDArray[np.float32]:
     return array
 
 
-def _decode(members: Sequence[tuple[Member, Mapping[str, Any]]], side: int) -> Faces:
-    pixels = np.zeros((len(members), side, side, 3), np.uint8)
-    slots = max(1, *(len(record.get("faces", (0,))) for _, record in members))
-    sizes = np.full((len(members), 2), side, np.float32)
+def _decode(reader: ImageReader, images: Sequence[tuple[ImageRef, Mapping[str, Any]]], side: int) -> Faces:
+    pixels = np.zeros((len(images), side, side, 3), np.uint8)
+    slots = max(1, *(len(record.get("faces", (0,))) for _, record in images))
+    sizes = np.full((len(images), 2), side, np.float32)
     points, boxes = (
-        np.zeros((len(members), slots, POINTS, 2), np.float32),
-        np.zeros((len(members), slots, 4), np.float32),
+        np.zeros((len(images), slots, POINTS, 2), np.float32),
+        np.zeros((len(images), slots, 4), np.float32),
     )
-    state = np.zeros((len(members), slots), np.int64)
+    state = np.zeros((len(images), slots), np.int64)
 
     def fill(index: int) -> None:
-        member, record = members[index]
+        image, record = images[index]
         try:
-            picture = reader.read(member.image)
+            picture = reader.read(image)
         except ImageError:
             return  # it stays black, without a face
         height, width = picture.shape[:2]
@@ -190,7 +178,7 @@ def _decode(members: Sequence[tuple[Member, Mapping[str, Any]]], side: int) -> F
             boxes[index, 0] = boxes_of_points(torch.from_numpy(points[index, 0])).numpy()
             state[index, 0] = LEARNT
 
-    with ImageReader() as reader, ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
-        list(threads.map(fill, range(len(members))))
+    with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
+        list(threads.map(fill, range(len(images))))
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
     return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state)))

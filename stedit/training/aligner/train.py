@@ -5,22 +5,24 @@ from __future__ import annotations
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from stedit.errors import UsageError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import POINTS, Aligner, cell_centres
 from stedit.photo.search import search
+from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
-from stedit.training.ema import update_ema
-from stedit.training.provenance import model_card, provenance, with_parts
+from stedit.training.ema import ema_decay, update_ema
+from stedit.training.provenance import model_card, provenance, started_from, with_parts
 from stedit.training.run import Run
 
 THRESHOLD = 0.5  # of the probability, where it is measured
@@ -36,10 +38,18 @@ def build(config: AlignerTrainingConfig) -> AlignerTask:
 
     Raises:
         InputError: pictures or labels cannot be used.
-        BundleError: the model cannot be used.
+        BundleError: a model cannot be used.
+        UsageError: the aligner to start from has other sizes.
     """
     bundle = Bundle.load(find_bundle(config.model)) if config.model else None
-    return AlignerTask(config, bundle, read_faces(config.data, config.labels))
+    start = (
+        cast(Aligner, load_network(Bundle.load(find_bundle(config.init_from)), "aligner")) if config.init_from else None
+    )
+    if start is not None and start.config != config.aligner_config():
+        raise UsageError(
+            f"the aligner of {config.init_from} has other sizes: set widths, smallest and largest to its own"
+        )
+    return AlignerTask(config, bundle, start, read_faces(config.data, config.labels))
 
 
 class Hardness(nn.Module):
@@ -65,11 +75,15 @@ class AlignerTask:
 
     command = "aligner"
 
-    def __init__(self, config: AlignerTrainingConfig, bundle: Bundle | None, sets: Mapping[str, Faces]) -> None:
+    def __init__(
+        self, config: AlignerTrainingConfig, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
+    ) -> None:
         self.config, self.bundle = config, bundle
-        self._sets, self._held_out = _split(sets, config.held_out)
+        self._sets, self._held_out = _split(sets, config.val_fraction)
         self.pictures = sum(map(len, self._sets.values()))
         self.aligner = Aligner(config.aligner_config())
+        if start is not None:
+            self.aligner.load_state_dict(start.state_dict())
         self.average = copy.deepcopy(self.aligner)
         self.hardness = Hardness(len(next(iter(self._sets.values()))))
         self.scalars: dict[str, float] = {}
@@ -104,7 +118,7 @@ class AlignerTask:
         self.hardness.learn(canvases.scenes, faults)
         total = losses["heat"] + POINTS_WEIGHT * losses["points"] + BOX_WEIGHT * losses["box"]
         run.update(self.optimizers["adam"], total, clip=5.0)
-        update_ema(self.average, self.aligner, min(self.config.average, (run.step + 1) / (run.step + 10)))
+        update_ema(self.average, self.aligner, ema_decay(config.batch_size, config.ema_images, run.step))
         return {"loss": total, **losses}
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
@@ -125,7 +139,9 @@ class AlignerTask:
         network = copy.deepcopy(self.average).cpu()
         parts = {"aligner": (network.config, network.state_dict())}
         training: dict[str, Any] = {
-            "aligner": provenance(self.command, config, pictures=self.pictures, held_out=self.figures)
+            "aligner": provenance(
+                self.command, config, pictures=self.pictures, validation=self.figures, **started_from(config.init_from)
+            )
         }
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, overwrite=overwrite)
@@ -218,9 +234,9 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
                         errors.append(float("nan"))
     matched = [error for error in errors if error == error]
     return {
-        "recall": len(errors) / max(sure, 1),
-        "precision": right / max(found, 1),
-        "points_error": sum(matched) / max(len(matched), 1),
+        "val/recall": len(errors) / max(sure, 1),
+        "val/precision": right / max(found, 1),
+        "val/points_error": sum(matched) / max(len(matched), 1),
     }
 
 

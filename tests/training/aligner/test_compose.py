@@ -5,7 +5,16 @@ from __future__ import annotations
 import torch
 from training.aligner.faces import POINTS
 
-from stedit.training.aligner.compose import SUPERSAMPLING, _compressed, _lay, _Layer, _seen, compose, worsened
+from stedit.training.aligner.compose import (
+    SUPERSAMPLING,
+    _clutter,
+    _compressed,
+    _lay,
+    _Layer,
+    _seen,
+    compose,
+    worsened,
+)
 from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE, Faces, boxes_of_points
 
 COLOURS = torch.tensor([[255, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 255]])
@@ -113,3 +122,14 @@ def test_compression_loses_detail_before_shape() -> None:
     once = _compressed(smooth + fine, strength)
     assert (once - smooth).abs().mean() < 6  # the checks are gone
     assert torch.allclose(_compressed(smooth + fine, strength / 1000), smooth + fine, atol=0.5)
+
+
+def test_clutter_has_edges_at_all_scales() -> None:
+    clutter = _clutter(12, 96, torch.device("cpu"))
+    assert clutter.shape == (12, 3, 96, 96)
+    assert clutter.min() >= 0
+    assert clutter.max() <= 255
+    for step in (1, 4, 16):
+        change = (clutter[..., step:] - clutter[..., :-step]).abs().amax(dim=1)
+        assert (change > 20).float().mean() > 0.02
+    assert not torch.equal(clutter[0], clutter[1])
