@@ -9,6 +9,7 @@ BIN := .venv/bin
 READY := .venv/ready
 PIP = $(BIN)/pip install --quiet --quiet --disable-pip-version-check --constraint constraints.txt
 FACES := tests/data/faces
+SCENES := tests/data/scenes
 DEMO := demo-output
 RECIPE := weights/recipes/portraits-256
 FACEKIT ?= facekit.npz
@@ -16,11 +17,11 @@ PHOTOS ?= photos
 WORK ?= weights-work
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test lint bench wheel weights clean
+.PHONY: help demo test test-fast lint bench wheel weights clean
 
 help:
-	@echo "make demo    invert, reconstruct and edit the sample pictures into $(DEMO)/"
-	@echo "make test    run the tests"
+	@echo "make demo    invert, reconstruct and edit the sample pictures and photographs into $(DEMO)/"
+	@echo "make test    run the tests; test-fast leaves out the slowest folders, test-photo runs those of tests/photo"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   time the command line and the networks"
 	@echo "make wheel   build an installable wheel into dist/"
@@ -44,14 +45,28 @@ demo: $(READY)
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes --output $(DEMO)/glasses --overwrite
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES)/serious.jpg --output $(DEMO)/sheet.png --sheet --overwrite
 	$(BIN)/stedit sheet $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses --output $(DEMO)/overview.png --overwrite
+	$(BIN)/stedit edit --attr smile --strength 1.5 $(SCENES) --output $(DEMO)/photographs-smile --overwrite
+	$(BIN)/stedit edit --attr no-beard $(SCENES) --output $(DEMO)/photographs-no-beard --overwrite
+	$(BIN)/stedit edit --attr glasses $(SCENES) --output $(DEMO)/photographs-glasses --overwrite
+	$(BIN)/stedit sheet $(SCENES) $(DEMO)/photographs-smile $(DEMO)/photographs-no-beard $(DEMO)/photographs-glasses \
+	  --output $(DEMO)/photographs.png --overwrite
 	@echo
-	@echo "All of it at a glance:      $(CURDIR)/$(DEMO)/overview.png"
+	@echo "Photographs before, after:  $(CURDIR)/$(DEMO)/photographs.png"
+	@echo "All portraits at a glance:  $(CURDIR)/$(DEMO)/overview.png"
 	@echo "One edit, step by step:     $(CURDIR)/$(DEMO)/sheet.png"
 	@echo "Pictures and latent codes:  $(CURDIR)/$(DEMO)/"
 
 # one torch thread for each worker: more would fight over the cores and take three times as long
+PYTEST = OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+
 test: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest --numprocesses auto --maxprocesses 8 --dist worksteal
+	$(PYTEST)
+
+test-fast: $(READY)
+	$(PYTEST) --ignore tests/training --ignore tests/recipes --ignore tests/test_wheel.py --ignore tests/test_readme.py
+
+test-%: $(READY)
+	$(PYTEST) tests/$*
 
 lint: $(READY)
 	$(BIN)/ruff check

@@ -10,6 +10,7 @@ import re
 from dataclasses import fields
 from pathlib import Path
 
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig
 from stedit.training.editor.config import EditorTrainingConfig
@@ -29,6 +30,7 @@ CONFIGS: tuple[type[TrainingConfig], ...] = (
     ClassifierTrainingConfig,
     EditorTrainingConfig,
     JudgeTrainingConfig,
+    AlignerTrainingConfig,
 )
 PAGE = Path(__file__).with_name("training.md")
 TABLE = re.compile(r"(\| key \| default \| meaning \|\n\|---\|---\|---\|\n)(?:\|.*\n)+")

@@ -22,11 +22,11 @@ from stedit.editing.reference import attention, edit_by_reference
 from stedit.errors import UsageError
 from stedit.imaging.files import Pixels
 from stedit.inversion.methods import invert_by_encoder, invert_by_search, tune_generator
-from stedit.inversion.optimisation import Report
-from stedit.inversion.options import METHODS, InversionOptions, Method, Step, TuningOptions
+from stedit.inversion.optimisation import OnStep
+from stedit.inversion.options import METHODS, InversionOptions, InversionProgress, Method, TuningOptions
 from stedit.models.generator import Noise
 from stedit.photo.photograph import FaceSearch, Photo, carry_over, crop_for, detector_for
-from stedit.runtime.arrays import CodeArray, Codes, as_given, to_array, to_input, to_tensor
+from stedit.runtime.arrays import Latents, LatentsT, as_given, to_array, to_input, to_tensor
 from stedit.runtime.devices import Precision
 from stedit.runtime.framing import resize
 from stedit.runtime.model import Model
@@ -125,8 +125,9 @@ class Engine:
         method: Method = "encoder",
         options: InversionOptions | None = None,
         targets: Pixels | None = None,
-        report: Report | None = None,
-    ) -> CodeArray: ...
+        on_step: OnStep | None = None,
+        report: OnStep | None = None,
+    ) -> Latents: ...
     @overload
     def invert(
         self,
@@ -135,7 +136,8 @@ class Engine:
         method: Method = "encoder",
         options: InversionOptions | None = None,
         targets: Tensor | None = None,
-        report: Report | None = None,
+        on_step: OnStep | None = None,
+        report: OnStep | None = None,
     ) -> Tensor: ...
     def invert(
         self,
@@ -144,8 +146,9 @@ class Engine:
         method: Method = "encoder",
         options: InversionOptions | None = None,
         targets: Pixels | Tensor | None = None,
-        report: Report | None = None,
-    ) -> CodeArray | Tensor:
+        on_step: OnStep | None = None,
+        report: OnStep | None = None,
+    ) -> Latents | Tensor:
         """Images -> W+ codes.
 
         Args:
@@ -157,7 +160,8 @@ class Engine:
             options: of the methods other than "encoder", which compute in float32 whatever the precision.
             targets: the same images in `target_size`, which those methods compare renderings with; by default made
                 of `images`.
-            report: called after every step of those methods.
+            on_step: called after every step of those methods.
+            report: the old name of on_step, for one version.
 
         Returns:
             Codes (B, N, D), float32.
@@ -173,16 +177,16 @@ class Engine:
         else:
             wanted = self._to_targets(images if targets is None else targets)
             seen = wanted if method == "optimise" else self._to_encoder(images)
-            codes = invert_by_search(self.model, method, seen, wanted, options=options, report=report)
+            codes = invert_by_search(self.model, method, seen, wanted, options=options, on_step=on_step or report)
         return as_given(codes, images)
 
     def tune_generator(
         self,
         targets: Pixels | Tensor,
-        codes: CodeArray | Tensor,
+        codes: Latents | Tensor,
         *,
         options: TuningOptions | None = None,
-        report: Callable[[int, Step], None] | None = None,
+        on_step: Callable[[int, InversionProgress], None] | None = None,
     ) -> list[Tuning]:
         """Adapt the generator to each of some images, whose codes stay, for faces that a code alone cannot hold.
 
@@ -190,17 +194,17 @@ class Engine:
             targets: images as `invert` takes them; a tensor of `target_size`.
             codes: (B, N, D) of these images.
             options: steps, rank, losses.
-            report: called after every step, with the number of the image.
+            on_step: called after every step, with the number of the image.
 
         Returns:
             B tunings, for `synthesise`. Raises MissingPartError as `invert` does, and UsageError if sizes disagree.
         """
         images, w = self._to_targets(targets), self.model.as_latents(codes)
-        return tune_generator(self.model, images, w, options=options, report=report)
+        return tune_generator(self.model, images, w, options=options, on_step=on_step)
 
     @overload
     def synthesise(
-        self, codes: CodeArray, *, noise: Noise = "const", seed: int = 0, tunings: Sequence[Tuning | None] = ()
+        self, codes: Latents, *, noise: Noise = "const", seed: int = 0, tunings: Sequence[Tuning | None] = ()
     ) -> Pixels: ...
     @overload
     def synthesise(
@@ -208,7 +212,7 @@ class Engine:
     ) -> Tensor: ...
     def synthesise(
         self,
-        codes: CodeArray | Tensor,
+        codes: Latents | Tensor,
         *,
         noise: Noise = "const",
         seed: int = 0,
@@ -238,22 +242,22 @@ class Engine:
         """`invert`, then `synthesise`."""
         return self.synthesise(self.invert(images), noise=noise, seed=seed)
 
-    def sample_latents(self, count: int, *, seed: int = 0) -> CodeArray:
+    def sample_latents(self, count: int, *, seed: int = 0) -> Latents:
         """Codes (count, N, D) of random faces: all N styles of a code are alike."""
-        return cast(CodeArray, self.model.sample_latents(count, seed=seed).cpu().numpy())
+        return cast(Latents, self.model.sample_latents(count, seed=seed).cpu().numpy())
 
     # Edits of codes
 
     def edit_by_label(
         self,
-        codes: Codes,
+        codes: LatentsT,
         attributes: str | Sequence[str],
         *,
         strength: float = 1.0,
         direction: str = "auto",
         keep: str | Sequence[str] = (),
         layers: Sequence[int] | None = None,
-    ) -> Codes:
+    ) -> LatentsT:
         """Give codes one or more attributes, or take them away.
 
         Args:
@@ -266,9 +270,9 @@ class Engine:
                 opposite; between 0 and 1 goes part of the way, counted in its logit; a code of which it is sure
                 already does not change at 1. Without attributes, strength counts standard deviations of codes along
                 the direction.
-            direction: "learned" (what the edit transformer has learned from ground-truth edits); "preserving",
+            direction: "transformer" (what the edit transformer has learned from ground-truth edits); "preserving",
                 "first-order" or "second-order" (see `stedit.editing.gradient`); "linear:FILE", "linear:FILE:NAME" or
-                "sefa:0" (see `stedit.editing.directions`); "auto" is learned where the model has learned all of the
+                "sefa:0" (see `stedit.editing.directions`); "auto" is transformer where it has learned all of the
                 attributes, else preserving.
             keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
                 the ones edited in any case.
@@ -286,13 +290,13 @@ class Engine:
 
     def edit_by_reference(
         self,
-        codes: Codes,
-        references: Codes | Sequence[Codes],
+        codes: LatentsT,
+        references: LatentsT | Sequence[LatentsT],
         attributes: str | Sequence[str],
         *,
         strength: float = 1.0,
         weights: Sequence[float] | None = None,
-    ) -> Codes:
+    ) -> LatentsT:
         """Give codes an attribute as the reference has it: its smile, its glasses, or their absence.
 
         Args:
@@ -355,7 +359,7 @@ class Engine:
         return pixels if result == "photo" else quads[0].crop(pixels, round(quads[0].side))
 
     def attention(
-        self, codes: Codes, references: Codes | Sequence[Codes], attributes: str | Sequence[str]
+        self, codes: LatentsT, references: LatentsT | Sequence[LatentsT], attributes: str | Sequence[str]
     ) -> list[list[NDArray[np.float32]]]:
         """Which source styles take from which reference styles in `edit_by_reference` at strength 1.
 
@@ -371,7 +375,9 @@ class Engine:
         maps = attention(self.model, self.model.as_latents(codes), self._to_references(references), attributes)
         return [[one.cpu().numpy() for one in of_attribute] for of_attribute in maps]
 
-    def mix(self, codes: Codes, others: Codes, *, strength: float = 0.5, layers: Sequence[int] | None = None) -> Codes:
+    def mix(
+        self, codes: LatentsT, others: LatentsT, *, strength: float = 0.5, layers: Sequence[int] | None = None
+    ) -> LatentsT:
         """Go from codes (B, N, D) towards others (1 or B, N, D), in a straight line.
 
         Args:
@@ -384,9 +390,9 @@ class Engine:
         return as_given(mix(a, b, strength, self.model.styles(layers)), codes)
 
     def learn_direction(
-        self, attribute: str, codes: CodeArray | None = None, labels: Sequence[bool] | None = None
+        self, attribute: str, codes: Latents | None = None, labels: Sequence[bool] | None = None
     ) -> LearnedDirection:
-        """Find one direction for all codes that gives them an attribute; `save_directions` keeps it.
+        """Find one direction for all codes that gives them an attribute; `Directions.save` keeps it.
 
         Args:
             attribute: what the classifier, or without one the labels, predict. With labels, any name will do.
@@ -406,15 +412,15 @@ class Engine:
 
     # What networks read off codes and images
 
-    def classify(self, codes: Codes) -> Codes:
+    def classify(self, codes: LatentsT) -> LatentsT:
         """Codes (B, N, D) -> the probability of each attribute, (B, K). Raises MissingPartError."""
         return as_given(attribute_logits(self.model, self.model.as_latents(codes)).sigmoid(), codes)
 
     @overload
-    def predict_attributes(self, images: Pixels) -> CodeArray: ...
+    def predict_attributes(self, images: Pixels) -> Latents: ...
     @overload
     def predict_attributes(self, images: Tensor) -> Tensor: ...
-    def predict_attributes(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+    def predict_attributes(self, images: Pixels | Tensor) -> Latents | Tensor:
         """Images -> the probability (B, K) of each of the bundle's attributes, by the predictor in image space.
 
         Args:
@@ -426,18 +432,18 @@ class Engine:
         return as_given(predict_attributes(self.model, self._to_judge(images)), images)
 
     @overload
-    def attribute_features(self, images: Pixels) -> CodeArray: ...
+    def attribute_features(self, images: Pixels) -> Latents: ...
     @overload
     def attribute_features(self, images: Tensor) -> Tensor: ...
-    def attribute_features(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+    def attribute_features(self, images: Pixels | Tensor) -> Latents | Tensor:
         """Images, as `predict_attributes` takes them -> the features (B, 16 * C) that its logits are linear in."""
         return as_given(attribute_features(self.model, self._to_judge(images)), images)
 
     @overload
-    def identity_embedding(self, images: Pixels) -> CodeArray: ...
+    def identity_embedding(self, images: Pixels) -> Latents: ...
     @overload
     def identity_embedding(self, images: Tensor) -> Tensor: ...
-    def identity_embedding(self, images: Pixels | Tensor) -> CodeArray | Tensor:
+    def identity_embedding(self, images: Pixels | Tensor) -> Latents | Tensor:
         """Faces, cropped as FFHQ's -> ArcFace embeddings (B, 512) of unit length; a high product is a high similarity.
 
         Args:
@@ -452,7 +458,18 @@ class Engine:
     # Old names, for one version
 
     judge, judge_embedding, identity = predict_attributes, attribute_features, identity_embedding
-    sample, tune, has_learned = sample_latents, tune_generator, has_learned_edit
+    sample, has_learned = sample_latents, has_learned_edit
+
+    def tune(
+        self,
+        targets: Pixels | Tensor,
+        codes: Latents | Tensor,
+        *,
+        options: TuningOptions | None = None,
+        report: Callable[[int, InversionProgress], None] | None = None,
+    ) -> list[Tuning]:
+        """The old name of `tune_generator`."""
+        return self.tune_generator(targets, codes, options=options, on_step=report)
 
     def _to_encoder(self, images: Pixels | Tensor) -> Tensor:
         """Images of any size for the encoder, (B, 3, *input_size)."""
@@ -468,9 +485,9 @@ class Engine:
         config = self.model.require_judge().config
         return to_input(images, (config.input_height, config.input_width), "images for the judge")
 
-    def _to_references(self, references: Codes | Sequence[Codes]) -> list[Tensor]:
+    def _to_references(self, references: LatentsT | Sequence[LatentsT]) -> list[Tensor]:
         given = references if isinstance(references, list | tuple) else [references]
-        return [self.model.as_latents(cast("CodeArray | Tensor", one)) for one in given]
+        return [self.model.as_latents(cast("Latents | Tensor", one)) for one in given]
 
     def __repr__(self) -> str:
         return f"Engine({self.model})"

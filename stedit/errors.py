@@ -20,6 +20,16 @@ Nothing here imports anything, so that any module may raise any of these.
 class SteditError(Exception):
     """Base of all errors below; `str(error)` is one sentence, ready to be shown to a person."""
 
+    def __init__(self, sentence: str = "", *, argument: str = "") -> None:
+        """Say what is wrong, and what to do next.
+
+        Args:
+            sentence: without a full stop. Where `argument` is given, the sentence ends in what to do with it.
+            argument: the parameter to set, as the library calls it; the command line appends its own flag for it.
+        """
+        super().__init__(sentence)
+        self.argument = argument
+
 
 class InputError(SteditError):
     """An input file cannot be used."""
@@ -65,7 +75,7 @@ class UsageError(SteditError):
     """A request contradicts itself, so nothing was done."""
 
 
-def cause(error: Exception) -> str:
+def describe_cause(error: Exception) -> str:
     """What a library or the system said, fit to stand inside a sentence of ours.
 
     A library may say nothing, or quote a stranger's file at length, with line breaks and codes that rewrite a terminal;

@@ -173,7 +173,7 @@ def test_judge_reads_its_embedding_of_the_picture(engine: Engine, face_image: np
     np.testing.assert_allclose(engine.predict_attributes(tensor), probabilities, atol=1e-6)
     np.testing.assert_allclose(engine.predict_attributes(face_image), probabilities[:1], atol=1e-6)
     np.testing.assert_allclose(engine.attribute_features(tensor), embeddings, atol=1e-5)
-    np.testing.assert_allclose(network.read(torch.from_numpy(embeddings)).sigmoid(), probabilities, atol=1e-6)
+    np.testing.assert_allclose(network.logits(torch.from_numpy(embeddings)).sigmoid(), probabilities, atol=1e-6)
     assert abs(probabilities[0] - probabilities[1]).max() > 1e-3
     with pytest.raises(UsageError, match=r"images for the judge have the shape \(3, 32, 32\)"):
         engine.predict_attributes(tensor[:, :, 4:])

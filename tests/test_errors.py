@@ -38,9 +38,9 @@ def test_the_drawing_shows_the_classes() -> None:
     ],
 )
 def test_a_cause_is_fit_for_a_sentence(said: str, told: str) -> None:
-    assert errors.cause(ValueError(said)) == told
+    assert errors.describe_cause(ValueError(said)) == told
 
 
 def test_the_system_says_only_why() -> None:
-    assert errors.cause(PermissionError(13, "Permission denied", "a.png")) == "permission denied"
-    assert errors.cause(OSError("image file is truncated")) == "image file is truncated"
+    assert errors.describe_cause(PermissionError(13, "Permission denied", "a.png")) == "permission denied"
+    assert errors.describe_cause(OSError("image file is truncated")) == "image file is truncated"

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from stedit.errors import ImageError, InputError, UsageError, cause
+from stedit.errors import ImageError, InputError, UsageError, describe_cause
 from stedit.imaging.files import MAX_PIXELS, Pixels, fit_picture, read_image
 from stedit.imaging.sheets import sheet
 from stedit.storage.suffixes import IMAGE_SUFFIXES
@@ -37,7 +37,7 @@ class Comparison:
         """Raises UsageError if one of the images is at `path`, where the sheet is to go."""
         for image in (column[name] for column in self.columns for name in self.names):
             if image.samefile(path):
-                raise UsageError(f"{image} would be replaced by the sheet: choose another place with -o")
+                raise UsageError(f"{image} would be replaced by the sheet: choose another place", argument="output")
 
     def sheet(self, on_error: Callable[[ImageError], None]) -> tuple[list[str], Pixels | None]:
         """The names of the rows, and the sheet; None if no row can be read.
@@ -57,7 +57,7 @@ class Comparison:
             room -= len(row) * height * width
             if room < 0:
                 raise UsageError(
-                    f"the sheet would exceed {MAX_PIXELS // 10**6} megapixels: give fewer or smaller pictures"
+                    f"the sheet would exceed {MAX_PIXELS // 10**6} megapixels: give fewer or smaller images"
                 )
             rows[name] = [fit_picture(image, (height, width)) for image in row]
         return list(rows), sheet(list(rows.values()), titles=self.titles) if rows else None
@@ -71,11 +71,11 @@ def _images(folder: Path) -> dict[str, Path]:
     try:
         files = sorted(file for file in folder.iterdir() if not file.name.startswith("."))
     except OSError as error:
-        raise InputError(f"cannot list the folder {folder}: {cause(error)}") from error
+        raise InputError(f"cannot list the folder {folder}: {describe_cause(error)}") from error
     images: dict[str, Path] = {}
     for file in sorted(files, key=lambda file: "." in file.stem):  # face.png first, before face.smile.png beside it
         if file.suffix.lower() in IMAGE_SUFFIXES:
             other = images.setdefault(file.name.partition(".")[0], file)
             if other is not file and ("." in other.stem) == ("." in file.stem):
-                raise InputError(f"{other} and {file} would share a row: give folders with one picture of each name")
+                raise InputError(f"{other} and {file} would share a row: give folders with one image of each name")
     return images

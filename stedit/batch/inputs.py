@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stedit.batch.naming import own_outputs, stem_of
-from stedit.errors import InputError, UsageError, cause
+from stedit.errors import InputError, UsageError, describe_cause
 from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
@@ -89,7 +89,9 @@ def _walk(
     """Give each folder with its files, sorted; hidden ones and symbolic links to folders are passed over."""
 
     def cannot_list(error: OSError) -> None:
-        unreadable.append((str(error.filename), InputError(f"cannot list the folder {error.filename}: {cause(error)}")))
+        unreadable.append(
+            (str(error.filename), InputError(f"cannot list the folder {error.filename}: {describe_cause(error)}"))
+        )
 
     for name, folders, files in os.walk(top, onerror=cannot_list):
         folder = Path(name)

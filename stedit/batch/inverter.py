@@ -14,7 +14,7 @@ from stedit.batch.request import InversionRequest
 from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import require_iterative
 from stedit.inversion.objective import describe_losses
-from stedit.inversion.options import Step
+from stedit.inversion.options import InversionProgress
 from stedit.storage.tunings import Tuning
 
 if TYPE_CHECKING:
@@ -74,16 +74,16 @@ class Inverter:
         return inverted
 
     def _optimise(self, images: Pixels, targets: Pixels) -> list[Inverted]:
-        last: list[Step] = []
+        last: list[InversionProgress] = []
 
-        def on_step(step: Step) -> None:
+        def on_step(step: InversionProgress) -> None:
             last[:] = [step]
             mean = sum(step.losses) / len(step.losses)
             self._reporter.progress(f"step {step.step} of {step.steps}, loss {mean:.4f}")
 
         method = self._request.method
         codes = self._engine.invert(
-            images, method=method, options=self._request.options, targets=targets, report=on_step
+            images, method=method, options=self._request.options, targets=targets, on_step=on_step
         )
         return [
             Inverted(code, details={"method": method, **_details(last[0], i)} if last else {})
@@ -91,14 +91,14 @@ class Inverter:
         ]
 
     def _tune(self, inverted: Sequence[Inverted], targets: Pixels) -> None:
-        steps: dict[int, Step] = {}
+        steps: dict[int, InversionProgress] = {}
 
-        def on_step(index: int, step: Step) -> None:
+        def on_step(index: int, step: InversionProgress) -> None:
             steps[index] = step
             self._reporter.progress(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}")
 
         codes = np.stack([one.code for one in inverted])
-        tunings = self._engine.tune_generator(targets, codes, options=self._request.tuning, report=on_step)
+        tunings = self._engine.tune_generator(targets, codes, options=self._request.tuning, on_step=on_step)
         for i, (one, tuning) in enumerate(zip(inverted, tunings, strict=True)):
             one.tuning = tuning
             one.details["tuning"] = _details(steps[i], 0)
@@ -114,9 +114,9 @@ def summarise(details: dict[str, Any]) -> str:
     )
 
 
-def _details(step: Step, i: int) -> dict[str, Any]:
+def _details(step: InversionProgress, i: int) -> dict[str, Any]:
     return {
-        "steps": step.taken[i],
+        "steps": step.steps_taken[i],
         "loss": round(step.losses[i], 6),
         "losses": {name: round(value, 6) for name, value in step.terms[i].items()},
         "psnr": round(step.psnr[i], 3),

@@ -19,7 +19,7 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     except ValueError:
         strengths = ()
     if not strengths or not all(math.isfinite(strength) for strength in strengths):
-        raise UsageError(f"--strength {text} is no number, nor a list of numbers such as -2,-1,0,1,2")
+        raise UsageError(f"the strength {text!r} is not a number, nor a list of numbers such as -2,-1,0,1,2")
     return strengths
 
 
@@ -30,7 +30,9 @@ def parse_weights(text: str, count: int) -> tuple[float, ...]:
     except ValueError:
         weights = ()
     if len(weights) != count or not all(0 < weight < math.inf for weight in weights):
-        raise UsageError(f"--ref-weights {text} is no list of {count} numbers above 0: give one for each --ref")
+        raise UsageError(
+            f"the weights {text!r} are not {count} numbers above 0: give one for each reference", argument="weights"
+        )
     return weights
 
 
@@ -41,7 +43,9 @@ def parse_layers(text: str) -> tuple[int, ...]:
         found = _RANGE.fullmatch(part.strip())
         first, last = (int(found[1]), int(found[2] or found[1])) if found else (1, 0)
         if first > last:
-            raise UsageError(f"--layers {text} is not understood: say 0-3 or 0-3,6")
+            raise UsageError(
+                f"the layers {text!r} are not understood: give ranges such as 0-3 or 0-3,6", argument="layers"
+            )
         layers.update(range(first, last + 1))
     return tuple(sorted(layers))
 
@@ -65,4 +69,6 @@ def parse_face(text: str) -> Literal["largest", "all"] | int:
         return "all"
     if text.isascii() and text.isdigit() and int(text[:9]) >= 1:
         return int(text[:9])
-    raise UsageError(f"--face is {text!r}: give largest, all, or the number of a face, the largest being 1")
+    raise UsageError(
+        f"the face is {text!r}: give largest, all, or the number of a face, the largest being 1", argument="face"
+    )

@@ -77,7 +77,7 @@ def _compute(loaded: Sequence[tuple[Job, LoadedInput]], process: Process, write:
                 job.source.name,
                 path,
                 seconds=seconds,
-                notes=(*one.notes, *written),
+                notes=(*one.notes, *output.notes, *written),
                 details=output.details,
                 summary=output.summary,
             )

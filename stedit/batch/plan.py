@@ -89,14 +89,18 @@ class OutputTarget:
         path = Path(output)
         if path.is_dir() or output.endswith(("/", os.sep)) or not _looks_like_a_file(path):
             if path.exists() and not path.is_dir():
-                raise UsageError(f"-o {output} is a file and not a folder: name a folder, or a file ending in .png")
+                raise UsageError(
+                    f"the output {output} is a file and not a folder: name a folder, or a file ending in .png"
+                )
             return cls("folder", path, chosen)
         named = next((name for name in formats if path.name.lower().endswith(SUFFIXES[name])), None)
         if named is None:
             endings = ", ".join(SUFFIXES[name][0] for name in formats)
-            raise UsageError(f"-o {output} has an ending that this command does not write: it writes {endings}")
+            raise UsageError(f"the output {output} has an ending that is not written here: choose from {endings}")
         if file_format and file_format != named:
-            raise UsageError(f"-o {output} and --format {file_format} contradict each other: leave one of them out")
+            raise UsageError(
+                f"the output {output} and the format {file_format} contradict each other: leave one of them out"
+            )
         return cls("file", path, named)
 
 
@@ -150,7 +154,7 @@ def plan_request(
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
     if isinstance(request, InversionRequest) and request.tuning and plan.writes_to_stdout:
-        raise UsageError("--tune writes two files, and standard output takes one: name an output with -o")
+        raise UsageError("a tuned code is two files, and standard output takes one: name an output", argument="output")
     return plan
 
 
@@ -182,7 +186,9 @@ def make_plan(
     for job in pairs:
         maker = makers.get(os.path.realpath(job.source.path)) if job.source.path else None
         if maker is job or _same_file(job):
-            raise UsageError(f"{job.source.name} would be replaced by its own output: choose another place with -o")
+            raise UsageError(
+                f"{job.source.name} would be replaced by its own output: choose another place", argument="output"
+            )
         if maker is None:
             jobs.append(job)
         elif job.source.path:  # *.png of a shell names the outputs of the last run as well
@@ -202,10 +208,12 @@ def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
     """Send what has no folder to standard output, and refuse to send several outputs to one place."""
     if target.place == "beside" and any(source.path is None for source in sources):
         if len(sources) > 1:
-            raise UsageError("standard input has no folder to write beside: name an output folder with -o")
+            raise UsageError("standard input has no folder to write beside: name an output folder", argument="output")
         return replace(target, place="stdout")
     if target.place in {"file", "stdout"} and len(sources) > 1:
-        raise UsageError(f"one output cannot take the results of {len(sources)} inputs: name a folder with -o")
+        raise UsageError(
+            f"one output cannot take the results of {len(sources)} inputs: name a folder", argument="output"
+        )
     return target
 
 
@@ -242,7 +250,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
             if other is not job:
                 raise UsageError(
                     f"{other.source.name} and {job.source.name} would both be written to {job.output}: "
-                    "rename one, or give them in separate commands with an -o each"
+                    "rename one, or do them one after the other, each into a folder of its own"
                 )
 
 
@@ -250,20 +258,26 @@ def _refuse_unwritable(jobs: Sequence[Job]) -> None:
     for folder in {job.output.parent for job in jobs if job.output}:
         existing = next(place for place in (folder, *folder.parents) if place.exists())
         if not existing.is_dir():
-            raise OutputError(f"cannot write into {folder}: {existing} is a file: choose another folder with -o")
+            raise OutputError(
+                f"cannot write into {folder}: {existing} is a file: choose another folder", argument="output"
+            )
         if not os.access(existing, os.W_OK | os.X_OK):
-            raise OutputError(f"cannot write into {folder}: permission is denied: choose another folder with -o")
+            raise OutputError(
+                f"cannot write into {folder}: permission is denied: choose another folder", argument="output"
+            )
 
 
 def _require_place(attention: Path, plan: Plan, references: Sequence[str | Path], *, overwrite: bool) -> None:
     """Refuse to plot the attention of several inputs, or in the place of anything that is needed. Raises UsageError."""
     if attention.suffix.lower() not in PLOT_SUFFIXES:
-        raise UsageError(f"--attention {attention} is no picture: end its name in .png")
+        raise UsageError(f"the plot of attention {attention} is not an image file: end its name in .png")
     jobs = (*plan.jobs, *plan.skipped)
     if len(jobs) > 1:
-        raise UsageError(f"--attention draws that of one input, not of {len(jobs)}: give one")
+        raise UsageError(f"attention is plotted for one input, not for {len(jobs)}: give one")
     others = [path for job in jobs for path in (job.source.path, job.output) if path]
     if attention.absolute() in {path.absolute() for path in (*others, *map(Path, references))}:
-        raise UsageError(f"--attention {attention} would replace another file of this command: choose another place")
+        raise UsageError(f"{attention} is another file of this run: choose another place", argument="attention")
     if attention.exists() and not overwrite:
-        raise UsageError(f"{attention} exists: choose another place for --attention, or replace it with --overwrite")
+        raise UsageError(
+            f"{attention} exists: choose another place for the plot of attention, or replace it", argument="overwrite"
+        )

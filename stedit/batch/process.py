@@ -33,7 +33,7 @@ from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels, write_image
-from stedit.imaging.heatmap import matrix
+from stedit.imaging.heatmap import heatmap
 from stedit.imaging.sheets import enlarged, sheet
 from stedit.photo.photograph import crop_of
 from stedit.storage.latents import LatentCode
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from stedit.engine import Engine
 
 Latents = npt.NDArray[np.float32]
+
+_TUNING_UNUSED = "its tuning is left out: a mix is rendered by the model's own generator"
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,7 @@ class Output:
     details: dict[str, Any] = field(default_factory=dict)  # for the JSON record
     summary: str = ""  # the same for a person
     tuning: Tuning | None = None  # of a code
+    notes: tuple[str, ...] = ()  # what was not done of what one may expect
 
 
 ProcessBatch = Callable[[CodeBatch], Sequence[Output]]
@@ -118,8 +121,10 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             compute = _Editor(engine, request, latent=latent, details=details, references=references)
             several, keep_originals = not latent, request.sheet
         case Mix():
-            other = _read_codes(engine, [request.other], request.photo).codes
-            compute, several = partial(_mix, engine, request, file_format, other), not latent
+            other = _read_codes(engine, [request.other], request.photo)
+            if any(other.tunings):
+                reporter.note(f"{request.other}: {_TUNING_UNUSED}")
+            compute, several = partial(_mix, engine, request, file_format, other.codes), not latent
         case Classification():
             compute = partial(_classify, engine)
         case AlignedCrop():
@@ -178,19 +183,29 @@ def _reconstruct(engine: Engine, request: Reconstruction, batch: CodeBatch) -> l
 def _mix(engine: Engine, request: Mix, file_format: str, other: Latents, batch: CodeBatch) -> list[Output]:
     """`other` is the code (1, N, D) of the face to mix in."""
     mixed = [engine.mix(batch.codes, other, strength=amount, layers=request.layers) for amount in request.strengths]
+    made: Sequence[Pixels | LatentCode | Animation | EditedPhoto]
     if file_format == LATENT_FORMAT:
-        # the file's method has always been the suffix of its name
         method = request.suffix(engine.bundle)
-        return [Output(_latent(engine, replace(batch, codes=mixed[0]), i, method)) for i in range(len(batch.sources))]
-    columns = [_render(engine, codes, (), request.rendering) for codes in mixed]
-    results = _Results(engine, request, batch, _render(engine, batch.codes, (), request.rendering))
-    if len(request.strengths) == 1:
-        return [Output(one) for one in results.finished(columns[0])]
+        made = [_latent(engine, replace(batch, codes=mixed[0]), i, method) for i in range(len(batch.sources))]
+    else:
+        results = _Results(engine, request, batch, _render(engine, batch.codes, (), request.rendering))
+        columns = [_render(engine, codes, (), request.rendering) for codes in mixed]
+        made = _strip(request, results, columns, file_format)
+    notes = [(_TUNING_UNUSED,) if any(batch.tunings[rows]) else () for rows in batch.rows]
+    return [Output(one, notes=note) for one, note in zip(made, notes, strict=True)]
+
+
+def _strip(
+    request: Mix, results: _Results, columns: Sequence[Sequence[Pixels]], file_format: str
+) -> Sequence[Pixels | Animation | EditedPhoto]:
+    """What is made of each input, from the renderings of the codes at each strength."""
+    if len(columns) == 1:
+        return results.finished(columns[0])
     rows = list(zip(*(results.tiles(column) for column in columns), strict=True))  # one for each input
     if file_format in ANIMATION_FORMATS:
-        return [Output(Animation(row)) for row in rows]
+        return [Animation(row) for row in rows]
     titles = [f"{amount:.3g}" for amount in request.strengths]
-    return [Output(_side_by_side(list(zip(titles, row, strict=True)))) for row in rows]
+    return [_side_by_side(list(zip(titles, row, strict=True))) for row in rows]
 
 
 def _crop(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
@@ -324,7 +339,7 @@ class _Editor:
         maps = self.engine.attention(codes, self._reference_codes, attributes)
         rows = [
             [
-                matrix(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
+                heatmap(layer[0].mean(axis=0), rows=f"{attribute}: source style", columns=f"style of {source.stem}")
                 for layer in weights
             ]
             for attribute, of_references in zip(attributes, maps, strict=True)

@@ -70,7 +70,7 @@ class InputReader:
         photo = Photo(decode_image(source.path or sys.stdin.buffer, max_pixels=limit), source.name)
         quads = photo.find_quads(self._search, self._detector)
         if len(quads) > 1 and not self._several:
-            raise InputError(f"{source.name} shows {len(quads)} faces, and one is asked for: choose it with --face")
+            raise InputError(f"{source.name} shows {len(quads)} faces, and this takes one: choose it", argument="face")
         pixels = photo.pixels
         faces = tuple(self._inverter.fit(partial(crop_for, pixels, quad)) for quad in quads)
         original = crop_for(pixels, quads[0], self._engine.target_size) if self._keep_originals else None

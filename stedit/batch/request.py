@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from stedit.batch.naming import output_suffix, stem_of
 from stedit.batch.notation import format_layers
 from stedit.editing.attributes import friendly_name, resolve_attribute, resolve_reference_attribute
+from stedit.editing.directions import LinearDirection, parse_direction
 from stedit.errors import UsageError
 from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, TuningOptions
 from stedit.models.config import GeneratorConfig
@@ -111,11 +112,13 @@ class InversionRequest:
 
     def __post_init__(self) -> None:
         if self.options.steps is not None and self.method == "encoder":
-            raise UsageError("--steps does not apply to the method encoder: choose a --method that has steps")
+            raise UsageError("steps do not apply to the method encoder: choose one that has steps", argument="method")
         if self.options.space != "w+" and self.method not in {"optimise", "hybrid"}:
-            raise UsageError(f"the method {self.method} finds codes in w+ only: choose --method optimise or hybrid")
+            raise UsageError(
+                f"the method {self.method} finds codes in w+ only: choose optimise or hybrid", argument="method"
+            )
         if self.options.losses and self.method == "encoder" and not self.tuning:
-            raise UsageError("--loss does not apply to the method encoder: choose a --method that has steps")
+            raise UsageError("losses do not apply to the method encoder: choose one that has steps", argument="method")
 
     @property
     def steps(self) -> int:
@@ -176,8 +179,10 @@ class LabelEdit:
         _check_strengths(self.strengths)
         object.__setattr__(self, "attributes", _listed(self.attributes))
         object.__setattr__(self, "keep", _listed(self.keep))
-        if not self.attributes and not self._linear_title:
-            raise UsageError("nothing is named to be edited: name an attribute with --attr, or a linear --direction")
+        if not self.attributes and not isinstance(parse_direction(self.direction), LinearDirection):
+            raise UsageError(
+                "nothing is named to be edited: give a linear direction, or name an attribute", argument="attributes"
+            )
 
     def check(self, bundle: Bundle, file_format: str) -> None:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
@@ -193,10 +198,9 @@ class LabelEdit:
     def name(self, bundle: Bundle) -> str:
         """Of the edit, as in file names."""
         qualifiers = []
-        if self._linear_title:
-            qualifiers.append(f"along-{self._linear_title}")
-        elif self.direction != "auto":
-            qualifiers.append(f"along-{self.direction}")
+        direction = parse_direction(self.direction)
+        if direction != "auto":
+            qualifiers.append(f"along-{direction.title if isinstance(direction, LinearDirection) else direction}")
         if self.keep:
             kept = sorted({name for name, _ in _resolve(self.keep, bundle)})
             qualifiers.append("keep-" + "+".join(friendly_name(name, 1) for name in kept))
@@ -211,14 +215,6 @@ class LabelEdit:
     def celeba_names(self, bundle: Bundle) -> list[str]:
         """CelebA's names of the attributes, each once. Raises AttributeNameError."""
         return [name for name, _ in _resolve(self.attributes, bundle)]
-
-    @property
-    def _linear_title(self) -> str:
-        """What file names call a linear direction; "" for any other."""
-        from stedit.editing.directions import LinearDirection, parse_direction
-
-        direction = parse_direction(self.direction)
-        return direction.title if isinstance(direction, LinearDirection) else ""
 
 
 @dataclass(frozen=True)
@@ -247,9 +243,9 @@ class ReferenceEdit:
         object.__setattr__(self, "attributes", _listed(self.attributes))
         object.__setattr__(self, "references", _listed(self.references))
         if not self.references:
-            raise UsageError("no reference is named: name one with --ref")
+            raise UsageError("no reference is named: name one", argument="references")
         if not self.attributes:
-            raise UsageError("nothing is named to take from the reference: name an attribute with --attr")
+            raise UsageError("nothing is named to take from the reference: name an attribute", argument="attributes")
         if self.weights is not None and (
             len(self.weights) != len(self.references) or not all(0 < weight < math.inf for weight in self.weights)
         ):
@@ -308,7 +304,7 @@ class Mix:
         _check_one_code(file_format, self.strengths)
         self.photo.result_of(bundle)
         if file_format == "gif" and len(self.strengths) == 1:
-            raise UsageError("an animation needs several pictures: give --steps")
+            raise UsageError("an animation needs several images: give several strengths", argument="steps")
         _check_layers(self.layers, bundle)
 
     def suffix(self, _bundle: Bundle) -> str:
@@ -354,7 +350,7 @@ class AlignedCrop:
     def check(self, bundle: Bundle, _file_format: str) -> None:
         """Raises UsageError for a model of other things than faces."""
         if bundle.alignment != "ffhq":
-            raise UsageError(f"the model {bundle.name!r} is not of aligned faces: choose another with --model")
+            raise UsageError(f"the model {bundle.name!r} is not of aligned faces: choose another", argument="model")
 
     def suffix(self, _bundle: Bundle) -> str:
         """`face.png` gives `face.aligned.png`."""
@@ -393,8 +389,8 @@ def _check_strengths(strengths: Sequence[float]) -> None:
 def _check_one_code(file_format: str, strengths: Sequence[float], *, sheet: bool = False) -> None:
     if file_format != LATENT_FORMAT or (not sheet and len(strengths) == 1):
         return
-    leave_out = "leave out --sheet, and give one --strength" if sheet else "give one --strength"
-    raise UsageError(f"a latent file holds one code: {leave_out}")
+    leave_out = "make no sheet, and give one strength" if sheet else "give one strength"
+    raise UsageError(f"a latent file holds one code: {leave_out}", argument="strengths")
 
 
 def _check_layers(layers: Sequence[int] | None, bundle: Bundle) -> None:
@@ -402,6 +398,4 @@ def _check_layers(layers: Sequence[int] | None, bundle: Bundle) -> None:
         return
     count = GeneratorConfig.from_dict(bundle.parts["generator"].config).style_count
     if not layers or not 0 <= min(layers) <= max(layers) < count:
-        raise UsageError(
-            f"the layers {format_layers(layers)!r} do not exist: this model has layers 0-{count - 1}, say 0-3 or 0-3,6"
-        )
+        raise UsageError(f"the layers {format_layers(layers)!r} do not exist: this model has layers 0-{count - 1}")

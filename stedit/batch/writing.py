@@ -8,7 +8,7 @@ from stedit.batch.photographs import EditedPhoto
 from stedit.batch.plan import SUFFIXES
 from stedit.batch.process import Output
 from stedit.batch.request import SOURCE_FORMAT
-from stedit.errors import OutputError, cause
+from stedit.errors import OutputError, describe_cause
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import encode_image, write_image
 from stedit.storage.atomic import write_file
@@ -25,7 +25,9 @@ def write_output(output: Output, path: Path, file_format: str) -> tuple[str, ...
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {path.parent} ({cause(error)}): choose another one") from error
+        raise OutputError(
+            f"cannot make the folder {path.parent} ({describe_cause(error)}): choose another one"
+        ) from error
     made = output.made
     if isinstance(made, LatentCode):
         if output.tuning:
@@ -47,7 +49,9 @@ def encode_output(output: Output, file_format: str) -> bytes:
     made = output.made
     if isinstance(made, LatentCode):
         if output.tuning:
-            raise OutputError("a tuned code is two files, and standard output takes one: name an output with -o")
+            raise OutputError(
+                "a tuned code is two files, and standard output takes one: name an output", argument="output"
+            )
         return made.encode()
     if isinstance(made, Animation):
         return made.encode(file_format)

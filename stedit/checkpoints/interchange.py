@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 from stedit.storage.directions import (
     MAX_FILE_BYTES,
     Directions,
@@ -43,9 +43,9 @@ def load_directions(path: str | Path) -> Directions:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give a file of directions") from None
     except OSError as error:
-        raise InputError(f"cannot read {path}: {cause(error)}") from error
+        raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
     except ValueError as error:
-        raise InputError(f"{path} cannot be used as directions ({cause(error)}): give another file") from error
+        raise InputError(f"{path} cannot be used as directions ({describe_cause(error)}): give another file") from error
     if vectors is None:
         raise InputError(f"{path} holds no directions: give a tensor, tensors by name, or GANSpace's comp and std")
     return Directions(vectors)

@@ -138,7 +138,8 @@ def merge(sources: Sequence[ModelParts], *, replacing: bool = False) -> ModelPar
             elif name != "generator":
                 raise BundleError(
                     f"{earlier.label} and {one.label} both have a part {name!r}, and a model has one: "
-                    "make two models of them, or overwrite the first"
+                    "make two models of them, or replace the first",
+                    argument="overwrite",
                 )
             else:
                 if not same_generator(earlier, one):

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from stedit.checkpoints.reader import load_file
 from stedit.checkpoints.state_dicts import Checkpoint, canonicalise
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 from stedit.models.lpips import WIDTHS, Backbone, Lpips
 
 Network = TypeVar("Network", bound=nn.Module)
@@ -52,5 +52,5 @@ def filled(network: Network, state: dict[str, Tensor], path: str, source: str) -
     try:
         network.load_state_dict(state)
     except RuntimeError as error:
-        raise InputError(f"{path} does not fit ({cause(error)}): give {source}") from error
+        raise InputError(f"{path} does not fit ({describe_cause(error)}): give {source}") from error
     return network.eval().requires_grad_(False)

@@ -28,7 +28,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stedit.checkpoints.unpickler import STORAGES, MemoryBudget, PickleContext, unpickle
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 
 MAX_FILE_BYTES = 2**33
 MAX_HEADER_BYTES = 2**22  # of a .safetensors file
@@ -56,9 +56,9 @@ def load_file(path: str | Path) -> LoadedFile:
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: check the spelling") from None
     except ValueError as error:
-        raise InputError(f"{path} cannot be used as a checkpoint: {cause(error)}") from error
+        raise InputError(f"{path} cannot be used as a checkpoint: {describe_cause(error)}") from error
     except OSError as error:
-        raise InputError(f"cannot read {path}: {cause(error)}") from error
+        raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
 
 
 def read_content(path: Path) -> LoadedFile:
@@ -68,7 +68,7 @@ def read_content(path: Path) -> LoadedFile:
             sha256 = hashlib.sha256(view).hexdigest()
             return LoadedFile(path, sha256, _read(path, view))
     except (SafetensorError, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
-        raise ValueError(cause(error)) from error
+        raise ValueError(describe_cause(error)) from error
     except MemoryError as error:
         raise ValueError("it asks for too much memory") from error
 

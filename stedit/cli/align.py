@@ -1,4 +1,4 @@
-"""`stedit align`: the squares of faces, cut out of photographs as models take them."""
+"""`stedit align`: the squares of faces, cropped from photographs as models take them."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Annotated, Literal
 
 import typer
 
-from stedit.cli.command import spread
+from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import FaceFlags, FileOptions, Inputs, ModelOptions, TalkOptions, photo_options
+from stedit.cli.options import FaceFlags, FileOptions, Inputs, ModelOptions, photo_options
 
 
-@spread
+@flatten_options
 def align(
     inputs: Inputs,
     faces: FaceFlags,
     files: FileOptions,
     model: ModelOptions,
-    talk: TalkOptions,
+    console: Console,
     size: Annotated[
         int | None,
         typer.Option(
@@ -31,11 +31,11 @@ def align(
             "-f",
             rich_help_panel="Files",
             show_default="as -o says, or as the photograph",
-            help="The kind of image to write.",
+            help="The format to write.",
         ),
     ] = None,
 ) -> int:
-    """Cut the face out of each photograph, turned and framed as FFHQ does it.
+    """Crop the face of each photograph, rotated and framed as FFHQ does it.
 
     me.jpg gives me.aligned.jpg. Other commands find faces by themselves; this
     one is for training data and for other tools.
@@ -59,6 +59,6 @@ def align(
         verb="AlignerTask",
         files=files,
         model=model,
-        console=Console(talk),
+        console=console,
         file_format=format_,
     )

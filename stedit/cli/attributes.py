@@ -1,4 +1,4 @@
-"""`stedit attributes`: what the classifier sees in a picture, and which attributes it knows at all."""
+"""`stedit attributes`: the probability of each attribute of an image, and which attributes a model knows."""
 
 from __future__ import annotations
 
@@ -6,28 +6,29 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.command import spread
-from stedit.cli.console import DONE, Console
-from stedit.cli.options import FaceFlags, ModelOptions, Recursive, TalkOptions, photo_options
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.exit_codes import DONE
+from stedit.cli.options import FaceFlags, ModelOptions, Recursive, photo_options
 
 if TYPE_CHECKING:
     from stedit.storage.bundle import Bundle
 
 
-@spread
+@flatten_options
 def attributes(
     model: ModelOptions,
     faces: FaceFlags,
-    talk: TalkOptions,
+    console: Console,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="FILES", help="Pictures, folders of pictures, latent files, or -; none to list what is known."
+            metavar="FILES", help="Images, folders of images, latent files, or -; none to list what is known."
         ),
     ] = None,
     recursive: Recursive = False,
 ) -> int:
-    """Say how probable each attribute of a picture is.
+    """Predict the probability of each attribute of an image.
 
     The most probable come first. Without a file, list the names that --attr takes.
 
@@ -42,7 +43,6 @@ def attributes(
     from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
-    console = Console(talk)
     if not inputs:
         return _list_known(bundle, console)
     plan = plan_request(Classification(photo_options(faces)), inputs, bundle, recursive=recursive)
@@ -53,10 +53,7 @@ def _list_known(bundle: Bundle, console: Console) -> int:
     from stedit.editing.attributes import friendly_name
 
     names = {attribute.name: friendly_name(attribute.name, 1) for attribute in bundle.attributes}
-    if console.json:
-        console.data({"model": bundle.name, "attributes": names})
-    else:
-        width = max((len(friendly) for friendly in names.values()), default=0)
-        for name, friendly in names.items():
-            console.result(f"{friendly:{width}}  {name}")
+    width = max((len(friendly) for friendly in names.values()), default=0)
+    lines = [f"{friendly:{width}}  {name}" for name, friendly in names.items()]
+    console.emit({"model": bundle.name, "attributes": names}, "\n".join(lines))
     return DONE

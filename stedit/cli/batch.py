@@ -11,13 +11,14 @@ from contextlib import ExitStack
 from typing import TYPE_CHECKING, Self
 
 from stedit.batch import Job, Plan, Record, Request, Summary, plan_request, run_plan
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console, standard_output
+from stedit.cli.console import Console, standard_output
+from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
 from stedit.cli.options import FileOptions, ModelOptions
+from stedit.cli.progress import Bar, NoBar
 from stedit.errors import UsageError
 
 if TYPE_CHECKING:
     from stedit.batch.process import Output
-    from stedit.cli.progress import Progress
     from stedit.engine import Engine
     from stedit.storage.bundle import Bundle
 
@@ -104,7 +105,7 @@ class TerminalReporter:
         self._result = result
         self._errors_only = errors_only
         self._closing = ExitStack()
-        self._bar: Progress | None = None
+        self._bar: Bar = NoBar()
 
     def __enter__(self) -> Self:
         return self
@@ -114,32 +115,30 @@ class TerminalReporter:
 
     def record(self, record: Record) -> None:
         """The result on standard output; notes and an error on standard error."""
-        if self._bar:
-            self._bar.advance()
+        self._bar.advance()
         if self._errors_only:
             if record.error:
                 self.console.error(record.error, record.input)
             return
         if record.status == "done" and record.summary and not self._result:
-            self.console.detail(f"{record.input}: {record.summary}")
+            self.console.verbose_note(f"{record.input}: {record.summary}")
         text = ""
         if record.status == "done":
             text = self._result(record) if self._result else record.output or ""
-        self.console.report(record, text)
+        self.console.emit_record(record, text)
         if record.status == "skipped":
-            self.console.detail(f"{record.input}: skipped, because {record.output} exists")
+            self.console.verbose_note(f"{record.input}: skipped, because {record.output} exists")
 
     def planned(self, plan: Plan) -> None:
         """Say what is left out, and start the bar."""
         _note_left_out(plan, self.console)
         if plan.jobs:
-            self._bar = self._closing.enter_context(self.console.progress(len(plan.jobs), self._verb))
+            self._bar = self._closing.enter_context(self.console.bar(len(plan.jobs), self._verb))
 
     def loaded(self, engine: Engine) -> None:
         """Name the model and the device, for those who ask for more."""
-        self.console.detail(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
-        if self._bar:
-            self._bar.begin()
+        self.console.verbose_note(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
+        self._bar.begin()
 
     def note(self, text: str) -> None:
         """On standard error."""
@@ -147,12 +146,11 @@ class TerminalReporter:
 
     def progress(self, state: str) -> None:
         """Beside the bar."""
-        if self._bar:
-            self._bar.describe(state)
+        self._bar.describe(state)
 
 
 def require_free_stdout(console: Console) -> None:
-    """Raise UsageError if standard output cannot take a picture or a code."""
+    """Raise UsageError if standard output cannot take an image or a code."""
     if console.json:
         raise UsageError("--json and the output both ask for standard output: name an output file with -o")
     if sys.stdout is not None and sys.stdout.isatty():
@@ -176,7 +174,7 @@ def _show(plan: Plan, console: Console) -> int:
     _note_left_out(plan, console)
     for job in plan.jobs:
         place = str(job.output) if job.output else "-"
-        console.report(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
+        console.emit_record(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
     if plan.inputs.unreadable:
         return FAILED
     return DONE if plan.jobs else NOTHING_TO_DO
@@ -184,7 +182,7 @@ def _show(plan: Plan, console: Console) -> int:
 
 def _note_left_out(plan: Plan, console: Console) -> None:
     for folder in plan.inputs.empty:
-        console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
+        console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
     if left_out := plan.inputs.left_out:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 

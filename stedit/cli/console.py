@@ -1,4 +1,4 @@
-"""What a person or a program sees: results go to stdout, everything else to stderr; errors become sentences here."""
+"""The one way out of every command: results go to stdout, everything else to stderr."""
 
 from __future__ import annotations
 
@@ -7,40 +7,121 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
 
-from stedit.batch.record import Record
-from stedit.cli.options import TalkOptions
-from stedit.errors import AttributeNameError, OutputError, SteditError, UsageError, cause
+from stedit.cli.errors import format_error
+from stedit.cli.options import MessageOptions
+from stedit.errors import OutputError, describe_cause
 
 if TYPE_CHECKING:
     from rich.console import Console as RichConsole
 
-    from stedit.cli.progress import Progress
-
-DONE, FAILED, USAGE, NOTHING_TO_DO, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: all done, some inputs failed, wrong request, nothing to do, Ctrl-C."""
+    from stedit.batch import Record
+    from stedit.cli.progress import Bar
 
 
-def exit_code(error: BaseException) -> int:
-    """Return the exit code of a command that `error` ended."""
-    if isinstance(error, KeyboardInterrupt):
-        return INTERRUPTED
-    return USAGE if isinstance(error, UsageError | AttributeNameError) else FAILED
+class Console:
+    """Prints results, notes and errors, as the options of a command say."""
+
+    def __init__(self, options: MessageOptions) -> None:
+        self.json = options.json
+        self.verbose = options.verbose and not options.quiet
+        self._quiet = options.quiet
+        self._debug = options.debug
+
+    def attach_logging(self) -> None:
+        """Show what the library logs, such as a download, as notes; only errors with --quiet."""
+        library = logging.getLogger("stedit")
+        library.handlers = [_NoteHandler(self)]
+        library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
+
+    def emit(self, values: Mapping[str, Any], text: str) -> None:
+        """Print one result to stdout: a line of JSON with --json, else `text`, if there is any."""
+        if self.json:
+            self.result(json.dumps(values))
+        elif text:
+            self.result(text)
+
+    def emit_record(self, record: Record, text: str = "") -> None:
+        """Report what became of one input: a result on stdout, as `emit`, notes and an error on stderr."""
+        for note in record.notes:
+            self.note(f"{record.input}: {note}")
+        if record.error is not None:
+            self.error(record.error, record.input)
+        self.emit(record_values(record), text)
+
+    def result(self, text: str) -> None:
+        """Print to stdout, at once, since a program may wait at the other end of a pipe."""
+        with standard_output() as stdout:
+            stdout.write(f"{text}\n")
+
+    def note(self, text: str) -> None:
+        """Print to stderr what a person should know."""
+        if not self._quiet:
+            self._stderr.print(text)
+
+    def verbose_note(self, text: str) -> None:
+        """Print to stderr what a person may want to know who asked for more."""
+        if self.verbose:
+            self._stderr.print(text, style="dim")
+
+    def error(self, error: BaseException, about: str = "") -> None:
+        """Print to stderr what went wrong, in one sentence; with --debug, where as well."""
+        from rich.text import Text
+
+        if self._debug:
+            self._stderr.print("".join(traceback.format_exception(error)).rstrip(), style="dim")
+        self._stderr.print(Text.assemble(("error: ", "bold red"), format_error(error, about)))
+
+    @contextmanager
+    def bar(self, total: int, verb: str) -> Iterator[Bar]:
+        """Show how far a loop over images is while the block runs, if a person is watching."""
+        from stedit.cli.progress import NoBar, TerminalBar
+
+        if self.terminal is None:
+            yield NoBar()
+            return
+        with TerminalBar(self.terminal, total, verb) as bar:
+            yield bar
+
+    @property
+    def terminal(self) -> RichConsole | None:
+        """Where a bar can be shown: stderr, if a person is watching it."""
+        return None if self._quiet or not self._stderr.is_terminal else self._stderr
+
+    @cached_property
+    def _stderr(self) -> RichConsole:
+        from rich.console import Console as RichConsole
+
+        # Text is data: file names may hold brackets and colons, and must not be wrapped at 80 columns in a log.
+        return RichConsole(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
 
 
-def sentence(error: BaseException, about: str = "") -> str:
-    """Say what went wrong; an unforeseen error is put down to `about`, an input, and says how to learn more."""
-    if isinstance(error, KeyboardInterrupt):
-        return "interrupted: what is written is whole, so give the same command again to go on"
-    if isinstance(error, SteditError):
-        return str(error)
-    first_line = (str(error).strip() or "no message").splitlines()[0]
-    where = f"{about}: " if about else ""
-    return f"{where}unexpected {type(error).__name__}: {first_line} (run again with --debug to see where)"
+class _NoteHandler(logging.Handler):
+    """Passes what the library logs on as notes."""
+
+    def __init__(self, console: Console) -> None:
+        super().__init__()
+        self._console = console
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._console.note(record.getMessage())
+
+
+def record_values(record: Record) -> dict[str, Any]:
+    """The JSON object of a record; `error` and `output` are None where there is none."""
+    return {
+        "input": record.input,
+        "output": record.output,
+        "status": record.status,
+        "error": None if record.error is None else format_error(record.error),
+        "seconds": round(record.seconds, 4),
+        "notes": record.notes,
+        **record.details,
+    }
 
 
 @contextmanager
@@ -57,11 +138,13 @@ def standard_output() -> Iterator[TextIO]:
     except BrokenPipeError:
         raise
     except OSError as error:
-        raise OutputError(f"cannot write to standard output ({cause(error)}): send it somewhere else") from error
+        raise OutputError(
+            f"cannot write to standard output ({describe_cause(error)}): send it somewhere else"
+        ) from error
 
 
-def forget_unwritten() -> None:
-    """Drop what stdout could not take, which has been told, so that Python does not tell it again when it ends."""
+def discard_unwritten() -> None:
+    """Drop what stdout could not take, which has been reported, so that Python does not report it when it ends."""
     try:
         if sys.stdout is not None:
             sys.stdout.flush()
@@ -69,104 +152,3 @@ def forget_unwritten() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-def record_as_json(record: Record) -> str:
-    """One line of JSON; `error` and `output` are null where there is none."""
-    return json.dumps(
-        {
-            "input": record.input,
-            "output": record.output,
-            "status": record.status,
-            "error": None if record.error is None else sentence(record.error),
-            "seconds": round(record.seconds, 4),
-            "notes": record.notes,
-            **record.details,
-        }
-    )
-
-
-class _Notes(logging.Handler):
-    """Passes what the library logs on as notes."""
-
-    def __init__(self, console: Console) -> None:
-        super().__init__()
-        self._console = console
-
-    def emit(self, record: logging.LogRecord) -> None:
-        self._console.note(record.getMessage())
-
-
-class Console:
-    """The one way out of every command."""
-
-    def __init__(self, talk: TalkOptions) -> None:
-        self.json = talk.json
-        self.verbose = talk.verbose and not talk.quiet
-        self._quiet = talk.quiet
-        self._debug = talk.debug
-
-    def listen(self) -> None:
-        """Tell a person what the library logs, such as a download, or nothing with --quiet."""
-        library = logging.getLogger("stedit")
-        library.handlers = [_Notes(self)]
-        library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
-
-    def report(self, record: Record, text: str = "") -> None:
-        """Say what became of one input: its record or `text` on stdout, notes and an error on stderr."""
-        for note in record.notes:
-            self.note(f"{record.input}: {note}")
-        if record.error is not None:
-            self.error(record.error, record.input)
-        if self.json or text:
-            self.result(record_as_json(record) if self.json else text)
-
-    def result(self, text: str) -> None:
-        """Print to stdout, at once, since a program may wait at the other end of a pipe."""
-        with standard_output() as stdout:
-            stdout.write(f"{text}\n")
-
-    def data(self, values: dict[str, Any]) -> None:
-        """Print one line of JSON to stdout."""
-        self.result(json.dumps(values))
-
-    def note(self, text: str) -> None:
-        """Tell a person something worth knowing."""
-        if not self._quiet:
-            self._stderr.print(text)
-
-    def detail(self, text: str) -> None:
-        """Tell a person who asked for more."""
-        if self.verbose:
-            self._stderr.print(text, style="dim")
-
-    def error(self, error: BaseException, about: str = "") -> None:
-        """Tell what went wrong, in one sentence; with --debug, where as well."""
-        from rich.text import Text
-
-        if self._debug:
-            self._stderr.print("".join(traceback.format_exception(error)).rstrip(), style="dim")
-        self._stderr.print(Text.assemble(("error: ", "bold red"), sentence(error, about)))
-
-    @contextmanager
-    def progress(self, total: int, verb: str) -> Iterator[Progress | None]:
-        """Show a bar while the block runs; gives None where no person is watching."""
-        if self._quiet or not self._stderr.is_terminal:
-            yield None
-            return
-        from stedit.cli.progress import Progress
-
-        with Progress(self._stderr, total, verb) as progress:
-            yield progress
-
-    @property
-    def terminal(self) -> RichConsole | None:
-        """Where a bar can be drawn: stderr, if a person is watching it."""
-        return None if self._quiet or not self._stderr.is_terminal else self._stderr
-
-    @cached_property
-    def _stderr(self) -> RichConsole:
-        from rich.console import Console as RichConsole
-
-        # Text is data: file names may hold brackets and colons, and must not be wrapped at 80 columns in a log.
-        return RichConsole(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.command import spread
+from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.options import (
     EditOptions,
@@ -20,7 +20,6 @@ from stedit.cli.options import (
     ReferenceOptions,
     RenderOptions,
     ResultFlags,
-    TalkOptions,
     photo_options,
 )
 from stedit.errors import UsageError
@@ -28,10 +27,10 @@ from stedit.errors import UsageError
 if TYPE_CHECKING:
     from stedit.batch import PhotoOptions
 
-_REF_HELP = "Picture or latent file of the person to take the attributes from. Repeat it to take from several."
+_REF_HELP = "Image or latent file of the person to take the attributes from. Repeat it to take from several."
 
 
-@spread
+@flatten_options
 def label_edit(
     inputs: Inputs,
     edit: EditOptions,
@@ -41,12 +40,12 @@ def label_edit(
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
-    talk: TalkOptions,
+    console: Console,
 ) -> int:
     """Edit attributes by name.
 
     me.jpg with --attr smile gives me.smile.jpg: the photograph with its largest
-    face edited. --strength says how far it goes, --direction which way.
+    face edited. --strength scales the edit, --direction chooses how it is found.
 
     [bold]Examples[/]
     stedit label-edit --attr smile me.jpg
@@ -57,10 +56,10 @@ def label_edit(
     stedit label-edit --attr smile --keep mouth-open --layers 2-5 face.png
     stedit label-edit --direction sefa:3 --strength -2,0,2 face.png
     """
-    return _edit(inputs, (), edit, label, None, photo_options(faces, result), files, model, render, Console(talk))
+    return _edit(inputs, (), edit, label, None, photo_options(faces, result), files, model, render, console)
 
 
-@spread
+@flatten_options
 def reference_edit(
     inputs: Inputs,
     ref: Annotated[list[Path], typer.Option("--ref", metavar="FILE", show_default=False, help=_REF_HELP)],
@@ -71,7 +70,7 @@ def reference_edit(
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
-    talk: TalkOptions,
+    console: Console,
 ) -> int:
     """Edit attributes after another person.
 
@@ -83,10 +82,10 @@ def reference_edit(
     stedit reference-edit --ref jane.png --attr bangs -r photos -o as-jane
     stedit reference-edit --ref jane.png --ref joe.png --ref-weights 0.7,0.3 --attr smile face.png
     """
-    return _edit(inputs, ref, edit, None, reference, photo_options(faces, result), files, model, render, Console(talk))
+    return _edit(inputs, ref, edit, None, reference, photo_options(faces, result), files, model, render, console)
 
 
-@spread
+@flatten_options
 def edit(
     inputs: Inputs,
     edit: EditOptions,
@@ -97,7 +96,7 @@ def edit(
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
-    talk: TalkOptions,
+    console: Console,
     ref: Annotated[
         list[Path] | None, typer.Option("--ref", metavar="FILE", show_default="edit by name", help=_REF_HELP)
     ] = None,
@@ -109,9 +108,7 @@ def edit(
     stedit edit --attr smile --ref jane.png face.png   [dim]# as Jane smiles[/]
     stedit edit --attr smile --format latent face.png  [dim]# the edited code[/]
     """
-    return _edit(
-        inputs, ref or (), edit, label, reference, photo_options(faces, result), files, model, render, Console(talk)
-    )
+    return _edit(inputs, ref or (), edit, label, reference, photo_options(faces, result), files, model, render, console)
 
 
 def _edit(

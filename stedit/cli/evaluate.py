@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from stedit._version import __version__
-from stedit.cli.command import spread
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, complete_attribute
 from stedit.errors import ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -35,10 +36,10 @@ _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's fi
 _LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
 
 
-@spread
+@flatten_options
 def evaluate(
     model: ModelOptions,
-    talk: TalkOptions,
+    console: Console,
     inputs: Annotated[
         list[str] | None,
         typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip reader."),
@@ -90,7 +91,6 @@ def evaluate(
     from stedit.storage.bundle import Bundle
     from stedit.storage.labels import LabelTable
 
-    console = Console(talk)
     if not inputs and not pairs:
         raise UsageError("nothing to measure: give pictures, or --pairs")
     if reference_edits and not (attr and inputs):
@@ -164,7 +164,7 @@ def _measure(
     weights: _Weights,
     **known: Any,
 ) -> tuple[Engine, Results]:
-    with console.progress(len(entries) + len(pairs), "Measuring") as progress:
+    with console.bar(len(entries) + len(pairs), "Measuring") as progress:
         from stedit.checkpoints.perceptual import load_lpips
         from stedit.engine import Engine
         from stedit.metrics import distortion
@@ -172,7 +172,7 @@ def _measure(
         from stedit.metrics.frechet import Inception
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-        console.detail(f"{engine.bundle.name} on {engine.device}, {model.precision}")
+        console.verbose_note(f"{engine.bundle.name} on {engine.device}, {model.precision}")
         inception = Inception(weights.fid, engine.device) if weights.fid else None
         lpips = None
         if weights.lpips:
@@ -287,13 +287,10 @@ def _facts(
 
 def _tell(results: Results, facts: dict[str, str], output: Path | None, console: Console) -> None:
     """Print the results: tables for a person, one JSON object for a program."""
-    if console.json:
-        console.data({"report": str(output) if output else None, "run": facts, **results.to_json()})
-        return
     from stedit.metrics.tables import tables_of
 
-    for table in tables_of(results):
-        console.result(_drawn(table))
+    values = {"report": str(output) if output else None, "run": facts, **results.to_json()}
+    console.emit(values, "\n".join(map(_drawn, tables_of(results))))
 
 
 def _drawn(table: Any) -> str:

@@ -1,35 +1,25 @@
-"""`stedit invert`: pictures to latent codes; `stedit reconstruct`: the pictures that their codes stand for."""
+"""`stedit invert`: images to latent codes."""
 
 from __future__ import annotations
 
-from stedit.cli.command import spread
+from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import (
-    FaceFlags,
-    FileOptions,
-    Inputs,
-    ModelOptions,
-    PictureFormat,
-    RenderOptions,
-    SearchOptions,
-    Sheet,
-    TalkOptions,
-)
+from stedit.cli.options import FaceFlags, FileOptions, Inputs, InversionFlags, ModelOptions
 
 
-@spread
+@flatten_options
 def invert(
     inputs: Inputs,
-    search: SearchOptions,
+    inversion: InversionFlags,
     faces: FaceFlags,
     files: FileOptions,
     model: ModelOptions,
-    talk: TalkOptions,
+    console: Console,
 ) -> int:
-    """Find the latent code of each picture.
+    """Find the latent code of each image.
 
     face.png gives face.latent.safetensors. Other commands take such a latent
-    file in place of a picture, and need not look at the picture again.
+    file in place of an image, and need not invert the image again.
 
     [bold]Examples[/]
     stedit invert face.png
@@ -42,48 +32,6 @@ def invert(
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
-    request = search.to_request(faces)
+    request = inversion.to_request(faces)
     bundle = Bundle.load(find_bundle(model.model))
-    return run_request(request, inputs, bundle, verb="Inverting", files=files, model=model, console=Console(talk))
-
-
-@spread
-def reconstruct(
-    inputs: Inputs,
-    search: SearchOptions,
-    faces: FaceFlags,
-    files: FileOptions,
-    model: ModelOptions,
-    render: RenderOptions,
-    talk: TalkOptions,
-    format_: PictureFormat = None,
-    sheet: Sheet = False,
-) -> int:
-    """Draw each picture again from its latent code.
-
-    face.png gives face.reconstruct.png. It shows what the model sees in a
-    picture, and so what an edit can keep of it.
-
-    [bold]Examples[/]
-    stedit reconstruct face.latent.safetensors
-    stedit reconstruct --sheet face.png  [dim]# with the source beside it[/]
-    stedit reconstruct --method hybrid face.png
-    stedit reconstruct - < face.png > again.png
-    """
-    from stedit.batch import Reconstruction
-    from stedit.cli.batch import run_request
-    from stedit.hub.find import find_bundle
-    from stedit.storage.bundle import Bundle
-
-    request = Reconstruction(search.to_request(faces), sheet, render.to_rendering())
-    bundle = Bundle.load(find_bundle(model.model))
-    return run_request(
-        request,
-        inputs,
-        bundle,
-        verb="Reconstructing",
-        files=files,
-        model=model,
-        console=Console(talk),
-        file_format=format_,
-    )
+    return run_request(request, inputs, bundle, verb="Inverting", files=files, model=model, console=console)

@@ -1,121 +1,38 @@
-"""The `stedit` command: which commands there are, and how errors end it."""
+"""The `stedit` command: which commands there are."""
 
 from __future__ import annotations
 
 import io
-import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
 from stedit._version import __version__
-from stedit.cli import align, attributes, convert, directions, edit, evaluate, invert, mix, sheet, weights
-from stedit.cli.console import Console, exit_code, forget_unwritten
-from stedit.cli.options import DEBUG, TalkOptions
-from stedit.errors import UsageError
-
-# what pydantic finds wrong with a value -> our words; the limits in braces are pydantic's
-_WRONG = {
-    "int_parsing": "no whole number",
-    "float_parsing": "no number",
-    "greater_than_equal": "less than {ge}",
-    "less_than_equal": "more than {le}",
-}
-
-
-@contextmanager
-def _ending_in_a_sentence(context: Any) -> Iterator[None]:
-    """Turn whatever the block raises into one sentence on stderr and an exit code."""
-    try:
-        yield
-    except (typer.Exit, typer.Abort, BrokenPipeError):
-        raise  # an end that is no error, or of which there is nobody left to tell
-    except (Exception, KeyboardInterrupt) as error:
-        if isinstance(error, typer.TyperException):
-            error = _usage_error(error)
-        if str(error) or not isinstance(error, UsageError):  # it is empty where help was asked for
-            Console(TalkOptions(debug=context.meta.get(DEBUG, False))).error(error)
-        raise typer.Exit(exit_code(error)) from error
-
-
-def _usage_error(error: typer.TyperException) -> UsageError:
-    """Say what Typer could not parse in our words: small letters, one sentence, and where to look."""
-    text = _in_our_words(error).strip().rstrip(".").replace(": Value error, ", ": ", 1)
-    context = getattr(error, "ctx", None)
-    advice = f": see {context.command_path} --help" if context and text else ""
-    if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
-        text, advice = text[: near.start()], f": did you mean {near[1] or near[2]}?"
-    return UsageError(text[:1].lower() + text[1:] + advice)
-
-
-def _in_our_words(error: typer.TyperException) -> str:
-    """The message of an error, with what pydantic says of a value said more plainly."""
-    message = error.format_message()
-    for wrong in getattr(error.__cause__, "errors", list)():
-        if wrong["type"] in _WRONG:
-            plain = f"{wrong['input']!r} is {_WRONG[wrong['type']].format(**wrong.get('ctx', {}))}"
-            return message.replace(wrong["msg"], plain)
-    return message
-
-
-def _without_types_of_flags(options: list[Any]) -> list[Any]:
-    """Let the help say `--sheet`, not `--sheet <bool>`, which seems to ask for a value."""
-    for option in options:
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    return options
-
-
-class _Command(TyperCommand):
-    """Typer's command, with a plainer help."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
-
-
-class _Group(TyperGroup):
-    """Typer's group, with a plainer help; its errors, and those of all its commands, end in a sentence."""
-
-    def get_params(self, ctx: Any) -> list[Any]:
-        return _without_types_of_flags(super().get_params(ctx))
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        with _ending_in_a_sentence(ctx):
-            return super().parse_args(ctx, args)
-
-    def invoke(self, ctx: Any) -> Any:
-        with _ending_in_a_sentence(ctx):
-            return super().invoke(ctx)
-
-
-class _Trainings(_Group):
-    """The group `train`, whose two hundred keys are laid out only when they are asked for: that takes its time."""
-
-    def get_command(self, ctx: Any, cmd_name: str) -> Any:
-        self._fill()
-        return super().get_command(ctx, cmd_name)
-
-    def list_commands(self, ctx: Any) -> list[str]:
-        self._fill()
-        return super().list_commands(ctx)
-
-    def _fill(self) -> None:
-        if not self.commands:
-            from stedit.cli import train
-
-            trainings = typer.Typer()
-            for part in ("generator", "inversion", "classifier", "editor", "judge", "aligner"):
-                trainings.command(part, cls=_Command)(getattr(train, part))
-            self.commands.update(typer.main.get_group(trainings).commands)
-
+from stedit.cli.align import align
+from stedit.cli.attributes import attributes
+from stedit.cli.console import discard_unwritten
+from stedit.cli.directions_learn import learn
+from stedit.cli.directions_list import list_directions
+from stedit.cli.edit import edit, label_edit, reference_edit
+from stedit.cli.evaluate import evaluate
+from stedit.cli.groups import Command, Group, LazyTrainGroup
+from stedit.cli.invert import invert
+from stedit.cli.mix import mix
+from stedit.cli.reconstruct import reconstruct
+from stedit.cli.sheet import sheet
+from stedit.cli.weights_assemble import assemble
+from stedit.cli.weights_convert import convert
+from stedit.cli.weights_info import info
+from stedit.cli.weights_list import list_models
+from stedit.cli.weights_pull import pull
+from stedit.cli.weights_push import push
+from stedit.cli.weights_remove import remove
+from stedit.cli.weights_verify import verify
 
 app = typer.Typer(
     name="stedit",
-    cls=_Group,
+    cls=Group,
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -135,47 +52,47 @@ def stedit(
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
-    """Edit faces: find the latent code of a picture, change it, and draw it again.
+    """Edit faces: invert an image to its latent code, edit the code, and render it.
 
     [bold]Examples[/]
     stedit edit --attr smile face.png                   [dim]# face.smile.png[/]
     stedit edit --attr glasses --ref jane.png face.png  [dim]# Jane's glasses[/]
     stedit edit --attr beard -r photos -o bearded       [dim]# a tree of folders[/]
-    stedit attributes face.png                          [dim]# what the model sees[/]
+    stedit attributes face.png                          [dim]# their probabilities[/]
 
     Results go to standard output, everything else to standard error.
     Exit codes: 0 all done, 1 some inputs failed, 2 wrong request, 3 nothing to do, 130 interrupted.
     """
 
 
-app.command("edit", cls=_Command)(edit.edit)
-app.command("label-edit", cls=_Command)(edit.label_edit)
-app.command("reference-edit", cls=_Command)(edit.reference_edit)
-app.command("mix", cls=_Command)(mix.mix)
-app.command("invert", cls=_Command)(invert.invert)
-app.command("reconstruct", cls=_Command)(invert.reconstruct)
-app.command("align", cls=_Command)(align.align)
-app.command("attributes", cls=_Command)(attributes.attributes)
-app.command("sheet", cls=_Command)(sheet.sheet)
-app.command("evaluate", cls=_Command)(evaluate.evaluate)
+app.command("edit", cls=Command)(edit)
+app.command("label-edit", cls=Command)(label_edit)
+app.command("reference-edit", cls=Command)(reference_edit)
+app.command("mix", cls=Command)(mix)
+app.command("invert", cls=Command)(invert)
+app.command("reconstruct", cls=Command)(reconstruct)
+app.command("align", cls=Command)(align)
+app.command("attributes", cls=Command)(attributes)
+app.command("sheet", cls=Command)(sheet)
+app.command("evaluate", cls=Command)(evaluate)
 
-ways = typer.Typer(cls=_Group, no_args_is_help=True)
-ways.command("list", cls=_Command)(directions.list_directions)
-ways.command("learn", cls=_Command)(directions.learn)
-app.add_typer(ways, name="directions", help="See which directions --direction takes, and learn new ones.")
+directions = typer.Typer(cls=Group, no_args_is_help=True)
+directions.command("list", cls=Command)(list_directions)
+directions.command("learn", cls=Command)(learn)
+app.add_typer(directions, name="directions", help="List the directions that --direction takes, and learn new ones.")
 
-models = typer.Typer(cls=_Group, no_args_is_help=True)
-models.command("list", cls=_Command)(weights.list_models)
-models.command("info", cls=_Command)(weights.info)
-models.command("verify", cls=_Command)(weights.verify)
-models.command("pull", cls=_Command)(weights.pull)
-models.command("push", cls=_Command)(weights.push)
-models.command("remove", cls=_Command)(weights.remove)
-models.command("convert", cls=_Command)(convert.convert)
-models.command("assemble", cls=_Command)(convert.assemble)
-app.add_typer(models, name="weights", help="See, check, fetch, share and convert models.")
+weights = typer.Typer(cls=Group, no_args_is_help=True)
+weights.command("list", cls=Command)(list_models)
+weights.command("info", cls=Command)(info)
+weights.command("verify", cls=Command)(verify)
+weights.command("pull", cls=Command)(pull)
+weights.command("push", cls=Command)(push)
+weights.command("remove", cls=Command)(remove)
+weights.command("convert", cls=Command)(convert)
+weights.command("assemble", cls=Command)(assemble)
+app.add_typer(weights, name="weights", help="List, check, fetch, share and convert models.")
 
-app.add_typer(typer.Typer(cls=_Trainings, no_args_is_help=True), name="train", help="Train the parts of a model.")
+app.add_typer(typer.Typer(cls=LazyTrainGroup, no_args_is_help=True), name="train", help="Train the parts of a model.")
 
 
 def main() -> None:
@@ -185,4 +102,4 @@ def main() -> None:
     try:
         app(prog_name="stedit")
     finally:
-        forget_unwritten()
+        discard_unwritten()

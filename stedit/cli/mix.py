@@ -7,35 +7,27 @@ from typing import Annotated, Literal
 
 import typer
 
-from stedit.cli.command import spread
+from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import (
-    FaceFlags,
-    FileOptions,
-    ModelOptions,
-    RenderOptions,
-    ResultFlags,
-    TalkOptions,
-    photo_options,
-)
+from stedit.cli.options import FaceFlags, FileOptions, ModelOptions, RenderOptions, ResultFlags, photo_options
 from stedit.errors import UsageError
 
 
-@spread
+@flatten_options
 def mix(
     source: Annotated[
         str,
-        typer.Argument(metavar="FILES", show_default=False, help="A picture, a latent file, a folder of them, or -."),
+        typer.Argument(metavar="FILES", show_default=False, help="An image, a latent file, a folder of them, or -."),
     ],
     other: Annotated[
-        Path, typer.Argument(metavar="OTHER", show_default=False, help="The picture or latent file to mix in.")
+        Path, typer.Argument(metavar="OTHER", show_default=False, help="The image or latent file to mix in.")
     ],
     faces: FaceFlags,
     result: ResultFlags,
     files: FileOptions,
     model: ModelOptions,
     render: RenderOptions,
-    talk: TalkOptions,
+    console: Console,
     strength: Annotated[
         str | None,
         typer.Option(
@@ -49,7 +41,7 @@ def mix(
     steps: Annotated[
         int | None,
         typer.Option(
-            "--steps", metavar="COUNT", min=2, max=300, show_default=False, help="So many strengths from 0 to 1."
+            "--steps", metavar="COUNT", min=2, max=300, show_default=False, help="The number of strengths from 0 to 1."
         ),
     ] = None,
     layers: Annotated[
@@ -65,7 +57,7 @@ def mix(
             "-f",
             rich_help_panel="Files",
             show_default="as -o says, or as the photograph",
-            help="Several pictures are a strip in png and jpg, an animation in webp and gif.",
+            help="Several images are a strip in png and jpg, an animation in webp and gif.",
         ),
     ] = None,
 ) -> int:
@@ -102,13 +94,13 @@ def mix(
         verb="Mixing",
         files=files,
         model=model,
-        console=Console(talk),
+        console=console,
         file_format=format_,
     )
 
 
 def _strengths(text: str | None, steps: int | None) -> tuple[float, ...]:
-    """How far to go each time; () for the usual way. Raises UsageError."""
+    """The strength of each image; () for the default. Raises UsageError."""
     from stedit.batch.notation import parse_strengths
 
     if text is not None and steps is not None:

@@ -1,7 +1,7 @@
 """The options that commands share, each declared once.
 
-Options that always come together are one dataclass; `command.spread` lays its fields out on the command line, so that
-a command lists what it takes (`files: FileOptions, model: ModelOptions`) instead of repeating eighteen parameters.
+Options that always come together are one dataclass; `command.flatten_options` makes an option of each of its fields, so
+that a command lists what it takes (`files: FileOptions, model: ModelOptions`) instead of repeating eighteen parameters.
 """
 
 from __future__ import annotations
@@ -20,6 +20,13 @@ DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
 
 
+@dataclass(frozen=True)
+class FormerName:
+    """Marks an option that had another name in the version before: it still works, and no help shows it."""
+
+    flag: str
+
+
 def complete_attribute(incomplete: str) -> list[str]:
     """Offer the friendly attribute names, and `no-` before them."""
     from stedit.editing.attributes import ALIASES
@@ -30,9 +37,9 @@ def complete_attribute(incomplete: str) -> list[str]:
 
 def complete_direction(incomplete: str) -> list[str]:
     """Offer the directions that need no file."""
-    from stedit.editing.directions import NAMED
+    from stedit.editing.directions import DIRECTION_NAMES
 
-    return [name for name in (*NAMED, "linear:", "sefa:") if name.startswith(incomplete)]
+    return [name for name in (*DIRECTION_NAMES, "linear:", "sefa:") if name.startswith(incomplete)]
 
 
 def complete_model(incomplete: str) -> list[str]:
@@ -58,37 +65,38 @@ _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _about_photos = partial(typer.Option, rich_help_panel="Photographs")
 
-_INPUTS = "Pictures, folders of pictures, latent files, or - for standard input."
+_INPUTS = "Images, folders of images, latent files, or - for standard input."
 _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
 _STRENGTH = "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
 _DIRECTION = (
-    "Which way to go: learned (auto where the model can), preserving, first-order, second-order, linear:FILE, "
+    "How to edit: transformer (auto where the model can), preserving, first-order, second-order, linear:FILE, "
     "linear:FILE:NAME, or sefa:NUMBER. "
     "Without --attr, a linear one is followed for --strength standard deviations."
 )
-_KEEP = "An attribute to hold where it is, such as mouth-open while --attr smile. Repeat it for several."
+_KEEP = "An attribute to preserve, such as mouth-open while --attr smile. Repeat it for several."
 _LAYERS = "Change these styles of the code only, such as 4-8 or 0-3,6."
-_REF_WEIGHTS = "How much each --ref counts, in their order."
-_ATTENTION = "Draw which styles of the source take from which of the reference, for one input."
-_FORMAT = "The kind of file to write; latent writes the edited code, for further edits."
+_REF_WEIGHTS = "The weight of each --ref, in their order."
+_ATTENTION = "Plot which styles of the source attend to which of the reference, for one input."
+_FORMAT = "The format to write; latent writes the edited code, for further edits."
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
-_NOISE = "The generator's fine texture: always the same, drawn by --seed, or left out."
-_METHOD = "How to find codes: by the encoder, by descent from the mean or the encoder's code, or in several passes."
-_LOSS = (
-    "What makes a reconstruction good: l1, l2, perceptual, identity, each with a weight if need be (l2,identity=0.2)."
+_NOISE_MODE = "The generator's noise inputs: its own constants, sampled from --seed, or none."
+_METHOD = (
+    "How to invert: one pass of the encoder, optimisation from the mean code, hybrid (optimisation from the encoder's "
+    "code), or several passes of the encoder."
 )
+_LOSS = "The losses of a reconstruction: l1, l2, perceptual, identity, each with a weight if need be (l2,identity=0.2)."
 _SPACE = "w+: a style for each layer; w: one for all, which fits worse and edits best."
-_TUNE = "Adapt the generator to each picture, for faces that no code holds; FILE.tuning.safetensors keeps the change."
+_TUNE = "Adapt the generator to each image, for faces that no code can hold; FILE.tuning.safetensors keeps the change."
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
 Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
-Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Look into the folders of folders as well.")]
+Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Search the folders of folders as well.")]
 Overwrite = Annotated[bool, _about_files("--overwrite", help="Replace outputs that exist; else they are skipped.")]
 Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
-PictureFormat = Annotated[
+ImageFormat = Annotated[
     Literal["png", "jpg", "webp"] | None,
-    _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help="The kind of picture to write."),
+    _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help="The format to write."),
 ]
 
 
@@ -128,7 +136,7 @@ class LabelOptions:
 
 @dataclass(frozen=True)
 class ReferenceOptions:
-    """How to weigh references, and how to look at what is taken from them."""
+    """The weights of references, and a plot of what is taken from them."""
 
     ref_weights: Annotated[
         str | None,
@@ -149,7 +157,7 @@ class FileOptions:
     ] = None
     recursive: Recursive = False
     overwrite: Overwrite = False
-    dry_run: Annotated[bool, _about_files("--dry-run", "-n", help="Say what would be written, and stop.")] = False
+    dry_run: Annotated[bool, _about_files("--dry-run", "-n", help="Show what would be written, and stop.")] = False
 
 
 @dataclass(frozen=True)
@@ -167,19 +175,21 @@ class ModelOptions:
             autocompletion=complete_model,
         ),
     ] = DEFAULT_MODEL
-    device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="What computes.")] = "auto"
+    device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")] = (
+        "auto"
+    )
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
-        _about_model("--precision", help="Numbers to compute with; the short ones are for GPUs."),
+        _about_model("--precision", help="Compute dtype; the short ones are for GPUs."),
     ] = "float32"
     batch_size: Annotated[
-        int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Pictures computed at a time.")
+        int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Images computed at a time.")
     ] = 8
 
 
 @dataclass(frozen=True)
-class SearchOptions:
-    """How the code of a picture is found."""
+class InversionFlags:
+    """How the code of an image is found."""
 
     method: Annotated[
         Literal["encoder", "optimise", "hybrid", "iterative"], _about_inversion("--method", help=_METHOD)
@@ -187,7 +197,11 @@ class SearchOptions:
     steps: Annotated[
         int | None,
         _about_inversion(
-            "--steps", metavar="COUNT", min=1, show_default="as the method needs", help="At most as many."
+            "--steps",
+            metavar="COUNT",
+            min=1,
+            show_default="as the method needs",
+            help="Maximum optimisation steps, or passes.",
         ),
     ] = None
     space: Annotated[Literal["w+", "w"], _about_inversion("--space", help=_SPACE)] = "w+"
@@ -299,25 +313,27 @@ def photo_options(faces: FaceFlags, result: ResultFlags | None = None) -> PhotoO
 
 @dataclass(frozen=True)
 class RenderOptions:
-    """How a code becomes a picture."""
+    """How a code becomes an image."""
 
-    noise: Annotated[Literal["const", "random", "none"], _about_model("--noise", help=_NOISE)] = "const"
-    seed: Annotated[int, _about_model("--seed", metavar="NUMBER", min=0, help="What --noise random draws by.")] = 0
+    noise_mode: Annotated[
+        Literal["const", "random", "none"], _about_model("--noise-mode", help=_NOISE_MODE), FormerName("--noise")
+    ] = "const"
+    seed: Annotated[int, _about_model("--seed", metavar="NUMBER", min=0, help="Seed of --noise-mode random.")] = 0
 
     def to_rendering(self) -> Rendering:
         """The same for the batch engine."""
         from stedit.batch import Rendering
 
-        return Rendering(self.noise, self.seed)
+        return Rendering(self.noise_mode, self.seed)
 
 
 @dataclass(frozen=True)
-class TalkOptions:
-    """What is said, and in which form."""
+class MessageOptions:
+    """What is printed, and in which form."""
 
     json: Annotated[bool, _about_messages("--json", help="Print JSON records, one per line.")] = False
-    quiet: Annotated[bool, _about_messages("--quiet", "-q", help="Say nothing but errors and results.")] = False
-    verbose: Annotated[bool, _about_messages("--verbose", "-v", help="Say more about each input.")] = False
+    quiet: Annotated[bool, _about_messages("--quiet", "-q", help="Print nothing but errors and results.")] = False
+    verbose: Annotated[bool, _about_messages("--verbose", "-v", help="Print more about each input.")] = False
     debug: Annotated[bool, _about_messages("--debug", callback=_keep_debug, help="Show where an error came from.")] = (
         False
     )

@@ -1,4 +1,4 @@
-"""`stedit sheet`: folders of pictures side by side in one picture, for an eye that compares results."""
+"""`stedit sheet`: folders of images side by side in one image, to compare results by eye."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from typing import Annotated
 import typer
 
 from stedit.batch import Record
-from stedit.cli.command import spread
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import Overwrite, TalkOptions
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
+from stedit.cli.options import Overwrite
 from stedit.errors import UsageError
 
 
-@spread
+@flatten_options
 def sheet(
     folders: Annotated[
-        list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders of pictures, one per column.")
+        list[Path], typer.Argument(metavar="FOLDERS", show_default=False, help="Folders of images, one per column.")
     ],
     output: Annotated[
         str, typer.Option("--output", "-o", metavar="FILE|-", help="The sheet to write.", rich_help_panel="Files")
     ],
-    *,
+    console: Console,
     overwrite: Overwrite = False,
-    talk: TalkOptions,
 ) -> int:
-    """Lay folders of pictures side by side.
+    """Lay folders of images side by side.
 
-    Each folder is a column. Pictures share a row if their names agree up to
+    Each folder is a column. Images share a row if their names agree up to
     the first dot, as face.jpg and face.smile.png do; the others are left out.
 
     [bold]Examples[/]
@@ -42,7 +42,6 @@ def sheet(
     from stedit.batch.writing import write_output
     from stedit.cli.batch import require_free_stdout, write_to_stdout
 
-    console = Console(talk)
     target = OutputTarget.parse(output, None, IMAGE_FORMATS)
     if target.place == "folder":
         raise UsageError(f"-o {output} is a folder: name a file in it, such as sheet.png")
@@ -54,7 +53,7 @@ def sheet(
     if path and path.exists():
         comparison.require_other(path)
         if not overwrite:
-            console.report(Record(listed, output, "skipped"))
+            console.emit_record(Record(listed, output, "skipped"))
             console.note(f"skipped because {path} exists (--overwrite replaces it)")
             return NOTHING_TO_DO
 
@@ -64,5 +63,5 @@ def sheet(
             write_output(Output(image), path, target.format)
         else:
             write_to_stdout(Output(image), target.format)
-        console.report(Record(listed, output, details={"rows": rows}), str(path or ""))
+        console.emit_record(Record(listed, output, details={"rows": rows}), str(path or ""))
     return DONE if len(rows) == len(comparison.names) else FAILED

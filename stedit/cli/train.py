@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_
 
 import typer
 
-from stedit.cli.command import spread
-from stedit.cli.console import DONE, INTERRUPTED, Console
-from stedit.cli.options import TalkOptions
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.exit_codes import DONE, INTERRUPTED
 from stedit.errors import OutputError, UsageError
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
@@ -59,13 +59,13 @@ def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> C
     """The command that trains what `stedit.training.<folder>.train` builds: its `build(config)` gives the task."""
     flags = _flags(config_class)
 
-    def command(run: RunOptions, keys: Any, talk: TalkOptions, config: Config = None) -> int:
+    def command(run: RunOptions, keys: Any, console: Console, config: Config = None) -> int:
         given = {field.name: value for field in fields(keys) if (value := getattr(keys, field.name)) is not None}
-        return _train(kind, config_class, config, run, given, Console(talk))
+        return _train(kind, config_class, config, run, given, console)
 
     command.__annotations__["keys"] = flags
     command.__doc__ = help_text
-    return spread(command)
+    return flatten_options(command)
 
 
 def _train(
@@ -108,10 +108,8 @@ def _train(
         bundle = task.save(output, overwrite=options.overwrite or not options.output)
     finally:
         loop.leave()
-    if console.json:
-        console.data({"model": str(bundle.path), "run": str(run), "steps": outcome.step, "outcome": outcome.reason})
-    else:
-        console.result(str(bundle.path))
+    values = {"model": str(bundle.path), "run": str(run), "steps": outcome.step, "outcome": outcome.reason}
+    console.emit(values, str(bundle.path))
     return DONE
 
 
@@ -124,7 +122,7 @@ class _Lines:
     def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
         if metrics:
             left = timedelta(seconds=round(seconds_left))
-            self._console.note(f"step {step}/{steps}: {_told(metrics)} ({left} left)")
+            self._console.note(f"step {step}/{steps}: {_format_metrics(metrics)} ({left} left)")
 
     def note(self, text: str) -> None:
         self._console.note(text)
@@ -140,7 +138,7 @@ class _Bar:
         left = timedelta(seconds=round(seconds_left))
         self._bars.update(self._task, completed=step, total=steps, left=f"{left} left")
         if metrics:
-            self._bars.update(self._task, metrics=_told(metrics))
+            self._bars.update(self._task, metrics=_format_metrics(metrics))
 
     def note(self, text: str) -> None:
         self._console.note(text)
@@ -158,12 +156,12 @@ def _monitor(console: Console, steps: int) -> Iterator[Monitor]:
         yield _Bar(console, bars, bars.add_task("", total=steps, left="", metrics=""))
 
 
-def _told(metrics: Mapping[str, float]) -> str:
+def _format_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
 def _flags(config_class: type[TrainingConfig]) -> type[Any]:
-    """A dataclass of options that `spread` lays out: one for each key, None where it is not given."""
+    """A dataclass of options that `flatten_options` lays out: one for each key, None where it is not given."""
     hints = get_type_hints(config_class)
     members: list[Any] = []
     for field in fields(config_class):

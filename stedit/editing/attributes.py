@@ -32,7 +32,7 @@ ALIASES: dict[str, tuple[str, int]] = {
 }
 
 # Attributes that name the absence of a trait.
-ABSENCES = frozenset({"No_Beard", "Young"})
+NEGATED_ATTRIBUTES = frozenset({"No_Beard", "Young"})
 
 # Attributes of one group describe the same thing, so that changing one may, or must, change the others.
 GROUPS: tuple[frozenset[str], ...] = (
@@ -48,7 +48,7 @@ GROUPS: tuple[frozenset[str], ...] = (
 
 _HAIR = ("Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Straight_Hair", "Wavy_Hair")
 # What an attribute rules out: who is to have bangs must not stay bald.
-RULED_OUT: dict[str, tuple[str, ...]] = dict.fromkeys(_HAIR, ("Bald",))
+EXCLUDES: dict[str, tuple[str, ...]] = dict.fromkeys(_HAIR, ("Bald",))
 
 
 def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
@@ -92,9 +92,9 @@ def related(attribute: str) -> frozenset[str]:
     return frozenset({attribute}).union(*(group for group in GROUPS if attribute in group))
 
 
-def excluded(attribute: str) -> frozenset[str]:
+def excluded_by(attribute: str) -> frozenset[str]:
     """The attributes that cannot be beside `attribute`: a bald head has no hair to be wavy or black."""
-    return frozenset(RULED_OUT.get(attribute, ())) | {name for name, out in RULED_OUT.items() if attribute in out}
+    return frozenset(EXCLUDES.get(attribute, ())) | {name for name, out in EXCLUDES.items() if attribute in out}
 
 
 def friendly_name(attribute: str, sign: int) -> str:

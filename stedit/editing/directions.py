@@ -1,7 +1,7 @@
 """Directions by name; and linear ones, one change for every code: read from files, found in a generator, or learned.
 
-    auto                                     learned where the model has learned the attribute, else preserving
-    learned                                  the edit transformer's change, see `transformer`
+    auto                                     transformer where it has learned the attribute, else preserving
+    transformer                              the edit transformer's change, see `transformer`
     preserving, first-order, second-order    found anew for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
@@ -22,8 +22,9 @@ from stedit.errors import UsageError
 from stedit.storage.directions import Directions, Vector
 
 LabelDirection = Literal["preserving", "first-order", "second-order"]
-Direction = Literal["auto", "learned"] | LabelDirection
-NAMED = ("auto", "learned", *get_args(LabelDirection))
+Direction = Literal["auto", "transformer"] | LabelDirection
+FORMER_NAMES = {"learned": "transformer"}  # read for one more version
+DIRECTION_NAMES = ("auto", "transformer", *get_args(LabelDirection))
 
 
 _SEFA = re.compile(r"sefa:(\d{1,4})")
@@ -58,14 +59,16 @@ def parse_direction(text: str) -> Direction | LinearDirection:
 
     A colon belongs to the file's name if there is a file of that name.
     """
-    if text in NAMED:
+    text = FORMER_NAMES.get(text, text)
+    if text in DIRECTION_NAMES:
         return cast("Direction", text)
     if found := _SEFA.fullmatch(text):
         return LinearDirection(None, None, int(found[1]))
     rest = text.removeprefix("linear:")
     if rest in {text, ""}:
         raise UsageError(
-            f"unknown direction {text!r}: say {', '.join(NAMED)}, linear:FILE, linear:FILE:NAME, or sefa: and a number"
+            f"unknown direction {text!r}: say {', '.join(DIRECTION_NAMES)}, linear:FILE, linear:FILE:NAME, or sefa: "
+            "and a number"
         )
     file, _, name = rest.rpartition(":")
     if not file or not name or Path(rest).is_file():

@@ -1,6 +1,6 @@
 """Edits of latent codes by label: "smile", "no-glasses", each by the technique that `direction` names.
 
-learned                                  the change that the edit transformer has learned, see `transformer`
+transformer                              the change that the edit transformer has learned, see `transformer`
 preserving, first-order, second-order    by the latent classifier's derivatives, see `gradient`
 linear:FILE, sefa:0                      along one direction for all codes, see `linear`
 """
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from stedit.editing.attributes import RULED_OUT, related, resolve_attribute
+from stedit.editing.attributes import EXCLUDES, related, resolve_attribute
 from stedit.editing.directions import Direction, LabelDirection, LinearDirection, parse_direction
 from stedit.editing.gradient import move_to_logits
 from stedit.editing.linear import add_direction, follow_direction, linear_directions
@@ -23,7 +23,7 @@ from stedit.runtime.model import Model
 from stedit.runtime.prediction import attribute_logits
 
 # A probability of 5 %: enough not to be seen; to be as sure as of what is asked for would spoil it.
-RULED_OUT_LOGIT = 3.0
+EXCLUDED_LOGIT = 3.0
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ def edit_by_label(
     names = [attributes] if isinstance(attributes, str) else list(attributes)
     chosen = parse_direction(direction)
     if chosen == "auto":
-        chosen = "learned" if names and has_learned_edit(model, names) else "preserving"
+        chosen = "transformer" if names and has_learned_edit(model, names) else "preserving"
     styles = model.styles(layers)
     signs = _signs(model, names)
     kept = {resolve_attribute(name, model.attributes)[0] for name in ([keep] if isinstance(keep, str) else keep)}
@@ -66,7 +66,9 @@ def edit_by_label(
     if isinstance(chosen, LinearDirection):
         return _edit_linear(model, w, edit, chosen)
     if not names:
-        raise UsageError("no attribute is named, and only linear directions can do without: name one with --attr")
+        raise UsageError(
+            "no attribute is named, and only linear directions can do without: name one", argument="attributes"
+        )
     return _TECHNIQUES[chosen](model, w, edit)
 
 
@@ -123,10 +125,10 @@ def _edit_preserving(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor
     goals = _goals(model, logits, edit)
     free = frozenset[str]().union(*(related(model.attributes[index]) for index in goals)) - edit.keep
     given = [model.attributes[index] for index, sign in edit.signs.items() if sign * edit.strength > 0]
-    excluded = {name for attribute in given for name in RULED_OUT.get(attribute, ())} & free
+    excluded = {name for attribute in given for name in EXCLUDES.get(attribute, ())} & free
     for index, name in enumerate(model.attributes):
         if name in excluded:
-            goals.setdefault(index, _goal(logits[:, index], -abs(edit.strength), RULED_OUT_LOGIT))
+            goals.setdefault(index, _goal(logits[:, index], -abs(edit.strength), EXCLUDED_LOGIT))
     return move_to_logits(
         model.require_classifier(),
         w,
@@ -155,7 +157,7 @@ def _edit_by_gradient(direction: LabelDirection) -> Callable[[Model, Tensor, Res
 
 
 _TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, ResolvedLabelEdit], Tensor]] = {
-    "learned": _edit_learned,
+    "transformer": _edit_learned,
     "preserving": _edit_preserving,
     "first-order": _edit_by_gradient("first-order"),
     "second-order": _edit_by_gradient("second-order"),
@@ -172,8 +174,8 @@ def learned_change(model: Model, w: Tensor, index: int, *, present: bool) -> Ten
     editor = learned_editor(model.networks.editors, model.attributes[index], index)
     if editor is None:
         raise MissingPartError(
-            f"the model {model.bundle.name!r} has learned no edit of {model.attributes[index]} by label: leave "
-            "--direction out"
+            f"the model {model.bundle.name!r} has learned no edit of {model.attributes[index]} by label: choose "
+            "the direction auto"
         )
     with model.autocast():
         return change_by_label(editor, w, index, present=present)

@@ -61,7 +61,7 @@ def linear_directions(
             )
         vectors = [select_direction(found, asked.name, attribute, str(asked.file)) for attribute in wanted]
     if len({id(vector) for vector in vectors}) < len(vectors):
-        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one --attr")
+        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one")
     count, dim = generator.config.style_count, generator.config.style_dim
     mean = generator.mapping.mean
     touched = torch.ones(count, 1)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from stedit.editing.attributes import ABSENCES, resolve_reference_attribute
+from stedit.editing.attributes import NEGATED_ATTRIBUTES, resolve_reference_attribute
 from stedit.editing.label import lacks, learned_change, push_to_logit
 from stedit.editing.transformer import change_by_reference, condition_for, editor_for, learned_editor
 from stedit.errors import UsageError
@@ -122,6 +122,6 @@ def _removal_change(model: Model, w: Tensor, index: int) -> Tensor:
     What is learned by reference is near the mean of all that one might mean; the reference's own attribute is there
     as it is.
     """
-    present = model.attributes[index] in ABSENCES
+    present = model.attributes[index] in NEGATED_ATTRIBUTES
     change = learned_change(model, w, index, present=present)
     return torch.where(lacks(model, w, index, present=present)[:, None, None], change, 0.0)

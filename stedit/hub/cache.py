@@ -7,7 +7,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from stedit.errors import HubError, cause
+from stedit.errors import HubError, describe_cause
 from stedit.hub.client import cache_folder, quiet_library
 from stedit.hub.model_id import HubModelId
 from stedit.storage.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
@@ -69,7 +69,9 @@ def remove(model: HubModelId) -> int:
     try:
         delete_revisions(model.repository, [one.commit for one in removed])
     except OSError as error:
-        raise HubError(f"cannot remove {model} ({cause(error)}): check the permissions of {cache_folder()}") from error
+        raise HubError(
+            f"cannot remove {model} ({describe_cause(error)}): check the permissions of {cache_folder()}"
+        ) from error
     return before - _size(repository_folder(model.repository))
 
 

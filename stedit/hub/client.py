@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from stedit._version import __version__
-from stedit.errors import HubError, SteditError, cause
+from stedit.errors import HubError, SteditError, describe_cause
 from stedit.hub.model_id import HubModelId
 
 if TYPE_CHECKING:
@@ -74,11 +74,13 @@ def _sentence(error: Exception, model: HubModelId, writing: bool) -> str:
 
     page = f"{constants.ENDPOINT}/{model.repository}"
     lost = (
-        f"cannot reach {constants.ENDPOINT} for {model} ({cause(error)}): check the connection and try again, to go on "
-        "where it stopped; what was pulled before needs no network"
+        f"cannot reach {constants.ENDPOINT} for {model} ({describe_cause(error)}): check the connection and try again, "
+        "to go on where it stopped; what was pulled before needs no network"
     )
     cache = cache_folder()
-    full = f"cannot keep {model} in {cache} ({cause(error)}): free some space, or set HF_HOME to another folder"
+    full = (
+        f"cannot keep {model} in {cache} ({describe_cause(error)}): free some space, or set HF_HOME to another folder"
+    )
     sentences = {  # the first that fits is the one
         errors.OfflineModeIsEnabled: (
             f"cannot fetch {model} while HF_HUB_OFFLINE is set: unset it and run `stedit weights pull {model}`, once"
@@ -95,9 +97,12 @@ def _sentence(error: Exception, model: HubModelId, writing: bool) -> str:
         ),
         errors.HfHubHTTPError: _refusal(error, model, writing),
         errors.LocalEntryNotFoundError: lost,
-        ValueError: f"{model} is not a model for this stedit: {cause(error)}; choose another, or tell its owner",
+        ValueError: (
+            f"{model} is not a model for this stedit: {describe_cause(error)}; choose another, or tell its owner"
+        ),
         RuntimeError: (  # so the library calls it if one of several uploads fails
-            f"the upload of {model} broke off ({cause(_root(error))}): push again; what has arrived is not sent again"
+            f"the upload of {model} broke off ({describe_cause(_root(error))}): push again; what has arrived is not "
+            "sent again"
         ),
         OSError: full if getattr(error, "errno", None) else lost,
     }
@@ -121,7 +126,7 @@ def _refusal(error: Exception, model: HubModelId, writing: bool) -> str:
     else:
         text = f"the Hub refuses {model}: check the name and the revision"
     detail = getattr(error, "server_message", None)
-    return f"{text} ({status}{', ' + cause(ValueError(detail)) if detail else ''})"
+    return f"{text} ({status}{', ' + describe_cause(ValueError(detail)) if detail else ''})"
 
 
 def _root(error: Exception) -> Exception:

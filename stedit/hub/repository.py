@@ -163,7 +163,9 @@ def push(folder: Path, model: HubModelId, *, private: bool = False, message: str
         api = hub_api()
         api.create_repo(model.repository, private=private or None, exist_ok=True)
         if private and not api.model_info(model.repository).private:
-            raise UsageError(f"{model} is public already: make it private on the Hub first, or leave --private out")
+            raise UsageError(
+                f"{model} is public already: make it private on the Hub first, or push it without asking for that"
+            )
         commit = api.create_commit(
             model.repository,
             [CommitOperationAdd(path_in_repo=name, path_or_fileobj=folder / name) for name in names],

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from PIL import Image
 
-from stedit.errors import OutputError, cause
+from stedit.errors import OutputError, describe_cause
 from stedit.imaging.files import Pixels
 
 FORMATS = {"webp": "WEBP", "gif": "GIF"}
@@ -37,5 +37,7 @@ class Animation:
                 encoded, FORMATS[kind], save_all=True, append_images=rest, duration=durations, loop=0, quality=quality
             )
         except (OSError, ValueError, RuntimeError) as error:  # such as WebP's limit of 16,383 px a side
-            raise OutputError(f"cannot encode the animation as {kind} ({cause(error)}): try fewer --steps") from error
+            raise OutputError(
+                f"cannot encode the animation as {kind} ({describe_cause(error)}): try fewer images"
+            ) from error
         return encoded.getvalue()

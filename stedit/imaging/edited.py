@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from stedit.errors import OutputError, cause
+from stedit.errors import OutputError, describe_cause
 from stedit.imaging import heic
 from stedit.imaging.carry import carry_edit
 from stedit.imaging.encoding import FORMATS, encode, fit, name_of
@@ -103,7 +103,9 @@ def encode_edited(
         with no_pillow_warnings():
             data, left_out = encode(samples, metadata, format_, settings)
     except Exception as error:  # such as JPEG's limit of 65,535 px a side; encoders raise nearly everything
-        raise OutputError(f"cannot encode {width} x {height} px as {suffix[1:]} ({cause(error)}): try png") from error
+        raise OutputError(
+            f"cannot encode {width} x {height} px as {suffix[1:]} ({describe_cause(error)}): try png"
+        ) from error
     if samples.mode in {"1", "P"} and samples is not source.samples:
         unfit.append("the edit is shown in the few colours that the file has")
     if source.further_images:

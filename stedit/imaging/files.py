@@ -19,7 +19,7 @@ from typing import Any, BinaryIO, cast
 import numpy as np
 from PIL import Image, JpegImagePlugin, PpmImagePlugin, TiffImagePlugin, UnidentifiedImageError
 
-from stedit.errors import ImageError, OutputError, cause
+from stedit.errors import ImageError, OutputError, describe_cause
 from stedit.imaging import heic, jpeg, limits, png
 from stedit.imaging.colour import ColourSpace
 from stedit.imaging.encoding import FORMATS, encode
@@ -34,7 +34,6 @@ __all__ = [  # Pixels are at home in samples.py
     "MAX_PIXELS",
     "WRITABLE_FORMATS",
     "DecodedImage",
-    "Picture",
     "Pixels",
     "Source",
     "decode_image",
@@ -42,7 +41,6 @@ __all__ = [  # Pixels are at home in samples.py
     "fit_picture",
     "no_pillow_warnings",
     "read_image",
-    "read_picture",
     "write_image",
 ]
 
@@ -138,11 +136,6 @@ def decode_image(
         return _decode(data, name, max_pixels)
 
 
-# What the house called them before.
-Picture = DecodedImage
-read_picture = decode_image
-
-
 def read_image(path: str | Path) -> Pixels:
     """The pixels of `decode_image`: uint8 (H, W, 3) sRGB. Raises ImageError."""
     return decode_image(path).pixels
@@ -175,7 +168,9 @@ def encode_image(pixels: Pixels, kind: str, *, quality: int = 95, provenance: Pr
         return encode(Samples("RGB", pixels), metadata, format_, settings)[0]
     except (OSError, ValueError) as error:  # such as JPEG's limit of 65,535 px a side
         height, width = pixels.shape[:2]
-        raise OutputError(f"cannot encode {width} x {height} px as {kind} ({cause(error)}): try png") from error
+        raise OutputError(
+            f"cannot encode {width} x {height} px as {kind} ({describe_cause(error)}): try png"
+        ) from error
 
 
 def fit_picture(pixels: Pixels, size: tuple[int, int]) -> Pixels:
@@ -202,14 +197,14 @@ def _read_file(path: Path, name: str) -> bytes:
     except FileNotFoundError:
         raise ImageError(f"{name} does not exist: check the spelling") from None
     except OSError as error:
-        raise ImageError(f"cannot read {name}: {cause(error)}") from error
+        raise ImageError(f"cannot read {name}: {describe_cause(error)}") from error
 
 
 def _read_stream(stream: BinaryIO, name: str) -> bytes:
     try:
         data = stream.read(MAX_FILE_BYTES + 1)
     except OSError as error:
-        raise ImageError(f"cannot read {name}: {cause(error)}") from error
+        raise ImageError(f"cannot read {name}: {describe_cause(error)}") from error
     if len(data) > MAX_FILE_BYTES:
         raise ImageError(f"{name} is larger than {MAX_FILE_BYTES // 2**20} MB: give a smaller picture")
     return data
@@ -229,7 +224,9 @@ def _decode(data: bytes, name: str, max_pixels: int) -> DecodedImage:
     try:
         return _normalise(image, bare, chunks, notes)
     except Exception as error:  # Pillow's decoders meet damage with nearly every exception there is
-        raise ImageError(f"{name} is damaged or incomplete ({cause(error)}): get a whole copy of it") from error
+        raise ImageError(
+            f"{name} is damaged or incomplete ({describe_cause(error)}): get a whole copy of it"
+        ) from error
 
 
 def _ended(data: bytes, name: str, max_pixels: int) -> bytes:
@@ -262,7 +259,7 @@ def _open(data: bytes, name: str, max_pixels: int) -> Image.Image:
             raise ImageError(f"{name} is a video: give a picture, such as one of its frames") from None
         raise ImageError(f"{name} is not a picture, or its beginning is damaged: give a PNG, JPEG or WebP") from None
     except Exception as error:  # as in _decode
-        raise ImageError(f"{name} is damaged ({cause(error)}): get a whole copy of it") from error
+        raise ImageError(f"{name} is damaged ({describe_cause(error)}): get a whole copy of it") from error
     if refusal := limits.image_refusal(image, len(data), max_pixels):
         raise ImageError(f"{name} {refusal}")
     # Only PPM puts 16-bit values into 32-bit pixels; the brightness that others mean by theirs is anybody's guess.

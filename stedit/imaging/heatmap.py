@@ -12,7 +12,7 @@ from stedit.imaging.files import Pixels
 _COLOURS = np.array([(255, 255, 255), (199, 221, 240), (106, 174, 214), (33, 113, 181), (8, 38, 92)], dtype=np.float64)
 
 
-def matrix(values: npt.NDArray[np.floating], *, rows: str, columns: str, cell: int = 20) -> Pixels:
+def heatmap(values: npt.NDArray[np.floating], *, rows: str, columns: str, cell: int = 20) -> Pixels:
     """Draw numbers >= 0 as squares of `cell` px, from white for 0 to dark blue for the largest, which is written below.
 
     Args:

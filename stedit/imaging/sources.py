@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self, cast
 
-from stedit.errors import ImageError, InputError, cause
-from stedit.imaging.files import Pixels, read_image, read_picture
+from stedit.errors import ImageError, InputError, describe_cause
+from stedit.imaging.files import Pixels, decode_image, read_image
 from stedit.storage.labels import example_id
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
@@ -62,7 +62,9 @@ class ImageReader:
             try:
                 paths = [path for path in source.rglob("*") if _is_image(path.relative_to(source)) and path.is_file()]
             except OSError as error:
-                raise InputError(f"cannot read the folder {source} ({cause(error)}): check its permissions") from error
+                raise InputError(
+                    f"cannot read the folder {source} ({describe_cause(error)}): check its permissions"
+                ) from error
             return [ImageRef(path) for path in sorted(paths)]
         names = [name for name in self._archive(source).namelist() if _is_image(Path(name))]
         return [ImageRef(source, name) for name in sorted(names)]
@@ -73,11 +75,13 @@ class ImageReader:
             return read_image(image.path)
         try:
             with self._archive(image.path).open(image.member) as stream:  # of which no more is read than is allowed
-                return read_picture(cast(BinaryIO, stream), name=image.name).pixels
+                return decode_image(cast(BinaryIO, stream), name=image.name).pixels
         except ImageError:
             raise
         except Exception as error:  # zipfile meets damage, passwords and unknown compressions with several types
-            raise ImageError(f"cannot read {image.name} ({cause(error)}): get a whole copy of the archive") from error
+            raise ImageError(
+                f"cannot read {image.name} ({describe_cause(error)}): get a whole copy of the archive"
+            ) from error
 
     def _archive(self, path: Path) -> zipfile.ZipFile:
         with self._lock:
@@ -88,7 +92,7 @@ class ImageReader:
                     raise InputError(f"there are no pictures at {path}: check the spelling") from None
                 except (OSError, zipfile.BadZipFile, NotImplementedError) as error:
                     raise InputError(
-                        f"cannot read the pictures {path} ({cause(error)}): give a folder or a zip file"
+                        f"cannot read the pictures {path} ({describe_cause(error)}): give a folder or a zip file"
                     ) from error
             return self._archives[path]
 

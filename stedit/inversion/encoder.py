@@ -15,9 +15,9 @@ from torch import Tensor
 
 from stedit.errors import MissingPartError
 from stedit.inversion.objective import Objective
-from stedit.inversion.optimisation import BestCodes, Report
+from stedit.inversion.optimisation import BestCodes, OnStep
 from stedit.models.generator import Generator
-from stedit.runtime.framing import frame, frame_size, resize
+from stedit.runtime.framing import centre_crop, content_size, resize
 from stedit.runtime.model import Model
 from stedit.runtime.networks import Encoder
 
@@ -29,11 +29,11 @@ def encode(encoder: Encoder, generator: Generator, images: Tensor, *, correction
     """
     if encoder.config.iterative:
         start = encoder.mean[None]
-        return _changed(encoder, images, start, generator(start))
+        return _restyle_step(encoder, images, start, generator(start))
     seen: Tensor = encoder(images)
     codes = seen
     for _ in range(encoder.config.corrections if corrections is None else corrections):
-        codes = codes + seen - encoder(fed_back(encoder, generator(codes).clamp(-1, 1)))
+        codes = codes + seen - encoder(rendering_to_input(encoder, generator(codes).clamp(-1, 1)))
     return codes
 
 
@@ -48,21 +48,21 @@ def require_iterative(model: Model) -> Encoder:
     return encoder
 
 
-def fed_back(encoder: Encoder, rendered: Tensor) -> Tensor:
+def rendering_to_input(encoder: Encoder, rendered: Tensor) -> Tensor:
     """Renderings (B, 3, R, R) as pictures of the encoder's input size."""
     size = encoder.config.input_height, encoder.config.input_width
     rendered = rendered.float()  # the CPU cannot resize what autocast makes
-    return resize(frame(rendered, frame_size(rendered.shape[-1], size)), size)
+    return resize(centre_crop(rendered, content_size(rendered.shape[-1], size)), size)
 
 
-def iterate(
+def invert_iteratively(
     encoder: Encoder,
     generator: Generator,
     images: Tensor,
     objective: Objective,
     *,
     steps: int,
-    report: Report | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Feed back what the last code renders, `steps` times.
 
@@ -72,7 +72,7 @@ def iterate(
         images: (B, 3, H, W) of the encoder's input size.
         objective: of the same B pictures, by which the best code is chosen.
         steps: passes of the encoder.
-        report: told after every pass.
+        on_step: called after every pass.
 
     Returns:
         (B, N, D): for each picture the best code of all passes.
@@ -82,17 +82,17 @@ def iterate(
     everyone = torch.arange(len(images), device=images.device)
     best = BestCodes(w)
     for step in range(1, steps + 1):
-        w = _changed(encoder, images, w, rendered)
+        w = _restyle_step(encoder, images, w, rendered)
         rendered = generator(w)
         terms = objective.terms(rendered, everyone)
-        best.take(everyone, w, objective.total(terms), terms, step=step)
-        if report is not None:
-            report(best.tell(step, steps))
+        best.update(everyone, w, objective.total(terms), terms, step=step)
+        if on_step is not None:
+            on_step(best.progress(step, steps))
     return best.codes
 
 
-def _changed(encoder: Encoder, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
+def _restyle_step(encoder: Encoder, images: Tensor, w: Tensor, rendered: Tensor) -> Tensor:
     """Codes (B, N, D) after an iterative pass that sees `images` and what `w` renders, (1 or B, 3, R, R)."""
-    seen = fed_back(encoder, rendered).expand_as(images)
+    seen = rendering_to_input(encoder, rendered).expand_as(images)
     code: Tensor = encoder(torch.cat([images, seen], dim=1))
     return w + code - encoder.mean

@@ -10,19 +10,19 @@ from __future__ import annotations
 from torch import Tensor
 
 from stedit.inversion.objective import Objective
-from stedit.inversion.optimisation import CodeStatistics, Prior, Report, descend
+from stedit.inversion.optimisation import CodeStatistics, OnStep, Prior, optimise_latents
 from stedit.inversion.options import InversionOptions
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LowRankCovariance
 
-# Weights of the two distances at options.stay = 1. On pictures of the training split they cost 0.4 dB of PSNR and give
-# back the editing success that a free descent loses; three times as much would cost 0.7 dB more.
+# Weights of the two distances at options.prior_weight = 1. On images of the training split they cost 0.4 dB of PSNR and
+# give back the editing success that free optimisation loses; three times as much would cost 0.7 dB more.
 TO_ENCODER = 3e-4
 TO_MEAN = 3e-4
 
 
-def from_encoder(
+def invert_hybrid(
     generator: Generator,
     objective: Objective,
     start: Tensor,
@@ -31,17 +31,19 @@ def from_encoder(
     options: InversionOptions,
     *,
     steps: int,
-    report: Report | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Improve the encoder's codes `start` (B, N, D), of the objective's B pictures.
 
     In W+, the result has no larger loss than `start`, because the encoder's code is the first that is tried.
     """
-    prior = _stay_near(start, statistics, classifier, options.stay) if options.stay else None
-    return descend(generator, objective, start, options, steps=steps, prior=prior, report=report)
+    prior = _locality_prior(start, statistics, classifier, options.prior_weight) if options.prior_weight else None
+    return optimise_latents(generator, objective, start, options, steps=steps, prior=prior, on_step=on_step)
 
 
-def _stay_near(start: Tensor, statistics: CodeStatistics, classifier: LatentClassifier | None, weight: float) -> Prior:
+def _locality_prior(
+    start: Tensor, statistics: CodeStatistics, classifier: LatentClassifier | None, weight: float
+) -> Prior:
     covariance = LowRankCovariance.of(classifier)
 
     def distance(change: Tensor) -> Tensor:
@@ -60,6 +62,6 @@ def squared_distance(change: Tensor, covariance: LowRankCovariance | None, stati
     """
     flat = change.flatten(1)
     if covariance is None:
-        variance = statistics.deviation**2 / statistics.mean.shape[1]
+        variance = statistics.w_std**2 / statistics.mean.shape[1]
         return flat.square().sum(dim=1) / variance / flat.shape[1]
     return covariance.squared_length(flat) / flat.shape[1]

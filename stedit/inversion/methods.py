@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 from stedit.errors import UsageError
-from stedit.inversion.encoder import encode, iterate, require_iterative
-from stedit.inversion.hybrid import from_encoder
+from stedit.inversion.encoder import encode, invert_iteratively, require_iterative
+from stedit.inversion.hybrid import invert_hybrid
 from stedit.inversion.objective import Objective
-from stedit.inversion.optimisation import Report, code_statistics, from_mean
-from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, Step, TuningOptions
+from stedit.inversion.optimisation import OnStep, code_statistics, invert_by_optimisation
+from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, InversionProgress, Method, TuningOptions
 from stedit.inversion.tuning import tune
 from stedit.runtime.arrays import to_half
 from stedit.runtime.model import Model
@@ -35,7 +35,7 @@ def invert_by_search(
     targets: Tensor,
     *,
     options: InversionOptions | None = None,
-    report: Report | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Codes found step by step, by any method but "encoder", in float32.
 
@@ -45,7 +45,7 @@ def invert_by_search(
         images: (B, 3, *input_size) in [-1, 1]; "optimise" has no use for them.
         targets: the same in `target_size`, which renderings are compared with.
         options: steps, losses and so on.
-        report: called after every step.
+        on_step: called after every step.
 
     Returns:
         (B, N, D). Raises MissingPartError if the model has no encoder, no iterative one, or no network for a loss.
@@ -58,13 +58,15 @@ def invert_by_search(
         objective = Objective(targets, options.losses, model.networks)
         if method == "iterative":
             images = images.to(model.device, torch.float32)
-            return iterate(require_iterative(model), generator, images, objective, steps=steps, report=report)
+            return invert_iteratively(
+                require_iterative(model), generator, images, objective, steps=steps, on_step=on_step
+            )
         statistics = code_statistics(generator, encoder)
         if method == "optimise":
-            return from_mean(generator, objective, statistics, options, steps=steps, report=report)
+            return invert_by_optimisation(generator, objective, statistics, options, steps=steps, on_step=on_step)
         start = invert_by_encoder(model, images.to(torch.float32))
         classifier = model.networks.classifier
-        return from_encoder(generator, objective, start, statistics, classifier, options, steps=steps, report=report)
+        return invert_hybrid(generator, objective, start, statistics, classifier, options, steps=steps, on_step=on_step)
 
 
 def tune_generator(
@@ -73,7 +75,7 @@ def tune_generator(
     w: Tensor,
     *,
     options: TuningOptions | None = None,
-    report: Callable[[int, Step], None] | None = None,
+    on_step: Callable[[int, InversionProgress], None] | None = None,
 ) -> list[Tuning]:
     """A tuning of the generator to each target (B, 3, *target_size), whose codes (B, N, D) stay.
 
@@ -86,8 +88,8 @@ def tune_generator(
     tunings = []
     for i in range(len(w)):
         objective = Objective(targets[i : i + 1], options.losses, model.networks)
-        tell = partial(report, i) if report else None
-        updates = tune(model.networks.generator, w[i : i + 1], objective, options, report=tell)
+        of_image = partial(on_step, i) if on_step else None
+        updates = tune(model.networks.generator, w[i : i + 1], objective, options, on_step=of_image)
         halves = {name: (to_half(up), to_half(down)) for name, (up, down) in updates.items()}
         tunings.append(Tuning(halves, model.bundle.name, model.bundle.fingerprint))
     return tunings

@@ -12,7 +12,7 @@ from stedit.errors import MissingPartError
 from stedit.inversion.options import DEFAULT_WEIGHTS
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.style_transformer import StyleTransformer
-from stedit.runtime.framing import frame, resize
+from stedit.runtime.framing import centre_crop, resize
 from stedit.runtime.networks import Networks
 
 MSE = "mse"
@@ -51,7 +51,7 @@ class Objective:
         """Measure the targets once.
 
         Args:
-            targets: (B, 3, *frame_size) in [-1, 1].
+            targets: (B, 3, *content_size) in [-1, 1].
             weights: of the losses by name; {} for l2, and perceptual where `networks` has features for it.
             networks: the parts of a model, of which judge, encoder and identity can be eyes.
 
@@ -66,17 +66,17 @@ class Objective:
         self._identity: IdentityNetwork | None = None
         if "perceptual" in self.weights:
             self._features = _perceptual_features(networks)[1]
-            self._seen = self._see(targets)
+            self._target_features = self._perceptual(targets)
         if "identity" in self.weights:
             self._identity = networks.identity
-            self._who = self._recognise(targets)
+            self._target_identity = self._identity_embedding(targets)
 
     def terms(self, images: Tensor, kept: Tensor) -> dict[str, Tensor]:
         """Unweighted losses (b,) of renderings (b, 3, R, R) of the targets numbered `kept` (b,), and MSE beside them.
 
         MSE is the mean squared error of the colours that can be shown, from which PSNR follows.
         """
-        images = frame(images, self._size)
+        images = centre_crop(images, self._size)
         differences = [a - b[kept] for a, b in zip(_pyramid(images), self._pyramid, strict=True)]
         values: dict[str, Tensor] = {}
         if "l1" in self.weights:
@@ -84,11 +84,11 @@ class Objective:
         if "l2" in self.weights:
             values["l2"] = torch.stack([one.square().mean(dim=(1, 2, 3)) for one in differences]).mean(dim=0)
         if self._features:
-            pairs = zip(self._see(images), self._seen, strict=True)
+            pairs = zip(self._perceptual(images), self._target_features, strict=True)
             levels = [(a - b[kept]).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
             values["perceptual"] = torch.stack(levels).mean(dim=0)
         if self._identity:
-            values["identity"] = 1 - (self._recognise(images) * self._who[kept]).sum(dim=1)
+            values["identity"] = 1 - (self._identity_embedding(images) * self._target_identity[kept]).sum(dim=1)
         with torch.no_grad():
             values[MSE] = (images.clamp(-1, 1) - self._pyramid[0][kept]).square().mean(dim=(1, 2, 3))
         return values
@@ -97,12 +97,12 @@ class Objective:
         """The weighted sum of `terms`, (b,)."""
         return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum(dim=0)
 
-    def _see(self, images: Tensor) -> list[Tensor]:
+    def _perceptual(self, images: Tensor) -> list[Tensor]:
         """Features, each of unit length in every place, as LPIPS compares them (Zhang et al. 2018, section 3)."""
         assert self._features
         return [F.normalize(level, dim=1) for level in self._features(images)]
 
-    def _recognise(self, images: Tensor) -> Tensor:
+    def _identity_embedding(self, images: Tensor) -> Tensor:
         assert self._identity
         return self._identity.embed(self._identity.crop(images))
 

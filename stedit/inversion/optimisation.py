@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from stedit.inversion.objective import MSE, Objective
-from stedit.inversion.options import InversionOptions, Step
+from stedit.inversion.options import InversionOptions, InversionProgress
 from stedit.models.generator import Generator
 from stedit.runtime.networks import Encoder
 
@@ -29,7 +29,7 @@ IMPROVEMENT = 1e-3  # a loss that falls by a smaller share has not fallen
 
 _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
-Report = Callable[[Step], None]
+OnStep = Callable[[InversionProgress], None]
 Prior = Callable[[Tensor, Tensor], Tensor]
 """From codes (b, N, D) and the numbers of their pictures (b,) to what is added to their losses, (b,)."""
 
@@ -40,7 +40,7 @@ class CodeStatistics:
 
     mean: Tensor
     """(N, D)."""
-    deviation: float
+    w_std: float
     """Root of the mean squared distance of a w from the mean of w, as the paper's appendix D has it."""
 
 
@@ -64,22 +64,22 @@ def code_statistics(generator: Generator, encoder: Encoder | None) -> CodeStatis
     return CodeStatistics(centre.expand(generator.config.style_count, -1), deviation)
 
 
-def from_mean(
+def invert_by_optimisation(
     generator: Generator,
     objective: Objective,
     statistics: CodeStatistics,
     options: InversionOptions,
     *,
     steps: int,
-    report: Report | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Codes (B, N, D) of the objective's B pictures, found without an encoder: from the mean, at first with noise."""
     start = statistics.mean.expand(objective.count, -1, -1)
-    noise = NOISE * statistics.deviation
-    return descend(generator, objective, start, options, steps=steps, noise=noise, report=report)
+    noise = NOISE * statistics.w_std
+    return optimise_latents(generator, objective, start, options, steps=steps, noise=noise, on_step=on_step)
 
 
-def descend(
+def optimise_latents(
     render: Callable[[Tensor], Tensor],
     objective: Objective,
     start: Tensor,
@@ -89,7 +89,7 @@ def descend(
     noise: float = 0.0,
     learning_rate: float = LEARNING_RATE,
     prior: Prior | None = None,
-    report: Report | None = None,
+    on_step: OnStep | None = None,
 ) -> Tensor:
     """Improve codes.
 
@@ -102,7 +102,7 @@ def descend(
         noise: standard deviation of the noise on the code at the first step.
         learning_rate: of Adam, between the ramps.
         prior: added to the losses.
-        report: told after every step.
+        on_step: called after every step.
 
     Returns:
         (B, N, D): for each picture the code whose rendering had the smallest loss; it may be the start.
@@ -125,9 +125,9 @@ def descend(
             if prior is not None:
                 loss = loss + prior(code, kept)
             (gradient,) = torch.autograd.grad(loss.sum(), tried)
-        best.take(kept, tried.detach(), loss.detach(), terms, step=step, noisy=sigma > 0)
-        if report is not None and step:
-            report(best.tell(step, steps))
+        best.update(kept, tried.detach(), loss.detach(), terms, step=step, noisy=sigma > 0)
+        if on_step is not None and step:
+            on_step(best.progress(step, steps))
         going = step - best.improved[kept] < options.patience
         kept, gradient = kept[going], gradient[going]
         if not len(kept):
@@ -143,11 +143,11 @@ class BestCodes:
         self.codes = w.clone()
         self.losses = w.new_full((len(w),), math.inf)
         self.terms: dict[str, Tensor] = {}
-        self.taken = torch.zeros(len(w), dtype=torch.long, device=w.device)
-        self.improved = self.taken.clone()  # the step of the last improvement that counts
+        self.steps_taken = torch.zeros(len(w), dtype=torch.long, device=w.device)
+        self.improved = self.steps_taken.clone()  # the step of the last improvement that counts
         self._mark = self.losses.clone()  # and the loss at that step
 
-    def take(
+    def update(
         self,
         kept: Tensor,
         tried: Tensor,
@@ -158,7 +158,7 @@ class BestCodes:
         noisy: bool = False,
     ) -> None:
         """Look at the codes `tried` (b, 1 or N, D) of the pictures `kept` (b,), whose loss is (b,)."""
-        self.taken[kept] = step
+        self.steps_taken[kept] = step
         better = loss < self.losses[kept]
         self.codes[kept[better]] = tried[better]
         self.losses[kept[better]] = loss[better]
@@ -171,14 +171,16 @@ class BestCodes:
             self.improved[kept] = step
         self.improved[kept[counts]] = step
 
-    def tell(self, step: int, steps: int) -> Step:
+    def progress(self, step: int, steps: int) -> InversionProgress:
         """How the pictures stand after `step` of `steps`."""
         terms: list[dict[str, float]] = [{} for _ in self.losses]
         for name, values in self.terms.items():
             for one, value in zip(terms, values.tolist(), strict=True):
                 one[name] = value
         psnr = [-10 * math.log10(max(one.pop(MSE), 1e-10) / 4) for one in terms]  # colours go from -1 to 1
-        return Step(step, steps, tuple(terms), tuple(self.losses.tolist()), tuple(psnr), tuple(self.taken.tolist()))
+        return InversionProgress(
+            step, steps, tuple(terms), tuple(self.losses.tolist()), tuple(psnr), tuple(self.steps_taken.tolist())
+        )
 
 
 def _adam(moments: tuple[Tensor, Tensor], gradient: Tensor, kept: Tensor, count: int) -> Tensor:

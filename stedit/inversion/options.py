@@ -38,7 +38,7 @@ class InversionOptions:
     """"w+": a style for each layer; "w": the same style for all, which fits worse and edits best."""
     losses: Mapping[str, float] = field(default_factory=dict)
     """Weights by name, of LOSSES; {}: l2, and perceptual where a network for it is at hand."""
-    stay: float = 1.0
+    prior_weight: float = 1.0
     """How strongly `hybrid` is held near the encoder's code and the mean; 0: not at all."""
     patience: int = 25
     """A picture is done when its loss has not fallen by IMPROVEMENT in as many steps."""
@@ -51,8 +51,10 @@ class InversionOptions:
         _check_losses(self.losses)
         if self.space not in get_args(Space):
             raise UsageError(f"there is no space {self.space!r}: choose w or w+")
-        if not 0 <= self.stay <= MAX_WEIGHT:
-            raise UsageError(f"the pull to the encoder's code is {self.stay:g}: give a number from 0 to {MAX_WEIGHT:g}")
+        if not 0 <= self.prior_weight <= MAX_WEIGHT:
+            raise UsageError(
+                f"the pull to the encoder's code is {self.prior_weight:g}: give a number from 0 to {MAX_WEIGHT:g}"
+            )
         if self.patience < 1:
             raise UsageError(f"the patience is {self.patience} steps: give at least 1")
 
@@ -77,7 +79,7 @@ class TuningOptions:
 
 
 @dataclass(frozen=True)
-class Step:
+class InversionProgress:
     """How an inversion stands: told after every step of a batch of B pictures."""
 
     step: int
@@ -89,7 +91,7 @@ class Step:
     """For each picture, their weighted sum; with what `hybrid` adds to stay near the encoder's code."""
     psnr: tuple[float, ...]
     """For each picture, the PSNR of its best code's rendering, in dB, at the size of the renderings."""
-    taken: tuple[int, ...]
+    steps_taken: tuple[int, ...]
     """For each picture, the steps it has taken; below `step` once it is done."""
 
 
@@ -99,15 +101,15 @@ def parse_losses(text: str) -> dict[str, float]:
     for part in text.split(","):
         name, equals, number = part.strip().partition("=")
         if name not in LOSSES:
-            raise UsageError(f"--loss {text} names {name!r}, which is no loss: choose from {', '.join(LOSSES)}")
+            raise UsageError(f"the losses {text!r} name {name!r}, which is not a loss: choose from {', '.join(LOSSES)}")
         if name in losses:
-            raise UsageError(f"--loss {text} names {name} twice: name it once")
+            raise UsageError(f"the losses {text!r} name {name} twice: name it once")
         try:
             losses[name] = float(number) if equals else DEFAULT_WEIGHTS[name]
         except ValueError:
             losses[name] = math.nan
         if not 0 < losses[name] <= MAX_WEIGHT:
-            raise UsageError(f"--loss {text} gives {name} the weight {number!r}: give a number above 0")
+            raise UsageError(f"the losses {text!r} give {name} the weight {number!r}: give a number above 0")
     return losses
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from stedit.inversion.objective import Objective
-from stedit.inversion.optimisation import Report, descend
+from stedit.inversion.optimisation import OnStep, optimise_latents
 from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.models.generator import Generator
 from stedit.runtime.synthesis import LowRankUpdates, synthesise_tuned
@@ -21,7 +21,7 @@ LEARNING_RATE = 3e-2  # 3.2 dB in 60 steps on pictures of the training split, ag
 
 
 def tune(
-    generator: Generator, w: Tensor, objective: Objective, options: TuningOptions, *, report: Report | None = None
+    generator: Generator, w: Tensor, objective: Objective, options: TuningOptions, *, on_step: OnStep | None = None
 ) -> LowRankUpdates:
     """Adapt the 3x3 convolutions to one picture.
 
@@ -30,7 +30,7 @@ def tune(
         w: (1, N, D), the pivot.
         objective: of that picture.
         options: steps, rank and seed.
-        report: told after every step.
+        on_step: called after every step.
 
     Returns:
         The factors with the smallest loss; at worst those that change nothing.
@@ -52,14 +52,14 @@ def tune(
         tensors = [part.view(shape) for part, shape in zip(torch.split(flat.flatten(), sizes), shapes, strict=True)]
         return dict(zip(weights, zip(tensors[::2], tensors[1::2], strict=True), strict=True))
 
-    best = descend(
+    best = optimise_latents(
         lambda flat: synthesise_tuned(generator, factors(flat), w),
         objective,
         torch.cat(start).to(w)[None, None],
         InversionOptions(),
         steps=options.steps,
         learning_rate=LEARNING_RATE,
-        report=report,
+        on_step=on_step,
     )
     return factors(best)
 

@@ -16,10 +16,10 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from stedit.editing.attributes import excluded, related
+from stedit.editing.attributes import excluded_by, related
 from stedit.engine import Engine
 from stedit.metrics.results import EditResult
-from stedit.runtime.arrays import CodeArray, Codes
+from stedit.runtime.arrays import Latents, LatentsT
 
 Predicted = NDArray[np.bool_]  # (B, K): which attributes the judge sees
 Numbers = NDArray[np.float64]
@@ -100,14 +100,14 @@ def side_effects(changed: Predicted, attribute: str, attributes: Sequence[str]) 
     What a related attribute that changed excludes does not count.
     """
     others = unrelated(attribute, attributes)
-    excludes = np.array([[other in excluded(name) for other in attributes] for name in attributes], bool)
+    excludes = np.array([[other in excluded_by(name) for other in attributes] for name in attributes], bool)
     counted = others & ~((changed & ~others) @ excludes)
     return np.asarray((changed & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1), np.float64)
 
 
 def set_attribute(
-    engine: Engine, codes: Codes, attribute: str, wanted: NDArray[np.bool_] | Tensor, strength: float, direction: str
-) -> Codes:
+    engine: Engine, codes: LatentsT, attribute: str, wanted: NDArray[np.bool_] | Tensor, strength: float, direction: str
+) -> LatentsT:
     """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere; arrays, or tensors."""
     edited = copy.deepcopy(codes)
     for chosen, sign in ((wanted, 1), (~wanted, -1)):
@@ -118,7 +118,7 @@ def set_attribute(
     return edited
 
 
-def logit_drift(engine: Engine, codes: CodeArray, edited: CodeArray, others: NDArray[np.bool_]) -> Numbers:
+def logit_drift(engine: Engine, codes: Latents, edited: Latents, others: NDArray[np.bool_]) -> Numbers:
     """Mean absolute change (B,) of the latent classifier's logits of the `others`; 0 without a classifier."""
     network = engine.networks.classifier
     if network is None or not others.any():
@@ -127,12 +127,12 @@ def logit_drift(engine: Engine, codes: CodeArray, edited: CodeArray, others: NDA
     return np.asarray(moved[:, others].mean(axis=1), np.float64)
 
 
-def code_distance(codes: CodeArray, edited: CodeArray) -> Numbers:
+def code_distance(codes: Latents, edited: Latents) -> Numbers:
     """Root mean square change (B,) of the numbers in a code."""
     return np.asarray(np.sqrt(np.square(edited.astype(np.float64) - codes).mean(axis=(1, 2))))
 
 
-def _logits(network: nn.Module, codes: CodeArray, device: torch.device) -> NDArray[np.float32]:
+def _logits(network: nn.Module, codes: Latents, device: torch.device) -> NDArray[np.float32]:
     with torch.no_grad():
         return cast("NDArray[np.float32]", network(torch.from_numpy(codes).to(device)).cpu().numpy())
 

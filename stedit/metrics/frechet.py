@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedit.checkpoints.reader import load_file
-from stedit.errors import InputError, UsageError, cause
+from stedit.errors import InputError, UsageError, describe_cause
 from stedit.imaging.files import Pixels
 
 INCEPTION_WEIGHTS = "weights-inception-2015-12-05-6726825d.pth"
@@ -86,7 +86,7 @@ class Inception:
                 )
         except Exception as error:  # whatever a damaged file makes torch raise
             raise InputError(
-                f"cannot read Inception's weights {weights} ({cause(error)}): give {INCEPTION_WEIGHTS}"
+                f"cannot read Inception's weights {weights} ({describe_cause(error)}): give {INCEPTION_WEIGHTS}"
             ) from error
         self._network.to(device).eval()
         self._device = device

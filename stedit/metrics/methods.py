@@ -30,7 +30,7 @@ from stedit.metrics.results import (
     Sample,
     SampleEdit,
 )
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 
 Measure = Callable[[Pixels, Pixels], distortion.Numbers]
 
@@ -57,7 +57,7 @@ class FrechetAccumulator:
 class Rendered:
     """Codes (B, N, D) of a batch by one method, their renderings (B, R, R, 3), and the predictions from these."""
 
-    codes: CodeArray
+    codes: Latents
     pictures: Pixels
     predictions: Predictions
 
@@ -126,13 +126,13 @@ class MethodEvaluator:
         self._transfer: dict[str, TransferTally] = {}
         self._ground_truth: defaultdict[tuple[str, float, str], GroundTruthTally] = defaultdict(GroundTruthTally)
 
-    def invert(self, batch: ImageBatch) -> tuple[CodeArray, float]:
+    def invert(self, batch: ImageBatch) -> tuple[Latents, float]:
         """Codes (B, N, D), and the seconds it took."""
         began = time.perf_counter()
         codes = self.evaluation.invert(batch, self.name)
         return codes, time.perf_counter() - began
 
-    def render(self, codes: CodeArray) -> Rendered:
+    def render(self, codes: Latents) -> Rendered:
         """Render codes, and predict from the renderings."""
         pictures = self.evaluation.engine.synthesise(codes)
         return Rendered(codes, pictures, self.evaluation.predict(pictures))
@@ -252,7 +252,7 @@ class MethodEvaluator:
         self._moments.add(reconstruction.pictures, reconstruction.predictions)
 
     def _add_edit(
-        self, tally: EditTally, reconstruction: Rendered, edited: CodeArray, wanted: NDArray[np.bool_], seconds: float
+        self, tally: EditTally, reconstruction: Rendered, edited: Latents, wanted: NDArray[np.bool_], seconds: float
     ) -> Rendered:
         edit = self.render(edited)
         tally.add(

@@ -19,7 +19,7 @@ from stedit.metrics.editing import Predicted
 from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Embeddings, Identity
 from stedit.metrics.results import JudgeResult, Results, Settings
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.storage.labels import Label
 
 T = TypeVar("T")
@@ -100,11 +100,11 @@ class Evaluation:
                 if without:
                     yield self._batch(without + with_it, 0), attribute
 
-    def invert(self, batch: ImageBatch, method: str) -> CodeArray:
+    def invert(self, batch: ImageBatch, method: str) -> Latents:
         """Codes (B, N, D) of pictures."""
         if method == "encoder":  # of the size that `stedit invert` makes of the originals
             return self.engine.invert(batch.shown if batch.encoded is None else batch.encoded)
-        return cast(CodeArray, cast(Any, self.engine).invert(batch.shown, method=method))
+        return cast(Latents, cast(Any, self.engine).invert(batch.shown, method=method))
 
     def predict(self, pictures: Pixels) -> Predictions:
         """Attributes, features and identity of images (B, R, R, 3), as far as the model has networks for them."""
@@ -113,7 +113,7 @@ class Evaluation:
         attributes = np.zeros((len(pictures), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
-                attributes = (self.judge.read(torch.from_numpy(features).to(self.engine.device)) > 0).cpu().numpy()
+                attributes = (self.judge.logits(torch.from_numpy(features).to(self.engine.device)) > 0).cpu().numpy()
         if self.identity is None:
             return Predictions(attributes, features, nothing)
         by_judge = self.identity.measure == "judge embedding"

@@ -46,7 +46,7 @@ class AttributeNetwork(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, targets)."""
-        return self.read(self.embed(x))
+        return self.logits(self.embed(x))
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1] -> (B, 16 * C): the deepest features, of C channels, in a grid of 4 x 4."""
@@ -56,7 +56,7 @@ class AttributeNetwork(nn.Module):
         """The deepest of the features -> (B, 16 * C)."""
         return F.adaptive_avg_pool2d(features[-1], 4).flatten(1)
 
-    def read(self, embeddings: Tensor) -> Tensor:
+    def logits(self, embeddings: Tensor) -> Tensor:
         """(B, 16 * C) -> (B, targets)."""
         return cast(Tensor, self.head(F.dropout(embeddings, 0.3, self.training)))
 

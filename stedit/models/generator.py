@@ -183,7 +183,7 @@ class Generator(nn.Module):
         assert image is not None  # there is always a 4 px block
         return image
 
-    def mix(self, z: Sequence[Tensor], crossover: int | None = None, *, truncation: float = 1.0) -> Tensor:
+    def style_mix(self, z: Sequence[Tensor], crossover: int | None = None, *, truncation: float = 1.0) -> Tensor:
         """Style mixing: map one or two z (B, D); the second takes over from style `crossover` on. -> (B, N, D)."""
         ws: list[Tensor] = [self.mapping(one, truncation=truncation) for one in z]
         codes = [w[:, None].expand(-1, self.config.style_count, -1) for w in ws]

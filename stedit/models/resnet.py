@@ -43,7 +43,7 @@ class ResNet50(nn.Module):
 
     INPUT_SIZE = 224
     mean: Tensor
-    deviation: Tensor
+    std: Tensor
 
     def __init__(self) -> None:
         super().__init__()
@@ -56,12 +56,12 @@ class ResNet50(nn.Module):
             blocks += [Bottleneck(inputs, width, 1) for _ in range(count - 1)]
             self.add_module(f"layer{number}", nn.Sequential(*blocks))
         self.register_buffer("mean", torch.tensor((0.485, 0.456, 0.406)).view(3, 1, 1), persistent=False)
-        self.register_buffer("deviation", torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor((0.229, 0.224, 0.225)).view(3, 1, 1), persistent=False)
 
     def embed(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) in [-1, 1], of any size -> (B, 2048) of unit length."""
         x = F.interpolate(x, size=(self.INPUT_SIZE, self.INPUT_SIZE), mode="bilinear", align_corners=False)
-        x = ((x + 1) / 2 - self.mean) / self.deviation
+        x = ((x + 1) / 2 - self.mean) / self.std
         x = F.max_pool2d(F.relu(self.bn1(self.conv1(x))), 3, 2, 1)
         for number in range(1, len(BLOCKS) + 1):
             x = cast(nn.Module, getattr(self, f"layer{number}"))(x)

@@ -261,7 +261,7 @@ def choose(faces: list[Face], which: Literal["largest", "all"] | int, name: str)
     if not faces:
         raise InputError(
             f"{name}: no face was found, upright or turned up to 40 degrees, from 24 px of {SEARCH_SIDE}: crop the "
-            "picture closer, give its points with --landmarks, or use a crop with --align never"
+            "photograph closer, give landmarks, or take it for an aligned crop (align: never)"
         )
     if which == "all":
         return faces

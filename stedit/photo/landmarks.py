@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path, PurePath
 from typing import Any
 
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 from stedit.photo.alignment import Points, Quad, five_points
 
 MAX_BYTES = 2**26
@@ -38,9 +38,11 @@ class Landmarks:
         except FileNotFoundError:
             raise InputError(f"there are no landmarks {path}: check the spelling") from None
         except OSError as error:
-            raise InputError(f"cannot read the landmarks {path} ({cause(error)}): give a JSON file") from error
+            raise InputError(f"cannot read the landmarks {path} ({describe_cause(error)}): give a JSON file") from error
         except (ValueError, RecursionError) as error:
-            raise InputError(f"the landmarks {path} are not JSON ({cause(error)}): correct them there") from error
+            raise InputError(
+                f"the landmarks {path} are not JSON ({describe_cause(error)}): correct them there"
+            ) from error
         if not isinstance(values, dict):
             raise InputError(f'the landmarks {path} name no pictures: write them as {{"photo.jpg": [[x, y], ...]}}')
         return cls({name: _faces(path, name, value) for name, value in values.items()})

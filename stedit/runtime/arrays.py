@@ -12,8 +12,8 @@ from torch import Tensor
 from stedit.errors import UsageError
 from stedit.imaging.files import Pixels, fit_picture
 
-CodeArray = NDArray[np.float32]
-Codes = TypeVar("Codes", CodeArray, Tensor)
+Latents = NDArray[np.float32]
+LatentsT = TypeVar("LatentsT", Latents, Tensor)
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -57,11 +57,11 @@ def from_half(array: NDArray[np.float16]) -> Tensor:
 
 
 @overload
-def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8]) -> CodeArray: ...
+def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8]) -> Latents: ...
 @overload
 def as_given(result: Tensor, given: Tensor) -> Tensor: ...
-def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8] | Tensor) -> CodeArray | Tensor:
+def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8] | Tensor) -> Latents | Tensor:
     """The result as an array if an array was given, else as a tensor on the device of the one given."""
     if isinstance(given, np.ndarray):
-        return cast(CodeArray, result.cpu().numpy())
+        return cast(Latents, result.cpu().numpy())
     return result.to(given.device)

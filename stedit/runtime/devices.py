@@ -14,7 +14,7 @@ Precision = Literal["float32", "bfloat16", "float16"]
 def require_precision(precision: Precision, device: torch.device) -> None:
     """Raise DeviceError if the device does not compute in this precision, or so slowly that nobody means it."""
     if precision == "float16" and device.type == "cpu":
-        raise DeviceError("the CPU has no fast float16: choose --precision bfloat16 or float32")
+        raise DeviceError("the CPU has no fast float16: choose bfloat16 or float32", argument="precision")
 
 
 def choose_device(wanted: str | torch.device) -> torch.device:
@@ -27,5 +27,5 @@ def choose_device(wanted: str | torch.device) -> torch.device:
         device = torch.device(wanted)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"the device {str(wanted)!r} is not available here: choose --device cpu") from error
+        raise DeviceError(f"the device {str(wanted)!r} is not available here: choose cpu", argument="device") from error
     return device

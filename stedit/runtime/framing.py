@@ -6,7 +6,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 
-def frame_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
+def content_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the part of a square rendering that shows the picture.
 
     Models of things that are wider than high (cars: 192 x 256 of 256 x 256) draw them in the middle.
@@ -15,7 +15,7 @@ def frame_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
     return resolution * input_size[0] // longest, resolution * input_size[1] // longest
 
 
-def frame(images: Tensor, size: tuple[int, int]) -> Tensor:
+def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Cut the middle (B, 3, *size) out of renderings (B, 3, R, R)."""
     top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]

@@ -21,10 +21,10 @@ from stedit.models.backbone import IdentityNetwork
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.allocator import keep_big_blocks
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.runtime.covariance import LatentCovariance, latent_covariance
 from stedit.runtime.devices import Precision, choose_device, require_precision
-from stedit.runtime.framing import frame_size
+from stedit.runtime.framing import content_size
 from stedit.runtime.networks import Encoder, Networks
 from stedit.storage.bundle import Bundle
 
@@ -95,7 +95,7 @@ class Model:
     def target_size(self) -> tuple[int, int]:
         """(height, width) of the part of a rendering that shows the image: all of it, where images are square."""
         resolution = self.output_size[0]
-        return frame_size(resolution, self.input_size) if self.networks.encoder else (resolution, resolution)
+        return content_size(resolution, self.input_size) if self.networks.encoder else (resolution, resolution)
 
     @property
     def code_shape(self) -> tuple[int, int]:
@@ -139,7 +139,7 @@ class Model:
             w: Tensor = self.networks.generator.mapping(z)
         return w[:, None].expand(-1, *self.code_shape).contiguous()
 
-    def as_latents(self, codes: CodeArray | Tensor) -> Tensor:
+    def as_latents(self, codes: Latents | Tensor) -> Tensor:
         """Codes as float32 (B, N, D) on the device; (N, D) is a batch of one. Raises UsageError for another shape."""
         w = torch.from_numpy(codes) if isinstance(codes, np.ndarray) else codes
         w = (w if w.ndim == 3 else w[None]).to(self.device, torch.float32)

@@ -31,7 +31,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
 from safetensors import SafetensorError, safe_open
 
-from stedit.errors import BundleError, MissingPartError, OutputError, cause
+from stedit.errors import BundleError, MissingPartError, OutputError, describe_cause
 from stedit.models.config import (
     NAME,
     AlignerConfig,
@@ -158,7 +158,9 @@ class Bundle:
         try:
             return _parse(path, _read_config(path))
         except ValueError as error:
-            raise BundleError(f"the model {path} cannot be used: {cause(error)}; get the model again") from error
+            raise BundleError(
+                f"the model {path} cannot be used: {describe_cause(error)}; get the model again"
+            ) from error
         except OSError as error:
             raise BundleError(f"cannot read the model {path} ({error.strerror}): check its permissions") from error
 
@@ -260,7 +262,7 @@ class Bundle:
             try:
                 bundle = _parse(folder, _read_config(folder))
             except ValueError as error:
-                raise BundleError(f"cannot save the model {path}: {cause(error)}") from error
+                raise BundleError(f"cannot save the model {path}: {describe_cause(error)}") from error
         return replace(bundle, path=path)
 
 

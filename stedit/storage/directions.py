@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 from stedit.models.config import MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import MAX_STYLES
@@ -64,9 +64,11 @@ class Directions:
         except FileNotFoundError:
             raise InputError(f"{path} does not exist: give a file of directions") from None
         except OSError as error:
-            raise InputError(f"cannot read {path}: {cause(error)}") from error
+            raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
         except ValueError as error:
-            raise InputError(f"{path} cannot be used as directions ({cause(error)}): give another file") from error
+            raise InputError(
+                f"{path} cannot be used as directions ({describe_cause(error)}): give another file"
+            ) from error
 
 
 def check_count(count: int) -> None:

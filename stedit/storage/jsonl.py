@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 
 MAX_BYTES = 2**30  # of a file, unpacked
 
@@ -22,7 +22,9 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
         try:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
-            raise InputError(f"line {number} of {path} is not JSON ({cause(error)}): repair or leave it out") from error
+            raise InputError(
+                f"line {number} of {path} is not JSON ({describe_cause(error)}): repair or leave it out"
+            ) from error
         if not isinstance(record, dict):
             raise InputError(f"line {number} of {path} is no JSON object: give one object a line")
         yield record
@@ -43,5 +45,6 @@ def read_lines(path: Path) -> Iterator[str]:
     # gzip damage comes as any of three, bad UTF-8 as a ValueError
     except (OSError, EOFError, ValueError, zlib.error) as error:
         raise InputError(
-            f"cannot read {path} ({cause(error)}): give a whole text file, such as .jsonl or .csv, gzipped or not"
+            f"cannot read {path} ({describe_cause(error)}): give a whole text file, such as .jsonl or .csv, gzipped or "
+            "not"
         ) from error

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from stedit.errors import InputError, cause
+from stedit.errors import InputError, describe_cause
 from stedit.models.config import NAME
 from stedit.storage.jsonl import read_lines, read_records
 from stedit.storage.latents import SUFFIX, is_latent_path
@@ -123,7 +123,7 @@ def _csv(path: Path) -> Iterable[_Row]:
             elif cells:
                 yield _table_row(path, place, header[1:], cells)
     except csv.Error as error:
-        raise InputError(f"{path} is no CSV ({cause(error)}): separate its fields by commas") from error
+        raise InputError(f"{path} is no CSV ({describe_cause(error)}): separate its fields by commas") from error
     if len(header) < 2:
         raise InputError(f"{path} has no header line such as id,Smiling,Eyeglasses: add one")
 

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stedit._version import __version__
-from stedit.errors import LatentError, cause
+from stedit.errors import LatentError, describe_cause
 from stedit.models.config import MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.tensor_file import encode_tensors, open_tensors
@@ -108,6 +108,6 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     except FileNotFoundError:
         raise LatentError(f"{path} does not exist: check the spelling") from None
     except ValueError as error:
-        raise LatentError(f"{path} is not a latent code, or is damaged ({cause(error)}): {again}") from error
+        raise LatentError(f"{path} is not a latent code, or is damaged ({describe_cause(error)}): {again}") from error
     except OSError as error:
-        raise LatentError(f"cannot read {path}: {cause(error)}") from error
+        raise LatentError(f"cannot read {path}: {describe_cause(error)}") from error

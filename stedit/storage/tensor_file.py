@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from safetensors import SafetensorError, safe_open
 
-from stedit.errors import cause
+from stedit.errors import describe_cause
 
 _TYPES = {np.dtype(np.float32): ("F32", "<f4"), np.dtype(np.float16): ("F16", "<f2")}
 
@@ -55,7 +55,7 @@ def open_tensors(path: Path, what: str, *, max_bytes: int, framework: str = "num
         with path.open("rb"), safe_open(path, framework=framework) as file:
             yield file
     except SafetensorError as error:
-        raise ValueError(cause(error)) from error
+        raise ValueError(describe_cause(error)) from error
 
 
 def _unicode(text: str) -> str:

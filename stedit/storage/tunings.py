@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from stedit._version import __version__
-from stedit.errors import LatentError, cause
+from stedit.errors import LatentError, describe_cause
 from stedit.models.config import MAX_TUNING_RANK, MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
@@ -130,6 +130,6 @@ def _read(path: Path) -> tuple[dict[str, str], dict[str, Half]]:
     except FileNotFoundError:
         raise LatentError(f"{path} is missing, which a tuned code needs beside it: put it there, or {again}") from None
     except ValueError as error:
-        raise LatentError(f"{path} is not a tuning, or is damaged ({cause(error)}): {again}") from error
+        raise LatentError(f"{path} is not a tuning, or is damaged ({describe_cause(error)}): {again}") from error
     except OSError as error:
-        raise LatentError(f"cannot read {path}: {cause(error)}") from error
+        raise LatentError(f"cannot read {path}: {describe_cause(error)}") from error

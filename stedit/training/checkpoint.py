@@ -24,7 +24,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from stedit.errors import OutputError, TrainingError, UsageError, cause
+from stedit.errors import OutputError, TrainingError, UsageError, describe_cause
 from stedit.storage.atomic import write_folder
 
 FOLDER = "checkpoints"
@@ -63,7 +63,7 @@ def make_folder(path: Path) -> None:
     try:
         path.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the folder {path}: {cause(error)}") from error
+        raise OutputError(f"cannot make the folder {path}: {describe_cause(error)}") from error
 
 
 def require(run: Path) -> Path:
@@ -126,8 +126,8 @@ def load(
             _restore(optimizer, groups[name], select(moments, name))
     except (OSError, ValueError, KeyError, TypeError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
-            f"the checkpoint {folder} is damaged or of another config ({cause(error)}): delete that folder to resume "
-            "from the one before it"
+            f"the checkpoint {folder} is damaged or of another config ({describe_cause(error)}): delete that folder to "
+            "resume from the one before it"
         ) from error
     return state
 
@@ -148,7 +148,9 @@ def _write(tensors: Mapping[str, Tensor], file: Path) -> None:
         save_file(_plain(tensors), file)
     except SafetensorError as error:
         number = re.search(r"os error (\d+)", str(error))
-        raise (OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(cause(error))) from error
+        raise (
+            OSError(int(number[1]), os.strerror(int(number[1]))) if number else OSError(describe_cause(error))
+        ) from error
 
 
 def _plain(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:

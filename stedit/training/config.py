@@ -16,7 +16,7 @@ from pathlib import Path
 from types import GenericAlias
 from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
 
-from stedit.errors import UsageError, cause
+from stedit.errors import UsageError, describe_cause
 
 MAX_CONFIG_BYTES = 2**20
 
@@ -200,13 +200,13 @@ def _read_toml(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise UsageError(f"there is no config {path}: check the spelling") from None
     except OSError as error:
-        raise UsageError(f"cannot read the config {path} ({cause(error)}): give a TOML file") from error
+        raise UsageError(f"cannot read the config {path} ({describe_cause(error)}): give a TOML file") from error
     if len(data) > MAX_CONFIG_BYTES:
         raise UsageError(f"the config {path} is larger than {MAX_CONFIG_BYTES // 2**20} MB: give a TOML file")
     try:
         return tomllib.loads(data.decode())
     except (ValueError, RecursionError) as error:
-        raise UsageError(f"the config {path} is not TOML ({cause(error)}): correct it there") from error
+        raise UsageError(f"the config {path} is not TOML ({describe_cause(error)}): correct it there") from error
 
 
 def _checked(where: str, value: Any, hint: Any, item: Field[Any]) -> Any:

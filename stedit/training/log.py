@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from stedit.errors import OutputError, TrainingError, UsageError, cause
+from stedit.errors import OutputError, TrainingError, UsageError, describe_cause
 from stedit.imaging.files import Pixels, encode_image
 from stedit.storage.atomic import write_file
 from stedit.training import checkpoint
@@ -28,7 +28,9 @@ class Log:
         if not run.is_main:
             return
         if resumed_at is None and checkpoint.checkpoints(run.folder):
-            raise UsageError(f"{run.folder} holds a training already: resume it, or begin in another folder")
+            raise UsageError(
+                f"{run.folder} holds a training already: start one in another folder, or resume it", argument="resume"
+            )
         checkpoint.make_folder(run.folder)
         write_file(run.folder / CONFIG_NAME, run.config.to_toml().encode())
         self._truncate(resumed_at or 0)
@@ -42,7 +44,7 @@ class Log:
             with self._metrics.open("a", encoding="utf-8") as file:
                 file.write(line + "\n")
         except OSError as error:
-            raise OutputError(f"cannot write {self._metrics}: {cause(error)}") from error
+            raise OutputError(f"cannot write {self._metrics}: {describe_cause(error)}") from error
         if self._board is not None:
             for name, value in metrics.items():
                 self._board.add_scalar(name, value, step)
@@ -65,7 +67,7 @@ class Log:
         except FileNotFoundError:
             kept = []
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise OutputError(f"{self._metrics} is damaged ({cause(error)}): move it away") from error
+            raise OutputError(f"{self._metrics} is damaged ({describe_cause(error)}): move it away") from error
         write_file(self._metrics, "".join(f"{line}\n" for line in kept).encode())
 
 

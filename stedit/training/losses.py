@@ -72,7 +72,7 @@ class FeatureLoss(nn.Module):
 
 
 def _squashed_logits(network: AttributeNetwork, features: list[Tensor]) -> Tensor:
-    return torch.tanh(network.read(network.pool(features)).float() / MAX_LOGIT)
+    return torch.tanh(network.logits(network.pool(features)).float() / MAX_LOGIT)
 
 
 def shifted(batches: Sequence[Tensor], most: int) -> list[Tensor]:

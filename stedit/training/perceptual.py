@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from stedit.checkpoints import arcface
 from stedit.checkpoints.perceptual import LPIPS_SOURCE, filled, load_lpips, read_weights
 from stedit.checkpoints.state_dicts import count, require_tensor
-from stedit.errors import InputError, MissingPartError, UsageError, cause
+from stedit.errors import InputError, MissingPartError, UsageError, describe_cause
 from stedit.hub.find import find_bundle
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.backbone import IdentityNetwork
@@ -52,7 +52,9 @@ def load_identity(path: str) -> IdentityLoss:
         try:
             config, state = arcface.build(found)["identity"]
         except ValueError as error:
-            raise InputError(f"{path} is no ArcFace network ({cause(error)}): give {ARCFACE_SOURCE}") from error
+            raise InputError(
+                f"{path} is no ArcFace network ({describe_cause(error)}): give {ARCFACE_SOURCE}"
+            ) from error
         face = filled(IdentityNetwork(cast(BackboneConfig, config)), state, path, ARCFACE_SOURCE)
         return IdentityLoss(face, lambda x: face.embed(face.crop(x)))
     tensors = {key.removeprefix("encoder_q."): value for key, value in found.tensors.items()}
@@ -140,7 +142,9 @@ def load_attribute_network(name: str) -> AttributeNetwork:
             ]
             network = AttributeNetwork(len(require_tensor(tensors, "head.weight")), tuple(widths))
         except ValueError as error:
-            raise InputError(f"{name} is no attribute network ({cause(error)}): name a model with a judge") from error
+            raise InputError(
+                f"{name} is no attribute network ({describe_cause(error)}): name a model with a judge"
+            ) from error
         return filled(network, tensors, name, "the weights of an attribute network")
     bundle = Bundle.load(find_bundle(name))
     if "judge" not in bundle.parts:

@@ -17,14 +17,14 @@ def test_strengths_are_read() -> None:
 
 @pytest.mark.parametrize("text", ["", "a", "1,", "nan", "inf,1"])
 def test_strengths_that_are_no_numbers_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="--strength"):
+    with pytest.raises(UsageError, match="is not a number"):
         parse_strengths(text)
 
 
 def test_weights_are_one_for_each_reference() -> None:
     assert parse_weights("0.7,0.3", 2) == (0.7, 0.3)
     for text in ("0.7", "1,0", "1,-1", "1,inf", "a,b"):
-        with pytest.raises(UsageError, match="list of 2 numbers above 0"):
+        with pytest.raises(UsageError, match="are not 2 numbers above 0"):
             parse_weights(text, 2)
 
 

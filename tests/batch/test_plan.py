@@ -102,9 +102,9 @@ def test_place_and_format_follow_from_the_output(output: str | None, place: str,
     ("output", "form", "reason"),
     [
         ("a.png", "jpg", "contradict"),
-        ("a.tiff", None, "it writes .png, .jpg, .webp"),
-        ("a.safetensors", None, "it writes .png, .jpg, .webp"),
-        ("a.latent.safetensors", None, "it writes .png, .jpg, .webp"),
+        ("a.tiff", None, "choose from .png, .jpg, .webp"),
+        ("a.safetensors", None, "choose from .png, .jpg, .webp"),
+        ("a.latent.safetensors", None, "choose from .png, .jpg, .webp"),
         ("file", None, "is a file and not a folder"),
     ],
 )

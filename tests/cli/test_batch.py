@@ -124,7 +124,7 @@ def test_nothing_to_do_ends_in_three(cli: Cli, face: Path) -> None:
     Path("empty").mkdir()
     result = cli("reconstruct", "empty")
     assert (result.exit_code, result.stdout) == (3, "")
-    assert "empty holds no pictures" in result.stderr
+    assert "empty holds no images" in result.stderr
     cli("reconstruct", face)
     assert cli("reconstruct", face).exit_code == 3
 

@@ -533,8 +533,8 @@ def test_tensors_that_are_no_directions(cli: Cli, value: Tensor, name: str, sent
 
 def test_directions_go_to_a_file_of_their_own(cli: Cli, stylegan: Path) -> None:
     torch.save(torch.ones(512), "age.pt")
-    assert "with -o NAME.safetensors" in refused(cli("weights", "convert", stylegan, "age.pt", "-o", "m"))
-    assert "write -o m.safetensors" in refused(cli("weights", "convert", "age.pt", "-o", "m"))
+    assert "into NAME.safetensors" in refused(cli("weights", "convert", stylegan, "age.pt", "-o", "m"))
+    assert "write them to m.safetensors" in refused(cli("weights", "convert", "age.pt", "-o", "m"))
     Path("more").mkdir()
     torch.save(torch.ones(512), "more/age.pt")
     result = cli("weights", "convert", "age.pt", "more/age.pt", "-o", "d.safetensors")

@@ -67,7 +67,7 @@ def test_learned_direction_can_be_edited_along(cli: Cli, face: Path, tiny_bundle
     result = cli("directions", "learn", "--attr", "smile")
     assert (result.exit_code, result.stdout) == (0, "smile.directions.safetensors\n")
     assert result.stderr.startswith("Smiling: right for ")
-    assert result.stderr.endswith("of the codes held back, of 2000 in all\n")
+    assert result.stderr.endswith("of the codes held out, of 2000 in all\n")
     found = load_directions("smile.directions.safetensors")
     assert list(found.vectors) == ["Smiling"]
     assert found.metadata["fingerprint"] == Engine.from_pretrained(tiny_bundle).bundle.fingerprint
@@ -122,7 +122,7 @@ def test_pictures_teach_as_well(cli: Cli, face_image: Pixels) -> None:
         ("file,winking\n1.png,maybe\n", "line 2: winking is 'maybe', not 1, 0, a probability or empty"),
         ("file,winking\n1.png\n", "line 2, has 1 cells, not 2"),
         ("", "labels.csv has no header line"),
-        ("file,winking\nnobody.png,1\n", "no input is a picture or code that has a label"),
+        ("file,winking\nnobody.png,1\n", "no input is an image or code that has a label"),
         ("file,winking\n1.png,1\n2.png,1\n", "2 have the attribute and 0 have not"),
     ],
 )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shlex
+import shutil
 from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
@@ -20,13 +21,14 @@ from stedit.storage.bundle import PART_CONFIGS
 Cli = Callable[..., Result]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-COMMAND_LINE, FORMATS, EDITING = (
-    (DOCS / name).read_text(encoding="utf-8") for name in ("command-line.md", "formats.md", "editing.md")
+COMMAND_LINE, FORMATS, EDITING, PHOTOGRAPHS = (
+    (DOCS / name).read_text(encoding="utf-8")
+    for name in ("command-line.md", "formats.md", "editing.md", "photographs.md")
 )
 NAMES = re.findall(r"^\| `stedit (.*)` \| `(.*)` \|$", COMMAND_LINE, flags=re.MULTILINE)
 CONSOLE = {
     name: re.findall(r"^```console\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    for name, page in (("command-line", COMMAND_LINE), ("editing", EDITING))
+    for name, page in (("command-line", COMMAND_LINE), ("editing", EDITING), ("photographs", PHOTOGRAPHS))
 }
 
 
@@ -36,6 +38,8 @@ def _files(face_image: Pixels) -> None:
     for name in ("face.jpg", "jane.jpg", "photos/grey.jpg", "photos/serious.jpg", "photos/more/hat.jpg"):
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         write_image(name, face_image)
+    shutil.copy(DOCS.parent / "tests/data/scenes/room.jpg", "photo.jpg")
+    Path("points.json").write_text(json.dumps(example(PHOTOGRAPHS)))
 
 
 def example(page: str) -> Any:

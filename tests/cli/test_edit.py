@@ -117,7 +117,7 @@ def test_several_strengths_make_a_strip(cli: Cli, face: Path) -> None:
 def test_strength_that_is_no_number_is_refused(cli: Cli, face: Path, strength: str) -> None:
     result = cli("edit", "-a", "smile", f"--strength={strength}", face)
     assert result.exit_code == 2
-    assert "is no number" in result.stderr
+    assert "is not a number" in result.stderr
 
 
 def test_sheet_shows_source_reconstruction_and_edit(cli: Cli, face: Path) -> None:
@@ -255,7 +255,7 @@ def test_linear_direction_needs_no_attribute(cli: Cli, face: Path, engine: Engin
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ([], "name an attribute with --attr, or a linear --direction"),
+        ([], "give a linear direction, or name an attribute with --attr"),
         (["-a", "smile", "--direction", "third"], "unknown direction 'third'"),
         (["-a", "smile", "--keep", "smile"], "both to be edited and to be kept"),
         (["-a", "smile", "--keep", "smil"], "unknown attribute 'smil'"),
@@ -265,10 +265,10 @@ def test_linear_direction_needs_no_attribute(cli: Cli, face: Path, engine: Engin
         (["--ref", "jane.doe.png"], "nothing is named to take from the reference"),
         (["-a", "no-glasses", "--ref", "jane.doe.png"], "contradicts a reference"),
         (["-a", "glasses", "--ref", "jane.doe.png", "--keep", "smile"], "are for edits by label"),
-        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "1,2"], "no list of 1 numbers above 0"),
-        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "x"], "no list of 1 numbers above 0"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "1,2"], "are not 1 numbers above 0"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--ref-weights", "x"], "are not 1 numbers above 0"),
         (["-a", "glasses", "--ref", "jane.doe.png", "--attention", "a.txt"], "end its name in .png"),
-        (["-a", "glasses", "--ref", "jane.doe.png", "--attention", "face.png"], "would replace another file"),
+        (["-a", "glasses", "--ref", "jane.doe.png", "--attention", "face.png"], "another file of this run"),
     ],
 )
 @pytest.mark.usefixtures("jane")
@@ -310,4 +310,4 @@ def test_attention_is_drawn(cli: Cli, face: Path, jane: Path) -> None:
     assert np.array_equal(read_image("attention.png"), one)
     several = cli(*edit, jane, "--overwrite")
     assert several.exit_code == 2
-    assert "one input, not of 2" in several.stderr
+    assert "one input, not for 2" in several.stderr

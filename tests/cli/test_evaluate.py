@@ -114,7 +114,7 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
         (["photos", "--reference-edits"], 2, "--reference-edits needs pictures, and the attributes to take over"),
         (["photos", "-a", "smyle"], 2, "unknown attribute 'smyle': did you mean smile"),
         (["photos", "-a", "smile", "-s", "0,1"], 2, "--strength 0,1 holds a number that is not above 0"),
-        (["photos", "-a", "smile", "-s", "much"], 2, "--strength much is no number"),
+        (["photos", "-a", "smile", "-s", "much"], 2, "the strength 'much' is not a number"),
         (["photos", "--method", ","], 2, "--method names nothing"),
         (["photos", "-o", "report.pdf"], 2, "-o report.pdf has an ending that this command does not write"),
         (["photos", "-o", "nowhere/report.html"], 1, "cannot write nowhere/report.html: its folder does not exist"),

@@ -241,11 +241,11 @@ def test_verbose_tells_the_loss_of_each_picture(cli: Cli, face: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--steps", "5"], "--steps does not apply to the method encoder"),
-        (["--loss", "l2"], "--loss does not apply to the method encoder"),
+        (["--steps", "5"], "steps do not apply to the method encoder"),
+        (["--loss", "l2"], "losses do not apply to the method encoder"),
         (["--space", "w"], "the method encoder finds codes in w+ only"),
         (["--method", "iterative", "--space", "w"], "the method iterative finds codes in w+ only"),
-        (["--method", "hybrid", "--loss", "ssim"], "--loss ssim names 'ssim', which is no loss"),
+        (["--method", "hybrid", "--loss", "ssim"], "the losses 'ssim' name 'ssim', which is not a loss"),
         (["--method", "hybrid", "--steps", "0"], "--steps"),
         (["--method", "magic"], "'magic' is not one of"),
         (["--method", "hybrid", "--steps", "1000000"], "give 1 to 100000"),
@@ -350,7 +350,7 @@ def test_inverting_again_without_tuning_forgets_it(cli: Cli, tuned: Path, engine
 def test_standard_output_takes_no_two_files(cli: Cli, face: Path, tuned: Path) -> None:
     result = cli("invert", face, "--tune", "-o", "-")
     assert result.exit_code == 2
-    assert "--tune writes two files" in result.stderr
+    assert "a tuned code is two files" in result.stderr
     result = cli("edit", "-a", "smile", tuned, "-f", "latent", "-o", "-")
     assert (result.exit_code, result.stdout_bytes) == (1, b"")
     assert "a tuned code is two files" in result.stderr

@@ -14,7 +14,7 @@ import pytest
 from typer.testing import Result
 
 from stedit import __version__
-from stedit.cli.console import exit_code, sentence
+from stedit.cli.errors import exit_code, format_error
 from stedit.errors import AttributeNameError, BundleError, ImageError, UsageError
 
 Cli = Callable[..., Result]
@@ -104,11 +104,17 @@ def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b': '0' is less than 1: "),
         (["mix", "x", "y", "--steps", "1000"], "invalid value for '--steps': '1000' is more than 300: "),
-        (["invert", "x", "--batch-size", "[1]"], "invalid value for '--batch-size' / '-b': '[1]' is no whole number: "),
-        (["edit", "x"], "nothing is named to be edited: name an attribute with --attr, or a linear --direction"),
+        (
+            ["invert", "x", "--batch-size", "[1]"],
+            "invalid value for '--batch-size' / '-b': '[1]' is not a whole number: ",
+        ),
+        (["edit", "x"], "nothing is named to be edited: give a linear direction, or name an attribute with --attr"),
         (["edit", "x", "--attr"], "option '--attr' requires an argument"),
         (["reference-edit", "x", "-a", "smile"], "missing option '--ref': see stedit reference-edit --help"),
-        (["reconstruct", "x", "--noise", "loud"], "invalid value for '--noise': 'loud' is not one of 'const', "),
+        (
+            ["reconstruct", "x", "--noise-mode", "loud"],
+            "invalid value for '--noise-mode': 'loud' is not one of 'const', ",
+        ),
         (["reconstruct", "x", "--format", "latent"], "invalid value for '--format'"),
     ],
 )
@@ -135,8 +141,8 @@ def test_errors_have_one_map() -> None:
     ]
     assert exit_code(KeyboardInterrupt()) == 130
     assert exit_code(ZeroDivisionError()) == 1
-    assert sentence(ImageError("a.png is no picture")) == "a.png is no picture"
-    assert sentence(ZeroDivisionError("first\nsecond"), "a.png") == (
+    assert format_error(ImageError("a.png is no picture")) == "a.png is no picture"
+    assert format_error(ZeroDivisionError("first\nsecond"), "a.png") == (
         "a.png: unexpected ZeroDivisionError: first (run again with --debug to see where)"
     )
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +13,7 @@ from PIL import Image
 from typer.testing import Result
 
 from stedit.imaging.files import Pixels, read_image, write_image
+from stedit.inversion.options import TuningOptions
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
@@ -92,12 +95,12 @@ def test_a_single_webp_is_a_picture_and_stdout_takes_an_animation(cli: Cli, face
     ("arguments", "words"),
     [
         (["--steps", "3", "-s", "1"], "both say how far to go"),
-        (["-o", "one.gif"], "needs several pictures: give --steps"),
+        (["-o", "one.gif"], "needs several images: give several strengths with --steps"),
         (["--steps", "3", "-f", "latent"], "holds one code"),
         (["--layers", "8"], "this model has layers 0-7"),
         (["--layers", "3-1"], "not understood"),
         (["--layers", ""], "not understood"),
-        (["-s", "half"], "is no number"),
+        (["-s", "half"], "is not a number"),
     ],
 )
 def test_what_contradicts_itself_is_refused(cli: Cli, face: Path, jane: Path, arguments: list[str], words: str) -> None:
@@ -109,3 +112,18 @@ def test_what_contradicts_itself_is_refused(cli: Cli, face: Path, jane: Path, ar
 def test_bad_other_is_a_sentence(cli: Cli, face: Path) -> None:
     result = cli("mix", face, "nobody.png")
     assert (result.exit_code, result.stderr) == (1, "error: nobody.png does not exist: check the spelling\n")
+
+
+def test_tuning_that_a_mix_leaves_out_is_noted(
+    cli: Cli, face: Path, jane: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stedit.inversion.options.TuningOptions", functools.partial(TuningOptions, steps=2))
+    for image in (face, jane):
+        assert cli("invert", image, "--tune", "--loss", "l2", "-o", "x/").exit_code == 0
+    tuned, other = "x/face.latent.safetensors", "x/jane.latent.safetensors"
+    note = "its tuning is left out: a mix is rendered by the model's own generator\n"
+    assert cli("mix", tuned, jane, "-o", "a.png").stderr == f"{tuned}: {note}"
+    assert cli("mix", face, other, "-o", "b.png").stderr == f"{other}: {note}"
+    record = json.loads(cli("mix", tuned, jane, "-o", "c.png", "--json").stdout)
+    assert record["notes"] == [note.rstrip()]
+    assert cli("mix", face, jane, "-o", "d.png").stderr == ""

@@ -147,7 +147,7 @@ def test_a_reference_may_be_a_photograph(cli: Cli, photo: Path) -> None:
 @pytest.mark.parametrize(
     ("option", "value", "sentence"),
     [
-        ("--face", "second", "--face is 'second'"),
+        ("--face", "second", "the face is 'second'"),
         ("--landmarks", "none.json", "there are no landmarks none.json"),
         ("--detector", "none.onnx", "there is no detector none.onnx"),
         ("--face", "2", "has 1 face, so there is no face 2"),

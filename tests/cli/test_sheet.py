@@ -104,7 +104,7 @@ def test_picture_that_cannot_be_read_costs_its_row(cli: Cli) -> None:
         (["before/a.png", "-o", "x.png"], 1, "cannot list the folder before/a.png: not a directory"),
         (["twins", "-o", "x.png"], 1, "twins/a.1.png and twins/a.2.png would share a row"),
         (["before", "-o", "out"], 2, "-o out is a folder: name a file in it"),
-        (["before", "-o", "x.tiff"], 2, "-o x.tiff has an ending that this command does not write"),
+        (["before", "-o", "x.tiff"], 2, "the output x.tiff has an ending that is not written here"),
         (["before", "-o", "before/a.png", "--overwrite"], 2, "before/a.png would be replaced by the sheet"),
         (["before"], 2, "missing option '--output' / '-o'"),
         (["-o", "x.png"], 2, "missing argument 'FOLDERS'"),

@@ -75,7 +75,7 @@ def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
     cli("train", "generator", "faces.toml")
     again = cli("train", "generator", "faces.toml")
     assert again.exit_code == 2
-    assert "resume it, or begin" in again.stderr
+    assert "or resume it with --resume" in again.stderr
     result = cli("train", "generator", "--run", "faces.run", "--resume", "--steps", "5", "--json")
     assert json.loads(result.stdout) == {
         "model": "faces.run/model", "run": "faces.run", "steps": 5, "outcome": "done",
@@ -203,8 +203,8 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
         ((), "neither a config nor a run is given: name a CONFIG.toml, or a folder with --run"),
         (("nowhere.toml",), "there is no config nowhere.toml: check the spelling"),
         (("faces.toml", "--batch-size", "0"), "--batch-size is 0: it must be at least 1"),
-        (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': 'x' is no whole number"),
-        (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is no number"),
+        (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': 'x' is not a whole number"),
+        (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is not a number"),
         (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
         (("faces.toml", "--mode", "other"), "invalid value for '--mode'"),
         (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: begin without resuming"),

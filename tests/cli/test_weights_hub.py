@@ -198,7 +198,7 @@ def test_remove(cli: Cli, tiny_bundle: Path) -> None:
 def test_what_is_no_name_on_the_hub(cli: Cli, hub: HubServer, command: str) -> None:
     result = cli("weights", command, "a/b/c")
     assert (result.exit_code, hub.requests) == (2, [])
-    assert result.stderr.startswith("error: 'a/b/c' is no name on the Hub: give OWNER/NAME")
+    assert result.stderr.startswith("error: 'a/b/c' is not a name on the Hub: give OWNER/NAME")
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")

@@ -9,7 +9,7 @@ import pytest
 
 from stedit.engine import Engine
 from stedit.imaging.files import read_image
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 
 FACES = Path(__file__).resolve().parents[1] / "data/faces"
 
@@ -21,7 +21,7 @@ def model() -> Engine:
 
 
 @pytest.fixture(scope="session")
-def faces(model: Engine) -> CodeArray:
+def faces(model: Engine) -> Latents:
     """Codes of four people who hardly smile and wear no glasses: (4, N, D)."""
     return np.concatenate(
         [model.invert(read_image(FACES / f"{name}.jpg")) for name in ("blonde", "dark-hair", "serious", "short-hair")]

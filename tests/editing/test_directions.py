@@ -28,7 +28,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, UsageError
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.runtime.networks import Networks
 from stedit.storage.directions import Directions
 
@@ -50,7 +50,7 @@ def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return path
 
 
-def logits(model: Engine, codes: CodeArray) -> np.ndarray:
+def logits(model: Engine, codes: Latents) -> np.ndarray:
     with torch.no_grad():
         return np.asarray(model.networks.classifier(torch.from_numpy(codes)))
 
@@ -60,7 +60,7 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
     [
         ("preserving", "preserving"),
         ("auto", "auto"),
-        ("learned", "learned"),
+        ("transformer", "transformer"),
         ("sefa:12", LinearDirection(None, None, 12)),
         ("linear:a/b.pt", LinearDirection(Path("a/b.pt"), None)),
         ("linear:a/b.pt:3", LinearDirection(Path("a/b.pt"), "3")),
@@ -70,6 +70,10 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
 def test_what_people_type(text: str, meaning: object) -> None:
     assert parse_direction(text) == meaning
     assert str(meaning) == text
+
+
+def test_direction_by_its_former_name() -> None:
+    assert parse_direction("learned") == "transformer"
 
 
 @pytest.mark.parametrize("text", ["", "third-order", "sefa", "sefa:-1", "sefa:x", "linear", "linear:"])
@@ -263,7 +267,7 @@ def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
     assert int((last > 1e-5).sum()) == generator.config.channels[-1]
 
 
-def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: CodeArray, learned: Path) -> None:
+def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: Latents, learned: Path) -> None:
     smiling, glasses = (model.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
     sure = {place: model.bundle.attributes[place].target_logit for place in (smiling, glasses)}
     before = logits(model, faces)
@@ -280,7 +284,7 @@ def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, f
 
 
 def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
-    model: Engine, faces: CodeArray, learned: Path
+    model: Engine, faces: Latents, learned: Path
 ) -> None:
     full, half = (
         model.edit_by_label(faces, "smile", direction=f"linear:{learned}:Smiling", strength=strength) - faces
@@ -296,7 +300,7 @@ def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
     np.testing.assert_array_equal(nothing, faces)
 
 
-def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, faces: CodeArray, learned: Path) -> None:
+def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, faces: Latents, learned: Path) -> None:
     names = ("Narrow_Eyes", "Pale_Skin")
     kept = [model.attributes.index(name) for name in names]
     before = logits(model, faces)[:, kept]
@@ -310,7 +314,7 @@ def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, face
             np.testing.assert_allclose(held[:, 0], model.bundle.attributes[0].target_logit, rtol=0.1)
 
 
-def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: CodeArray) -> None:
+def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: Latents) -> None:
     moved = [model.edit_by_label(faces, (), direction="sefa:1", strength=s) - faces for s in (1.0, -2.0)]
     np.testing.assert_allclose(moved[1], -2 * moved[0], atol=1e-4)
     generator = model.networks.generator
@@ -344,7 +348,7 @@ def test_logistic_direction_finds_the_plane() -> None:
     assert float(found @ normal) > 0.97
 
 
-def test_refusals(model: Engine, faces: CodeArray, tmp_path: Path) -> None:
+def test_refusals(model: Engine, faces: Latents, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"3 have the attribute and 37 have not: give {MIN_LABELLED} of each"):
         model.learn_direction("x", model.sample_latents(40), [True] * 3 + [False] * 37)
     with pytest.raises(UsageError, match="sefa:0 to sefa:255"):

@@ -20,7 +20,7 @@ from stedit.editing.linear import scale_to_one_std
 from stedit.engine import Engine
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.runtime.covariance import LatentCovariance, LowRankCovariance, MixingCovariance
 
 
@@ -173,7 +173,7 @@ def test_second_order_is_the_gradient_of_a_piecewise_linear_classifier_however_s
         assert cosines(curvature(classifier, w, sign=-1.0), -gradients).min() > 0.9999
 
 
-def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model: Engine, faces: CodeArray) -> None:
+def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model: Engine, faces: Latents) -> None:
     """The published code adds a difference of gradients, made a unit vector, to a start a ~ N(0, I) of length 55."""
     classifier, w = model.networks.classifier, torch.from_numpy(faces[:1])
     assert isinstance(classifier, LatentClassifier)
@@ -196,7 +196,7 @@ def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model
     assert cosines(ours[0], gradient(w)) > 0.999
 
 
-def logits(model: Engine, codes: CodeArray) -> np.ndarray:
+def logits(model: Engine, codes: Latents) -> np.ndarray:
     classifier = model.networks.classifier
     with torch.no_grad():
         return np.asarray(classifier(torch.from_numpy(codes)))
@@ -204,7 +204,7 @@ def logits(model: Engine, codes: CodeArray) -> np.ndarray:
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
 @pytest.mark.parametrize("name", ["smile", "no-smile"])
-def test_every_direction_reaches_the_goal(model: Engine, faces: CodeArray, direction: str, name: str) -> None:
+def test_every_direction_reaches_the_goal(model: Engine, faces: Latents, direction: str, name: str) -> None:
     sign, index = (-1 if name == "no-smile" else 1), model.attributes.index("Smiling")
     sure = model.bundle.attributes[index].target_logit
     before = sign * logits(model, faces)[:, index]
@@ -214,7 +214,7 @@ def test_every_direction_reaches_the_goal(model: Engine, faces: CodeArray, direc
     np.testing.assert_allclose(half, np.where(before < sure, (before + sure) / 2, before), atol=0.05 * sure)
 
 
-def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: CodeArray) -> None:
+def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: Latents) -> None:
     others = [name not in related("Smiling") for name in model.attributes]
     before = logits(model, faces)
     drift = {
@@ -225,7 +225,7 @@ def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: CodeArra
 
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
-def test_what_is_kept_drifts_less(model: Engine, faces: CodeArray, direction: str) -> None:
+def test_what_is_kept_drifts_less(model: Engine, faces: Latents, direction: str) -> None:
     """High_Cheekbones is related to Smiling, so that no direction holds it unless it is asked to."""
     kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].target_logit
     before = logits(model, faces)[:, kept]
@@ -236,7 +236,7 @@ def test_what_is_kept_drifts_less(model: Engine, faces: CodeArray, direction: st
 
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order", "sefa:3"])
-def test_other_layers_stay_bit_identical(model: Engine, faces: CodeArray, direction: str) -> None:
+def test_other_layers_stay_bit_identical(model: Engine, faces: Latents, direction: str) -> None:
     edited = model.edit_by_label(faces, "smile", direction=direction, layers=[2, 3, 5])
     rest = [0, 1, 4, *range(6, faces.shape[1])]
     assert edited[:, rest].tobytes() == faces[:, rest].tobytes()
@@ -259,14 +259,14 @@ def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
 
 
 @pytest.mark.parametrize("name", ["smile", "glasses", "no-beard", "hat", "blond", "mouth-open"])
-def test_the_judge_sees_what_was_learned(model: Engine, faces: CodeArray, name: str) -> None:
+def test_the_judge_sees_what_was_learned(model: Engine, faces: Latents, name: str) -> None:
     """Both ways, in nearly all pictures, with few others changed; the judge took no part in the training."""
     attribute, sign = resolve_attribute(name, model.attributes)
     index = model.attributes.index(attribute)
     others = [other not in related(attribute) for other in model.attributes]
     before = model.predict_attributes(model.synthesise(faces)) > 0.5
     for strength in (1.0, -1.0):
-        edited = model.edit_by_label(faces, name, strength=strength, direction="learned")
+        edited = model.edit_by_label(faces, name, strength=strength, direction="transformer")
         after = model.predict_attributes(model.synthesise(edited)) > 0.5
         assert (after[:, index] == (sign * strength > 0)).mean() >= 0.75
         assert (after != before)[:, others].mean() < 0.15

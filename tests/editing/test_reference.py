@@ -15,7 +15,7 @@ from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, MissingPartError, UsageError
 from stedit.models.config import EditorConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
-from stedit.runtime.arrays import CodeArray
+from stedit.runtime.arrays import Latents
 from stedit.storage.bundle import Bundle
 
 KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Young")
@@ -30,7 +30,7 @@ def engine(tiny_bundle: Path) -> Engine:
 
 
 @pytest.fixture
-def codes() -> CodeArray:
+def codes() -> Latents:
     return np.random.default_rng(0).standard_normal((4, 8, 16)).astype(np.float32)
 
 
@@ -50,12 +50,12 @@ def with_logits(engine: Engine, **logits: float) -> Engine:
     return Engine(dataclasses.replace(engine.model, bundle=dataclasses.replace(engine.bundle, attributes=attributes)))
 
 
-def logits_of(engine: Engine, codes: CodeArray) -> CodeArray:
+def logits_of(engine: Engine, codes: Latents) -> Latents:
     """(B, K) of codes (B, N, D)."""
-    return cast(CodeArray, engine.networks.classifier(torch.from_numpy(codes)).numpy())
+    return cast(Latents, engine.networks.classifier(torch.from_numpy(codes)).numpy())
 
 
-def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: CodeArray) -> None:
+def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: Latents) -> None:
     editor = knowing.networks.editors["editor"]
     index = knowing.attributes.index("Eyeglasses")
     change = {
@@ -76,11 +76,11 @@ def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: CodeArray) ->
         assert lacking.any()
         np.testing.assert_allclose(edited - codes, lacking * expected, atol=1e-5, err_msg=f"{name} {strength}")
         np.testing.assert_array_equal(
-            knowing.edit_by_label(codes, name, strength=strength, direction="learned"), edited
+            knowing.edit_by_label(codes, name, strength=strength, direction="transformer"), edited
         )
 
 
-def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: Engine, codes: CodeArray) -> None:
+def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: Engine, codes: Latents) -> None:
     one = knowing.edit_by_label(codes, "glasses")
     both = knowing.edit_by_label(codes, ["glasses", "smile"])
     np.testing.assert_allclose(both, knowing.edit_by_label(one, "smile"), atol=1e-6)
@@ -93,17 +93,17 @@ def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: En
     assert drift[1] < 0.1 * drift[0]
 
 
-def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, codes: CodeArray) -> None:
+def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, codes: Latents) -> None:
     assert knowing.has_learned_edit(["glasses", "no-smile"])
     assert not knowing.has_learned_edit(["glasses", "bangs"])
     for names in ("bangs", ["glasses", "bangs"]):
         preserving = knowing.edit_by_label(codes, names, direction="preserving")
         np.testing.assert_array_equal(knowing.edit_by_label(codes, names), preserving)
-    with pytest.raises(MissingPartError, match="has learned no edit of Bangs by label: leave --direction out"):
-        knowing.edit_by_label(codes, "bangs", direction="learned")
+    with pytest.raises(MissingPartError, match="has learned no edit of Bangs by label: choose the direction auto"):
+        knowing.edit_by_label(codes, "bangs", direction="transformer")
 
 
-def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: CodeArray) -> None:
+def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: Latents) -> None:
     source, first, second = codes[:2], codes[2:3], codes[3:]
     answers = [engine.edit_by_reference(source, one, "glasses") for one in (first, second)]
     mixed = engine.edit_by_reference(source, [first, second], "glasses", weights=[7, 3])
@@ -190,7 +190,7 @@ def test_edits_by_reference_go_on_until_the_classifier_is_sure(knowing: Engine) 
     np.testing.assert_array_equal(blind, knowing.edit_by_reference(codes[:1], codes[1:2], "glasses"))
 
 
-def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes: CodeArray) -> None:
+def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes: Latents) -> None:
     """What taking the glasses off the reference changes is put on, and the source's own are taken off."""
     source, references = codes[:2], codes[2:]
     bare = [knowing.edit_by_label(one, "no-glasses") for one in (source, references)]
@@ -209,13 +209,13 @@ def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes:
     np.testing.assert_array_equal(*bangs)
 
 
-def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: CodeArray) -> None:
+def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: Latents) -> None:
     one = engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
     both = engine.edit_by_reference(codes[:1], codes[1:2], ["glasses", "smile"])
     np.testing.assert_allclose(both, engine.edit_by_reference(one, codes[1:2], "smile"), atol=1e-6)
 
 
-def test_reference_gives_what_it_has(model: Engine, faces: CodeArray) -> None:
+def test_reference_gives_what_it_has(model: Engine, faces: Latents) -> None:
     """On the embedded model: somebody with glasses gives them, and the mean with somebody without gives some."""
     index = model.attributes.index("Eyeglasses")
     wearing = model.edit_by_label(faces[:1], "glasses")
@@ -233,7 +233,7 @@ def test_reference_gives_what_it_has(model: Engine, faces: CodeArray) -> None:
 
 
 @pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, 2, 3]])
-def test_weights_that_do_not_fit_are_refused(engine: Engine, codes: CodeArray, weights: list[float]) -> None:
+def test_weights_that_do_not_fit_are_refused(engine: Engine, codes: Latents, weights: list[float]) -> None:
     with pytest.raises(UsageError, match="weights"):
         engine.edit_by_reference(codes[:1], [codes[1:2], codes[2:3]], "glasses", weights=weights)
 
@@ -253,7 +253,7 @@ def test_reference_decides_on_what_is_named(name: str, attribute: str) -> None:
 
 
 @pytest.mark.parametrize("name", ["no-glasses", "no-beard", "NO_smile", "no-no-beard"])
-def test_negation_contradicts_a_reference(name: str, engine: Engine, codes: CodeArray) -> None:
+def test_negation_contradicts_a_reference(name: str, engine: Engine, codes: Latents) -> None:
     with pytest.raises(UsageError, match="contradicts a reference"):
         resolve_reference_attribute(name, KNOWN)
     with pytest.raises(UsageError, match="contradicts a reference"):
@@ -287,7 +287,7 @@ def with_editors(tiny_bundle: Path, path: Path, names: list[str]) -> Bundle:
     )
 
 
-def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: Path, codes: CodeArray) -> None:
+def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: Path, codes: Latents) -> None:
     bundle = with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])
     with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])  # it may be replaced
     engine = Engine.from_pretrained(bundle.path, device="cpu")
@@ -306,7 +306,7 @@ def test_editor_of_an_attribute_that_the_model_does_not_name_is_refused(tiny_bun
         with_editors(tiny_bundle, tmp_path / "several", ["editor-Winking"])
 
 
-def test_attention_tells_what_is_taken_from_which_style(engine: Engine, codes: CodeArray) -> None:
+def test_attention_tells_what_is_taken_from_which_style(engine: Engine, codes: Latents) -> None:
     maps = engine.attention(codes[:1], [codes[1:2], codes[2:3]], ["glasses", "smile"])
     assert [len(row) for row in maps] == [2, 2]
     for weights in (one for row in maps for one in row):

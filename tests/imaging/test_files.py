@@ -21,12 +21,12 @@ from PIL import Image, ImageCms
 from stedit.errors import ImageError, OutputError
 from stedit.imaging import files
 from stedit.imaging.files import (
-    Picture,
+    DecodedImage,
     Pixels,
+    decode_image,
     encode_image,
     fit_picture,
     read_image,
-    read_picture,
     write_image,
 )
 
@@ -37,8 +37,8 @@ def encoded(image: Image.Image, kind: str, **options: object) -> bytes:
     return stream.getvalue()
 
 
-def decoded(data: bytes) -> Picture:
-    return read_picture(io.BytesIO(data), name="it")
+def decoded(data: bytes) -> DecodedImage:
+    return decode_image(io.BytesIO(data), name="it")
 
 
 def refusal(data: bytes) -> str:
@@ -51,7 +51,7 @@ def refusal(data: bytes) -> str:
     return sentence
 
 
-def decoded_or_refused(data: bytes) -> Picture | None:
+def decoded_or_refused(data: bytes) -> DecodedImage | None:
     """The picture, or None if it was refused in one sentence."""
     try:
         return decoded(data)
@@ -106,14 +106,14 @@ def test_sources(face_image: Pixels, tmp_path: Path, source: str) -> None:
     path = tmp_path / "face.dat"  # the content decides, not the name
     path.write_bytes(encoded(Image.fromarray(face_image), "PNG"))
     with path.open("rb") as stream:
-        picture = read_picture({"path": path, "text": str(path), "stream": stream}[source])
+        picture = decode_image({"path": path, "text": str(path), "stream": stream}[source])
     np.testing.assert_array_equal(picture.pixels, face_image)
     np.testing.assert_array_equal(read_image(path), face_image)
 
 
 def test_a_pipe_can_be_read(face_image: Pixels) -> None:
     program = (
-        "import sys; from stedit.imaging.files import read_picture; print(read_picture(sys.stdin.buffer).pixels.sum())"
+        "import sys; from stedit.imaging.files import decode_image; print(decode_image(sys.stdin.buffer).pixels.sum())"
     )
     data = encoded(Image.fromarray(face_image), "PNG")
     done = subprocess.run([sys.executable, "-c", program], input=data, capture_output=True, check=True)
@@ -466,11 +466,11 @@ def test_refusing_bombs_takes_no_memory(tmp_path: Path) -> None:
         path.write_bytes(data)
     program = (
         "import resource, sys\n"
-        "from stedit.imaging.files import ImageError, read_picture\n"
+        "from stedit.imaging.files import ImageError, decode_image\n"
         "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n"
         "before, refused = peak(), 0\n"
         "for path in sys.argv[1:]:\n"
-        "    try: read_picture(path)\n"
+        "    try: decode_image(path)\n"
         "    except ImageError: refused += 1\n"
         "print(refused, peak() - before)"
     )
@@ -506,7 +506,7 @@ def test_a_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     with pytest.raises(ImageError, match=r"^standard input is larger than 1 MB: give a smaller picture$"):
-        read_picture(Endless())  # type: ignore[arg-type]
+        decode_image(Endless())  # type: ignore[arg-type]
     assert Endless.taken == 2**20 + 1
 
 
@@ -514,18 +514,18 @@ def test_a_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPa
 def test_an_endless_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     with pytest.raises(ImageError, match="/dev/zero is larger than 1 MB"):
-        read_picture("/dev/zero")
+        decode_image("/dev/zero")
 
 
 def test_a_folder(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
-        read_picture(tmp_path)
+        decode_image(tmp_path)
     assert str(caught.value) == f"{tmp_path} is a folder: give a picture file"
 
 
 def test_a_missing_file(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png does not exist: check the spelling$"):
-        read_picture(tmp_path / "none.png")
+        decode_image(tmp_path / "none.png")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
@@ -534,13 +534,13 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
     path.write_bytes(b"")
     path.chmod(0)
     with pytest.raises(ImageError, match=r"^cannot read .*secret\.png: permission denied$"):
-        read_picture(path)
+        decode_image(path)
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no procfs on this system")
 def test_a_disk_that_fails_while_it_is_read() -> None:
     with pytest.raises(ImageError, match=r"^cannot read /proc/self/mem: input/output error$"):
-        read_picture("/proc/self/mem")
+        decode_image("/proc/self/mem")
 
 
 SOUND = {

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from stedit.imaging.heatmap import matrix
+from stedit.imaging.heatmap import heatmap
 
 
 def test_squares_are_dark_where_numbers_are_large() -> None:
     values = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]])
-    picture = matrix(values, rows="source style", columns="reference style", cell=20)
+    picture = heatmap(values, rows="source style", columns="reference style", cell=20)
     left = top = 2 * 18 + 4
     squares = picture[top + 10 :: 20, left + 10 :: 20][:2, :3].astype(int).sum(axis=2)
     assert squares[0, 0] == squares[1, 1] == 3 * 255
@@ -21,5 +21,5 @@ def test_squares_are_dark_where_numbers_are_large() -> None:
 
 
 def test_a_matrix_of_zeros_is_white() -> None:
-    picture = matrix(np.zeros((2, 2)), rows="", columns="")
+    picture = heatmap(np.zeros((2, 2)), rows="", columns="")
     assert (picture[45:75, 45:75] == 255).all()

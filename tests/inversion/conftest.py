@@ -35,7 +35,7 @@ def pictures(tiny: Engine) -> Pixels:
     """What the small model draws of three z, uint8 (3, 32, 32, 3)."""
     generator = tiny.networks.generator
     with torch.no_grad():
-        return tiny.synthesise(generator.mix([torch.randn(3, 16)]).numpy())
+        return tiny.synthesise(generator.style_mix([torch.randn(3, 16)]).numpy())
 
 
 def psnr(one: Pixels, other: Pixels) -> np.ndarray:

@@ -15,7 +15,7 @@ from stedit.errors import MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import encode, require_iterative
 from stedit.inversion.objective import describe_losses
-from stedit.inversion.options import InversionOptions, Step
+from stedit.inversion.options import InversionOptions, InversionProgress
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import PART_CONFIGS, Bundle
@@ -55,9 +55,9 @@ def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures:
             codes.append(w)
         errors = torch.stack([(generator(w) - images).square().mean(dim=(1, 2, 3)) for w in codes])  # (4, 3)
     torch.testing.assert_close(iterative.invert(images), codes[0], atol=1e-4, rtol=0)
-    told: list[Step] = []
+    told: list[InversionProgress] = []
     options = InversionOptions(steps=4, losses={"l2": 1.0})
-    found = iterative.invert(images, method="iterative", options=options, report=told.append)
+    found = iterative.invert(images, method="iterative", options=options, on_step=told.append)
     assert [step.step for step in told] == [1, 2, 3, 4]
     losses = np.array([step.losses for step in told])
     assert (np.diff(losses, axis=0) <= 0).all()
@@ -69,7 +69,7 @@ def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures:
 
 def test_it_can_start_a_hybrid_and_be_its_eye(iterative: Engine, pictures: Pixels) -> None:
     assert describe_losses({}, iterative.networks).endswith("perceptual (encoder)")
-    codes = iterative.invert(pictures, method="hybrid", options=InversionOptions(steps=10, stay=0))
+    codes = iterative.invert(pictures, method="hybrid", options=InversionOptions(steps=10, prior_weight=0))
     assert (psnr(pictures, iterative.synthesise(codes)) > psnr(pictures, iterative.reconstruct(pictures))).all()
 
 

@@ -10,7 +10,7 @@ from stedit.engine import Engine
 from stedit.imaging.files import Pixels
 from stedit.inversion.hybrid import squared_distance
 from stedit.inversion.optimisation import CodeStatistics, code_statistics
-from stedit.inversion.options import InversionOptions, Step
+from stedit.inversion.options import InversionOptions, InversionProgress
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LowRankCovariance
@@ -19,13 +19,13 @@ from .conftest import psnr
 
 
 @pytest.fixture(scope="module")
-def hybrid(embedded: Engine, faces: Pixels) -> tuple[np.ndarray, list[Step]]:
-    told: list[Step] = []
-    return embedded.invert(faces, method="hybrid", options=InversionOptions(steps=20), report=told.append), told
+def hybrid(embedded: Engine, faces: Pixels) -> tuple[np.ndarray, list[InversionProgress]]:
+    told: list[InversionProgress] = []
+    return embedded.invert(faces, method="hybrid", options=InversionOptions(steps=20), on_step=told.append), told
 
 
 def test_every_picture_is_closer_than_by_the_encoder(
-    embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[Step]]
+    embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[InversionProgress]]
 ) -> None:
     codes, told = hybrid
     before = psnr(faces, embedded.reconstruct(faces))
@@ -35,7 +35,7 @@ def test_every_picture_is_closer_than_by_the_encoder(
 
 
 def test_the_code_stays_near_the_encoders_and_edits_as_well(
-    embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[Step]]
+    embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[InversionProgress]]
 ) -> None:
     codes, _ = hybrid
     encoded = embedded.invert(faces)
@@ -54,8 +54,8 @@ def test_the_code_stays_near_the_encoders_and_edits_as_well(
 def test_the_pull_is_to_the_encoders_code_and_to_the_mean(tiny: Engine, pictures: Pixels) -> None:
     encoded = tiny.invert(pictures)
     mean = code_statistics(tiny.networks.generator, tiny.networks.encoder).mean.numpy()  # type: ignore[arg-type]
-    held = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, stay=1e6))
-    free = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, stay=0))
+    held = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, prior_weight=1e6))
+    free = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, prior_weight=0))
     middle = (encoded + mean) / 2  # where nothing but the pull counts
     assert np.abs(held - middle).mean() < 0.1 * np.abs(free - middle).mean()
 
@@ -74,12 +74,12 @@ def test_distance_is_mahalanobis() -> None:
 
 
 def test_distance_without_a_covariance_counts_in_deviations_of_w() -> None:
-    statistics = CodeStatistics(torch.zeros(4, 6), deviation=6**0.5 * 2)  # 2 in each of 6 numbers
+    statistics = CodeStatistics(torch.zeros(4, 6), w_std=6**0.5 * 2)  # 2 in each of 6 numbers
     torch.testing.assert_close(squared_distance(torch.full((1, 4, 6), 6.0), None, statistics), torch.tensor([9.0]))
 
 
 def test_hybrid_in_w_starts_from_the_mean_of_the_encoders_styles(tiny: Engine, pictures: Pixels) -> None:
-    codes = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=1, space="w", stay=0))
+    codes = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=1, space="w", prior_weight=0))
     start = tiny.invert(pictures).mean(axis=1, keepdims=True)
     assert np.ptp(codes, axis=1).max() == 0
     assert np.abs(codes[:, :1] - start).max() <= 0.11  # a step of Adam is as long as its learning rate

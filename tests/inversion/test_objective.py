@@ -14,7 +14,7 @@ from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, GeneratorConfig, JudgeConfig
 from stedit.models.generator import Generator
-from stedit.runtime.framing import frame_size, resize
+from stedit.runtime.framing import content_size, resize
 from stedit.runtime.networks import Networks
 
 ALL = torch.arange(3)
@@ -55,9 +55,9 @@ def test_colours_that_cannot_be_shown_do_not_count_in_psnr() -> None:
 
 
 def test_wide_pictures_are_compared_with_the_middle(targets: torch.Tensor) -> None:
-    assert frame_size(512, (192, 256)) == (384, 512)
-    assert frame_size(128, (64, 64)) == (128, 128)
-    assert frame_size(64, (64, 32)) == (64, 32)
+    assert content_size(512, (192, 256)) == (384, 512)
+    assert content_size(128, (64, 64)) == (128, 128)
+    assert content_size(64, (64, 32)) == (64, 32)
     wide = Objective(targets[:, :, 8:24], {"l2": 1.0}, ALONE)
     assert wide.terms(targets, ALL)["l2"].tolist() == [0, 0, 0]
 

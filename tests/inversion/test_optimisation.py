@@ -13,8 +13,8 @@ from stedit.engine import Engine
 from stedit.errors import MissingPartError, UsageError
 from stedit.imaging.files import Pixels
 from stedit.inversion.objective import Objective
-from stedit.inversion.optimisation import code_statistics, descend
-from stedit.inversion.options import DEFAULT_WEIGHTS, InversionOptions, Step, parse_losses
+from stedit.inversion.optimisation import code_statistics, optimise_latents
+from stedit.inversion.options import DEFAULT_WEIGHTS, InversionOptions, InversionProgress, parse_losses
 from stedit.runtime.arrays import to_input
 from stedit.runtime.networks import Networks
 
@@ -37,7 +37,7 @@ def without_encoder(engine: Engine) -> Engine:
 def test_it_finds_what_the_generator_can_draw_without_an_encoder(tiny: Engine) -> None:
     alone = without_encoder(tiny)
     generator = tiny.networks.generator
-    targets = tiny.synthesise(generator.mix([torch.randn(3, 16)]).detach())
+    targets = tiny.synthesise(generator.style_mix([torch.randn(3, 16)]).detach())
     mean = code_statistics(generator, None).mean
     at_start = (tiny.synthesise(mean[None]) - targets).square().mean(dim=(1, 2, 3))
     codes = alone.invert(targets, method="optimise", options=InversionOptions(steps=200, losses=ONLY_L2))
@@ -63,7 +63,7 @@ def test_the_mean_is_the_mapping_networks_or_the_encoders_or_drawn(tiny: Engine)
     drawn = code_statistics(generator, encoder)  # type: ignore[arg-type]
     w = generator.mapping(torch.randn(4000, 16))  # type: ignore[union-attr,operator]
     torch.testing.assert_close(drawn.mean[3], w.mean(dim=0), atol=0.05, rtol=0)
-    assert drawn.deviation == pytest.approx(float((w - w.mean(dim=0)).norm(dim=1).square().mean().sqrt()), rel=0.05)
+    assert drawn.w_std == pytest.approx(float((w - w.mean(dim=0)).norm(dim=1).square().mean().sqrt()), rel=0.05)
     encoder.mean.fill_(2)  # type: ignore[union-attr,operator]
     try:
         assert code_statistics(generator, encoder).mean.unique().tolist() == [2]  # type: ignore[arg-type]
@@ -127,16 +127,18 @@ class Bowl:
         return terms["l2"]
 
 
-def run(start: Tensor, *, steps: int, learning_rate: float = 0.1, **options: int) -> tuple[Tensor, list[Step]]:
-    told: list[Step] = []
-    codes = descend(
+def run(
+    start: Tensor, *, steps: int, learning_rate: float = 0.1, **options: int
+) -> tuple[Tensor, list[InversionProgress]]:
+    told: list[InversionProgress] = []
+    codes = optimise_latents(
         lambda w: w,
         Bowl(),  # type: ignore[arg-type]
         start,
         InversionOptions(**options),  # type: ignore[arg-type]
         steps=steps,
         learning_rate=learning_rate,
-        report=told.append,
+        on_step=told.append,
     )
     return codes, told
 
@@ -153,7 +155,7 @@ def test_it_goes_down_to_the_bottom() -> None:
 def test_a_picture_that_is_done_stops_and_the_others_go_on() -> None:
     start = torch.tensor([1.0, 4.0]).reshape(2, 1, 1).expand(2, 4, 3)
     codes, told = run(start, steps=40, patience=7)
-    assert told[-1].taken == (7, 40)
+    assert told[-1].steps_taken == (7, 40)
     assert torch.equal(codes[0], torch.ones(4, 3))
     assert told[-1].losses[1] < 0.3 * told[0].losses[1]
 
@@ -161,7 +163,7 @@ def test_a_picture_that_is_done_stops_and_the_others_go_on() -> None:
 def test_all_are_done_before_the_last_step() -> None:
     _, told = run(torch.ones(2, 4, 3), steps=1000, patience=5)
     assert told[-1].step == 5
-    assert told[-1].taken == (5, 5)
+    assert told[-1].steps_taken == (5, 5)
 
 
 @pytest.mark.parametrize("learning_rate", [1.0, 100.0])
@@ -199,7 +201,7 @@ def test_no_gradient_is_left_on_the_generator(tiny: Engine, pictures: Pixels) ->
         ({"space": "z"}, "no space 'z'"),
         ({"losses": {"ssim": 1.0}}, "no loss 'ssim'"),
         ({"losses": {"l2": -1.0}}, "has the weight -1"),
-        ({"stay": float("nan")}, "is nan"),
+        ({"prior_weight": float("nan")}, "is nan"),
         ({"patience": 0}, "patience is 0"),
     ],
 )

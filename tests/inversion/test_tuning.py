@@ -12,7 +12,7 @@ import torch
 from stedit.engine import Engine
 from stedit.errors import LatentError, UsageError
 from stedit.imaging.files import Pixels
-from stedit.inversion.options import Step, TuningOptions
+from stedit.inversion.options import InversionProgress, TuningOptions
 from stedit.storage.tunings import Tuning
 
 from .conftest import psnr
@@ -24,14 +24,14 @@ ONLY_L2 = {"l2": 1.0}
 def codes(tiny: Engine) -> np.ndarray:
     torch.manual_seed(1)
     with torch.no_grad():
-        return tiny.networks.generator.mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
+        return tiny.networks.generator.style_mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
 
 
 def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: Pixels, tmp_path: Path) -> None:
     code = embedded.invert(faces[:1])
-    told: list[Step] = []
+    told: list[InversionProgress] = []
     options = TuningOptions(steps=15)
-    (tuning,) = embedded.tune_generator(faces[:1], code, options=options, report=lambda _, step: told.append(step))
+    (tuning,) = embedded.tune_generator(faces[:1], code, options=options, on_step=lambda _, step: told.append(step))
     tuning.save(tmp_path / "face.tuning.safetensors")
     assert (tmp_path / "face.tuning.safetensors").stat().st_size < 2**20
     again = Tuning.load(tmp_path / "face.tuning.safetensors")

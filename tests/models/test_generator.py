@@ -148,9 +148,9 @@ def test_style_mixing() -> None:
     generator = small_generator(32)
     z = torch.randn(2, 3, 16)
     first, second = (generator.mapping(one, truncation=0.5) for one in z)
-    mixed = generator.mix([z[0], z[1]], 3, truncation=0.5)
+    mixed = generator.style_mix([z[0], z[1]], 3, truncation=0.5)
     assert torch.equal(mixed, torch.stack([first] * 3 + [second] * 5, dim=1))
-    assert torch.equal(generator.mix([z[0]], truncation=0.5), torch.stack([first] * 8, dim=1))
+    assert torch.equal(generator.style_mix([z[0]], truncation=0.5), torch.stack([first] * 8, dim=1))
 
 
 def test_gradients_reach_everything() -> None:

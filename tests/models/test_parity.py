@@ -186,7 +186,7 @@ def run_generator(golden: Golden) -> Arrays:
         "z_trunc": mapping(z, truncation=0.7),
         "wplus": wplus,
         "wplus_trunc": mapping.truncate(wplus, 0.7),
-        "mix": generator.mix([z[:1], z[-1:]], 4),
+        "mix": generator.style_mix([z[:1], z[-1:]], 4),
     }
     yield "w", codes["z"]
     for name, code in codes.items():

@@ -180,7 +180,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_another_config(tmp_path: 
     with pytest.raises(UsageError, match="holds no checkpoint to resume from"):
         run(BASE, tmp_path, resume=True)
     run(BASE, tmp_path)
-    with pytest.raises(UsageError, match="resume it, or begin"):
+    with pytest.raises(UsageError, match="or resume it"):
         run(BASE, tmp_path)
     with pytest.raises(UsageError, match=r"batch_size is 6 in .*config\.toml, not 5"):
         run(replace(BASE, batch_size=5), tmp_path, resume=True)

@@ -22,7 +22,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from stedit.errors import ImageError, InputError, cause
+from stedit.errors import ImageError, InputError, describe_cause
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.models.aligner import POINTS
 from stedit.photo.alignment import five_points
@@ -114,7 +114,7 @@ def _read_records(paths: Iterable[str]) -> dict[str, Mapping[str, Any]]:
                 if _check(record):
                     records[record["id"]] = record
             except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"record {number} of {path} is none of faces ({cause(error)})") from error
+                raise InputError(f"record {number} of {path} is none of faces ({describe_cause(error)})") from error
     return records
 
 

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from stedit.engine import Engine
-from stedit.errors import InputError, LatentError, cause
+from stedit.errors import InputError, LatentError, describe_cause
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import SUFFIX, LatentCode, is_latent_path
@@ -64,7 +64,7 @@ class LatentSet:
         source = torch.Generator().manual_seed(seed)
         z = torch.randn(count, generator.config.style_dim, generator=source)
         with torch.no_grad():
-            parts = [generator.mix([part.to(engine.device)]).float().cpu() for part in torch.split(z, 1024)]
+            parts = [generator.style_mix([part.to(engine.device)]).float().cpu() for part in torch.split(z, 1024)]
         codes = torch.cat(parts) if parts else torch.zeros(0, *engine.code_shape)
         return cls(tuple(f"sample-{number}" for number in range(count)), codes)
 
@@ -145,7 +145,7 @@ def _many(path: Path, engine: Engine) -> LatentSet:
     except FileNotFoundError:
         raise InputError(f"there are no codes at {path}: check the spelling") from None
     except (OSError, ValueError) as error:
-        raise InputError(f"cannot read the codes {path} ({cause(error)}): get a whole copy of it") from error
+        raise InputError(f"cannot read the codes {path} ({describe_cause(error)}): get a whole copy of it") from error
     if not bool(torch.isfinite(w).all()):
         raise InputError(f"{path} holds numbers that are not finite: make it again")
     return LatentSet(_names(path, metadata, len(w)), w)

@@ -26,7 +26,7 @@ from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.metrics.editing import set_attribute
 from stedit.models.attribute_network import AttributeNetwork, Judge
-from stedit.runtime.framing import frame, resize
+from stedit.runtime.framing import centre_crop, resize
 from stedit.storage.bundle import Bundle
 from stedit.training.data.latents import LatentSet, validation_mask
 from stedit.training.early_stopping import BEST, EarlyStopping
@@ -218,7 +218,7 @@ class EditorFinetuneTask:
     def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
         """The judge's logits (B, K) of the model's attributes in the pictures of codes (B, N, D)."""
         drawn: Tensor = self.engine.networks.generator(codes, noise="const")
-        shown = frame(drawn.clamp(-1, 1), self.engine.target_size)
+        shown = centre_crop(drawn.clamp(-1, 1), self.engine.target_size)
         if isinstance(judge, Judge):
             shown = resize(shown, (judge.config.input_height, judge.config.input_width))
         seen: Tensor = judge(shown)

@@ -26,9 +26,9 @@ from torch.func import functional_call
 from torch.nn import functional as F
 
 from stedit.engine import Engine
-from stedit.errors import MissingPartError, TrainingError, UsageError, cause
+from stedit.errors import MissingPartError, TrainingError, UsageError, describe_cause
 from stedit.imaging.files import Pixels
-from stedit.inversion.encoder import encode, fed_back
+from stedit.inversion.encoder import encode, rendering_to_input
 from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
@@ -173,7 +173,7 @@ class EncoderTask:
         with torch.no_grad():
             before = int(torch.randint(corrections, ()).item())  # corrections that are not learned from
             base = encode(self.encoder, self.generator, inputs[chosen], corrections=before).float()
-            rendered = fed_back(self.encoder, self.generator(base).clamp(-1, 1))
+            rendered = rendering_to_input(self.encoder, self.generator(base).clamp(-1, 1))
         torch.clear_autocast_cache()  # before torch 2.11, the weights in it have no gradients
         codes = answer(torch.cat([inputs, rendered]))
         corrected = codes[: len(images)].clone()
@@ -200,7 +200,7 @@ class EncoderTask:
         z = torch.randn(2, count, self.generator.config.style_dim, device=run.device)
         crossover = int(torch.randint(1, self.generator.config.style_count + 1, ()).item())
         with torch.no_grad(), run.autocast():
-            codes = self.generator.mix([z[0], z[1]], crossover)
+            codes = self.generator.style_mix([z[0], z[1]], crossover)
             return self._render(codes).clamp(-1, 1), codes.float()
 
     def _reconstruct(self, images: Tensor) -> Tensor:
@@ -282,5 +282,7 @@ def load_discriminator(run: Path) -> Discriminator:
         tensors = checkpoint.select(load_file(folder / "networks.safetensors"), "discriminator")
         network.load_state_dict(tensors)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
-        raise TrainingError(f"{folder} holds no usable discriminator ({cause(error)}): name another run") from error
+        raise TrainingError(
+            f"{folder} holds no usable discriminator ({describe_cause(error)}): name another run"
+        ) from error
     return network.eval().requires_grad_(False)

@@ -225,7 +225,9 @@ class AutoencoderTask:
             drawn = round(config.synthetic_fraction * count)
             if drawn:
                 z = torch.randn(drawn, config.style_dim, device=run.device)
-                fake = torch.cat([output[drawn:], model.generator(model.generator.mix([z]), noise="none").float()])
+                fake = torch.cat(
+                    [output[drawn:], model.generator(model.generator.style_mix([z]), noise="none").float()]
+                )
             losses["adversarial"] = generator_loss(critic(fake))
         return losses, fake
 

@@ -111,9 +111,9 @@ class StyleGan2Task:
         """(count, N, D) of random z; all of a batch are mixed at the same style, if they are mixed at all."""
         z = torch.randn(2, count, self.config.style_dim, device=run.device)
         if torch.rand(()).item() >= self.config.style_mixing_prob:
-            return self.generator.mix([z[0]])
+            return self.generator.style_mix([z[0]])
         crossover = int(torch.randint(1, self.generator.config.style_count, ()).item())
-        return self.generator.mix([z[0], z[1]], crossover)
+        return self.generator.style_mix([z[0], z[1]], crossover)
 
     def _regularise(self, run: Run) -> dict[str, Tensor]:
         """Path length, in float32 because its gradient is differentiated again."""

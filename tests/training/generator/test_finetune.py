@@ -18,7 +18,7 @@ from torch.nn import functional as F
 
 from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError, UsageError
-from stedit.imaging.files import read_picture, write_image
+from stedit.imaging.files import decode_image, write_image
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.edit_transformer import EditTransformer
 from stedit.storage.bundle import Bundle
@@ -130,7 +130,7 @@ def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorT
     """Pictures are noise around a colour: the mean of all they could be is the colour alone."""
     rng = np.random.default_rng(1)
     for path in sorted((tmp_path / "pictures").iterdir()):
-        noisy = read_picture(path).pixels / 2 + 64 + rng.normal(0, 25, (32, 32, 1))
+        noisy = decode_image(path).pixels / 2 + 64 + rng.normal(0, 25, (32, 32, 1))
         write_image(path, np.clip(noisy, 0, 255).astype(np.uint8))
 
     def detail(images: Tensor) -> float:
@@ -217,7 +217,7 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
     monkeypatch: pytest.MonkeyPatch,
     recording_monitor: Callable[..., Any],
 ) -> None:
-    pixels = [read_picture(tmp_path / "pictures" / f"p{number:02}.png").pixels for number in range(COUNT)]
+    pixels = [decode_image(tmp_path / "pictures" / f"p{number:02}.png").pixels for number in range(COUNT)]
     for number in (4, 17):  # the latter is the picture of an edit
         (tmp_path / "pictures" / f"p{number:02}.png").write_bytes(b"")
     drawn: list[Tensor] = []

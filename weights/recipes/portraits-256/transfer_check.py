@@ -25,7 +25,7 @@ from renderer.pictures import Order, render_orders
 
 from stedit import Engine
 from stedit.errors import InputError, SteditError
-from stedit.imaging.files import Pixels, read_picture
+from stedit.imaging.files import Pixels, decode_image
 from stedit.storage.jsonl import read_records
 from stedit.training.data.images import ImageSet
 
@@ -99,7 +99,7 @@ def render(
     edited[:, columns] = parameters[pairs[:, 1]][:, columns]
     orders = (Order(str(number), one) for number, one in enumerate(edited))
     made = render_orders(orders, given.facekit, size=size, workers=given.workers)
-    return np.stack([read_picture(BytesIO(data), name=name).pixels for name, data, _ in made])
+    return np.stack([decode_image(BytesIO(data), name=name).pixels for name, data, _ in made])
 
 
 def nearer(engine: Engine, images: Pixels, truth: Pixels, distractor: Pixels) -> tuple[float, float]:

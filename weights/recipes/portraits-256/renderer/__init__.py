@@ -11,7 +11,7 @@ A picture is a pure function of about two hundred numbers, each about N(0, 1):
     rasteriser.py   z-buffers                               lights.py     lamps, shadow maps, highlights
     skin.py  shading.py   colour of each point of a surface
     scalp.py  hair.py  facial_hair.py  strands.py    strands: where they grow, how they fall, how they are drawn
-    backdrop.py     background, lenses, tone
+    backdrop.py     background, lenses, tone                 scenery.py    what is behind a person in a wide picture
     portrait.py     Renderer, which puts all of it together      pictures.py    many pictures, into zip files
 
 Lengths are centimetres in the head's own frame: x to the right of the picture, y up, z toward the camera, the origin

@@ -32,6 +32,18 @@ class Crop(NamedTuple):
     right_y: float
 
 
+class Frame(NamedTuple):
+    """How a picture is framed, compared with FFHQ's square of the face."""
+
+    zoom: float = 1.0  # how many times as wide the picture is
+    tilt: float = 0.0  # degrees that the camera is turned by, about its axis
+    x: float = 0.0  # where the face is, in halves of the picture's side off its middle
+    y: float = 0.0
+
+
+PORTRAIT = Frame()
+
+
 def pose_of(person: Parameters) -> Pose:
     """Decode the parameters."""
     roll = np.clip(4 * person.normal("roll"), -MAX_ROLL, MAX_ROLL)
@@ -60,6 +72,14 @@ def crop_around(landmarks: NDArray[np.floating]) -> Crop:
     half *= max(np.hypot(*across) * 2.0, np.hypot(*to_mouth) * 1.8)
     centre = eyes + to_mouth * 0.1
     return Crop(centre[0], centre[1], half[0], half[1])
+
+
+def framed(crop: Crop, frame: Frame) -> Crop:
+    """The square of a picture that shows more than the face's own."""
+    angle = math.radians(frame.tilt)
+    right = complex(crop.right_x, crop.right_y) * frame.zoom * complex(math.cos(angle), math.sin(angle))
+    centre = complex(crop.x, crop.y) - complex(frame.x, frame.y) * right
+    return Crop(centre.real, centre.imag, right.real, right.imag)
 
 
 def into_crop(crop: Crop, x: np.ndarray, y: np.ndarray, size: int) -> tuple[np.ndarray, np.ndarray]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from renderer.backdrop import background_of, develop, lens_of, look_through_lenses
-from renderer.camera import Crop, Pose, crop_around, into_crop, pose_of, project
+from renderer.camera import PORTRAIT, Crop, Frame, Pose, crop_around, framed, into_crop, pose_of, project
 from renderer.clothes import add_clothes
 from renderer.colours import FRAMES, GOLD, IRISES, SILVER, TORTOISE, Colours, from_hsv
 from renderer.facial_hair import BeardPaint, brow_shape, grow_beard, grow_brows, grow_lashes
@@ -44,23 +44,32 @@ class Renderer:
         self.head = Head(facekit)
         self.size, self.supersampling = size, supersampling
 
-    def render(self, z: NDArray[np.float64]) -> tuple[Pixels, dict[str, Any]]:
-        """A parameter vector (see parameters.py) -> uint8 (size, size, 3) in sRGB, and its record (see labels.py)."""
+    def render(
+        self, z: NDArray[np.float64], frame: Frame = PORTRAIT, background: NDArray[np.float64] | None = None
+    ) -> tuple[Pixels, dict[str, Any]]:
+        """A parameter vector (see parameters.py) -> uint8 (size, size, 3) in sRGB, and its record (see labels.py).
+
+        `background` is light (size, size, 3); None is that of the parameters.
+        """
         person = Parameters(z)
         shape, colours, pose = self.head.shape(person), Colours.of(person), pose_of(person)
-        mesh = self._mesh(person, shape)
+        mesh = self._mesh(person, shape, frame)
         world = mesh.vertices @ pose.rotation.T
         x, y, depth = project(world, pose.distance)
-        crop = crop_around(np.stack([x[self.head.landmarks], y[self.head.landmarks]], 1))
+        face = crop_around(np.stack([x[self.head.landmarks], y[self.head.landmarks]], 1))
+        crop = framed(face, frame) if frame != PORTRAIT else face
         u, v = into_crop(crop, x, y, self.size * self.supersampling)
         landmarks = np.stack([u[self.head.landmarks], v[self.head.landmarks]], 1) / self.supersampling
         record = record_of(person, self.head, shape, colours, pose, landmarks)
         seen = np.stack([u, v, depth.astype(F)])
-        return self._picture(person, shape, colours, pose, mesh, world, seen, crop), record
+        if background is None:
+            background = background_of(person, self.size)
+        face_size = self.size / frame.zoom
+        return self._picture(person, shape, colours, pose, mesh, world, seen, crop, face_size, background), record
 
-    def _mesh(self, person: Parameters, shape: Shape) -> Mesh:
+    def _mesh(self, person: Parameters, shape: Shape, frame: Frame) -> Mesh:
         builder = MeshBuilder(self.head.mesh(shape))
-        add_clothes(builder, self.head, shape, person)
+        add_clothes(builder, self.head, shape, person, bust=frame.zoom > 1)
         add_hat(builder, self.head, shape, person)
         add_glasses(builder, self.head, shape, person)
         return builder.mesh()
@@ -75,8 +84,13 @@ class Renderer:
         world: NDArray[np.float32],
         seen: NDArray[np.float32],
         crop: Crop,
+        face_size: float,
+        background: NDArray[np.float64],
     ) -> Pixels:
-        """The picture of meshes in the world, (M, 3), which the camera sees at `seen` (3, M): pixels and distance."""
+        """The picture of meshes in the world, (M, 3), which the camera sees at `seen` (3, M): pixels and distance.
+
+        FFHQ's square of the face is face_size pixels wide in it.
+        """
         normals = np.zeros_like(world)
         vertex_normals(world, mesh.triangles, normals)
         lights, cut = lights_of(person), cut_of(person)
@@ -101,7 +115,7 @@ class Renderer:
         )  # fmt: skip
         centre = (pose.rotation @ np.array(CENTRE_OF_HEAD, F)).astype(np.float64)
         for item in strands:
-            width = item.width * self.supersampling / 3.0 * self.size / 128.0
+            width = item.width * self.supersampling / 3.0 * face_size / 128.0
             variation = 1.0 if item.layered else 0.5
             draw_strands(
                 item.points, item.heights, item.counts, item.random, item.root_colour, item.tip_colour, pose.distance,
@@ -109,7 +123,6 @@ class Renderer:
                 int(item.layered), variation, centre, item.clumps,
             )  # fmt: skip
 
-        background = background_of(person, self.size)
         if person.choice("glasses_on"):
             lens_depth, lens_ids = empty_depth(side, side), np.full((side, side), -1, np.int32)
             lenses = np.where(mesh.parts == LENS)[0].astype(np.int64)

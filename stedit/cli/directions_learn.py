@@ -1,4 +1,4 @@
-"""`stedit directions`: the directions along which codes can be edited, and how to learn one."""
+"""`stedit directions learn`: one direction that gives an attribute to every face."""
 
 from __future__ import annotations
 
@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from stedit.batch import Record
-from stedit.cli.command import spread
-from stedit.cli.console import DONE, FAILED, NOTHING_TO_DO, Console
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, TalkOptions, complete_attribute
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
+from stedit.cli.options import ModelOptions, Overwrite, Recursive, complete_attribute
 from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -21,51 +22,8 @@ if TYPE_CHECKING:
     from stedit.storage.bundle import Bundle
     from stedit.storage.labels import LabelTable
 
-SEFA_SHOWN = 12
 
-
-@spread
-def list_directions(
-    model: ModelOptions,
-    talk: TalkOptions,
-    inputs: Annotated[
-        list[Path] | None, typer.Argument(metavar="FILES", help="Files of directions; none for those of the model.")
-    ] = None,
-) -> int:
-    """List the directions that --direction takes.
-
-    Without a file: the model's attributes, which need none, and its own SeFa
-    directions with their share of all that styles can change.
-
-    [bold]Examples[/]
-    stedit directions list
-    stedit directions list smile.directions.safetensors
-    stedit directions list interfacegan/*.pt --json
-    """
-    from stedit.checkpoints.interchange import load_directions
-
-    console = Console(talk)
-    if not inputs:
-        return _list_own(model, console)
-    failed = False
-    for path in inputs:
-        try:
-            found = load_directions(path)
-        except InputError as error:
-            console.error(error)
-            failed = True
-            continue
-        if console.json:
-            shapes = {name: list(vector.shape) for name, vector in found.vectors.items()}
-            console.data({"file": str(path), "directions": shapes, "metadata": dict(found.metadata)})
-            continue
-        for name, vector in found.vectors.items():
-            one = f"linear:{path}" if len(found.vectors) == 1 else f"linear:{path}:{name}"
-            console.result("  ".join([one, " x ".join(map(str, vector.shape)), *_told(found.metadata)]))
-    return FAILED if failed else DONE
-
-
-@spread
+@flatten_options
 def learn(
     attr: Annotated[
         str,
@@ -79,10 +37,10 @@ def learn(
         ),
     ],
     model: ModelOptions,
-    talk: TalkOptions,
+    console: Console,
     inputs: Annotated[
         list[str] | None,
-        typer.Argument(metavar="FILES", help="Pictures, folders or latent files to learn from; none to make some up."),
+        typer.Argument(metavar="FILES", help="Images, folders or latent files to learn from; none to sample codes."),
     ] = None,
     labels: Annotated[
         Path | None,
@@ -111,7 +69,7 @@ def learn(
 
     From the classifier: the mean of its gradients. From --labels: the normal of
     the plane between labelled codes, as InterFaceGAN finds it, for attributes
-    that the model does not know. A fifth of the codes is kept to measure it.
+    that the model does not know. A fifth of the codes is held out to measure it.
 
     [bold]Examples[/]
     stedit directions learn --attr smile
@@ -125,7 +83,6 @@ def learn(
     from stedit.storage.directions import SUFFIX, Directions
     from stedit.storage.labels import LabelTable
 
-    console = Console(talk)
     bundle = Bundle.load(find_bundle(model.model))
     names = _names(attr, bundle, known_only=labels is None)
     path = output or Path(f"{attr.strip().replace('/', '-')}{SUFFIX}")
@@ -134,18 +91,18 @@ def learn(
     if labels and not inputs:
         raise UsageError("--labels are of files: name these files, or the folder that they are in")
     if path.exists() and not overwrite:
-        console.report(Record(attr, str(path), "skipped"))
+        console.emit_record(Record(attr, str(path), "skipped"))
         console.note(f"skipped because {path} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     known = [attribute.name for attribute in bundle.attributes]
     found = collect_inputs(inputs or (), recursive=recursive, own_outputs_of=known)
-    told = _having(LabelTable.read(labels, names), names) if labels else None
+    known_labels = _labels_of(LabelTable.read(labels, names), names) if labels else None
 
     from stedit.engine import Engine
 
     engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-    codes, having, failed = _codes(engine, found, told, console) if inputs else (None, None, False)
-    learned = engine.learn_direction(attr, codes, having)
+    codes, present, failed = _codes(engine, found, known_labels, console) if inputs else (None, None, False)
+    learned = engine.learn_direction(attr, codes, present)
     metadata = {
         "model": bundle.name,
         "fingerprint": bundle.fingerprint,
@@ -156,35 +113,9 @@ def learn(
     Directions({names[0]: learned.vector}, metadata).save(path)
     details = {"attribute": names[0], "method": learned.method, "codes": learned.codes}
     details["accuracy"] = round(learned.accuracy, 4)
-    console.report(Record(attr, str(path), details=details), str(path))
-    console.note(f"{names[0]}: right for {learned.accuracy:.1%} of the codes held back, of {learned.codes} in all")
+    console.emit_record(Record(attr, str(path), details=details), str(path))
+    console.note(f"{names[0]}: right for {learned.accuracy:.1%} of the codes held out, of {learned.codes} in all")
     return FAILED if failed else DONE
-
-
-def _list_own(model: ModelOptions, console: Console) -> int:
-    from stedit.editing.attributes import friendly_name
-    from stedit.editing.linear import sefa
-    from stedit.engine import Engine
-
-    engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-    _, values = sefa(engine.networks.generator)
-    shares = [float(value) for value in values / values.sum()]
-    names = [friendly_name(name, 1) for name in engine.attributes]
-    if console.json:
-        console.data({"model": engine.bundle.name, "attributes": names, "sefa": [round(share, 6) for share in shares]})
-        return DONE
-    for name in names:
-        console.result(f"--attr {name}")
-    for number, share in enumerate(shares[:SEFA_SHOWN]):
-        console.result(f"--direction sefa:{number}  {share:.1%}")
-    console.note(f"and so on to sefa:{len(shares) - 1}; `stedit directions list FILE` shows those of a file")
-    return DONE
-
-
-def _told(metadata: Mapping[str, str]) -> list[str]:
-    """What a file says of its directions, for a person."""
-    texts = {"model": "of {}", "method": "from {}", "accuracy": "accuracy {}"}
-    return [text.format(metadata[key]) for key, text in texts.items() if key in metadata]
 
 
 def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
@@ -202,8 +133,8 @@ def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
     return [name, attr] if sign > 0 else [attr]
 
 
-def _having(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
-    """Which files, by name, have the attribute that is called by the first of these names that is known of them."""
+def _labels_of(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
+    """Whether each file, by name, has the attribute, which is called by the first of `names` that a row holds."""
     known = {
         file: [label.attributes[name] > 0.5 for name in names if name in label.attributes]
         for file, label in table.rows.items()
@@ -224,12 +155,12 @@ def _codes(
         console.error(error, name)
     sources = [source for source in found.sources if labels is None or source.stem in labels]
     if not sources:
-        raise InputError("there is nothing to learn from: no input is a picture or code that has a label")
+        raise InputError("there is nothing to learn from: no input is an image or code that has a label")
     if left := len(found.sources) - len(sources):
         console.note(f"{left} left out because they have no label")
     with TerminalReporter(console, "Inverting", errors_only=True) as reporter:
         codes, summary = read_codes(engine, sources, reporter)
     if not codes:
         raise InputError("there is nothing to learn from: no input can be read")
-    having = None if labels is None else [labels[source.stem] for source in codes]
-    return np.stack(list(codes.values())), having, bool(summary.failed or found.unreadable)
+    present = None if labels is None else [labels[source.stem] for source in codes]
+    return np.stack(list(codes.values())), present, bool(summary.failed or found.unreadable)

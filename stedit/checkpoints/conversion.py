@@ -1,0 +1,156 @@
+"""From checkpoints of other projects, and parts of models, to one model or one file of directions on disk."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from stedit.checkpoints.interchange import directions_of
+from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, model_card, table
+from stedit.checkpoints.reader import load_file
+from stedit.errors import InputError, OutputError, UsageError
+from stedit.models.config import NAME
+from stedit.storage.bundle import CARD_NAME, Alignment, Bundle, Precision
+from stedit.storage.directions import Directions, Vector
+
+DIRECTIONS_SUFFIX = ".safetensors"
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a model is to say of itself; None for what its parts say."""
+
+    name: str | None = None
+    license: str | None = None
+    domain: str | None = None
+    alignment: Alignment | None = None
+
+    def __post_init__(self) -> None:
+        if self.name is not None and not NAME.fullmatch(self.name):
+            raise UsageError(
+                f"the name {self.name!r} is not allowed: give letters, digits, ., _ and - only, at most 100"
+            )
+
+
+@dataclass(frozen=True)
+class SavedModel:
+    """The model that has been written."""
+
+    bundle: Bundle
+    probe: dict[str, Any]
+    """Of each part: what it answered when it was run once."""
+    notes: tuple[str, ...]
+
+
+def read_checkpoints(
+    paths: Sequence[Path], *, precision: Precision = "float32", attribute: str = ""
+) -> tuple[list[ModelParts], dict[str, Vector]]:
+    """The parts of the checkpoints, and the directions, by name, of the files that hold some.
+
+    `precision` is that of the parts on disk; `attribute` is what a reference-edit checkpoint was trained for, which is
+    not in the file. Raises InputError for a file that cannot be used, and UsageError for directions beside parts, or
+    two of one name.
+    """
+    if attribute and not NAME.fullmatch(attribute):
+        raise UsageError(f"the attribute {attribute!r} is not a name: give letters, digits, - and _ only")
+    sources: list[ModelParts] = []
+    found: dict[str, Vector] = {}
+    for path in paths:
+        file = load_file(path)
+        try:
+            some = directions_of(file.content, path.stem)
+        except ValueError as error:
+            raise InputError(f"{path} holds directions, but {error}") from error
+        if some is None:
+            sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
+        elif bad := next((name for name in some if not NAME.fullmatch(name)), None):
+            raise InputError(f"{path} holds directions, but one cannot be called {bad!r}: rename the file")
+        elif twice := sorted(found.keys() & some.keys()):
+            raise UsageError(f"two files hold a direction {twice[0]!r}: rename one of them")
+        else:
+            found |= some
+    if found and sources:
+        raise UsageError("directions go to a file of their own: convert them apart, into NAME.safetensors")
+    return sources, found
+
+
+def find_target(path: Path) -> Bundle | None:
+    """The model that is at `path` already. Raises OutputError if nothing can be written there."""
+    if not path.resolve().parent.is_dir():
+        raise OutputError(f"cannot write {path}: its folder does not exist, so create it first")
+    if path.is_file() and path.suffix != DIRECTIONS_SUFFIX:
+        raise OutputError(f"cannot write {path}: a model is a folder, and this is a file, so choose another name")
+    if path.suffix == DIRECTIONS_SUFFIX or not path.is_dir() or not any(path.iterdir()):
+        return None
+    return Bundle.load(path)
+
+
+def save_model(
+    path: Path,
+    sources: Sequence[ModelParts],
+    facts: ModelFacts,
+    *,
+    target: Bundle | None = None,
+    replacing: bool = False,
+) -> SavedModel:
+    """Join the parts of `sources` and write the model; what is at `path` stays as it is if anything fails.
+
+    Args:
+        path: a folder.
+        sources: what to join.
+        facts: what the model says of itself.
+        target: the model that is there already, to which the parts are added.
+        replacing: parts may take the place of those of `target`.
+
+    Raises:
+        BundleError: the parts do not belong together.
+        UsageError: the path is a file's, or gives the model no name.
+        OutputError: it cannot be written.
+    """
+    if path.suffix == DIRECTIONS_SUFFIX:
+        raise UsageError(f"a model is a folder, and {path} names a file: leave out the suffix")
+    joined = merge([*([from_bundle(target)] if target else []), *sources], replacing=replacing)
+    name = facts.name or (target.name if target else re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name))
+    if not NAME.fullmatch(name):
+        raise UsageError(f"{name!r} cannot be the name of a model: give one", argument="name")
+    training = dict(target.training) if target else {}
+    probe = dict(joined.probes)
+    training |= {"parts": dict(joined.origin), "probe": probe}
+    bundle = Bundle.save(
+        path,
+        name=name,
+        domain=facts.domain if facts.domain is not None else joined.domain,
+        license=facts.license if facts.license is not None else joined.license,
+        description=target.description if target else "",
+        alignment=facts.alignment or joined.alignment,
+        attributes=joined.attributes,
+        training=training,
+        parts=joined.parts,
+        generator_fingerprint=joined.fingerprint,
+        readme=_card(joined, name, sources, target),
+        overwrite=target is not None,
+    )
+    return SavedModel(bundle, probe, joined.notes)
+
+
+def save_directions(path: Path, found: dict[str, Vector], *, overwrite: bool = False) -> None:
+    """Write directions to a file. Raises UsageError and OutputError."""
+    if path.suffix != DIRECTIONS_SUFFIX:
+        raise UsageError(f"directions go to a file: write them to {path.name}{DIRECTIONS_SUFFIX}")
+    if path.exists() and not overwrite:
+        raise OutputError(
+            f"cannot write {path}: it exists already, so choose another name or replace it", argument="overwrite"
+        )
+    Directions(found).save(path)
+
+
+def _card(joined: ModelParts, name: str, sources: Sequence[ModelParts], target: Bundle | None) -> str:
+    """That of the target with what is added, or a new one."""
+    if not target or not (target.path / CARD_NAME).is_file():
+        return model_card(joined, name)
+    old = (target.path / CARD_NAME).read_text(encoding="utf-8", errors="replace")
+    added = [row for one in sources for row in table(one)]
+    return "\n".join([old.rstrip(), "", "## Added", "", *dict.fromkeys(added), ""])

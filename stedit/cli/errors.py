@@ -1,0 +1,55 @@
+"""From exceptions to what a person reads: one sentence with the flag to set next, and an exit code."""
+
+from __future__ import annotations
+
+from stedit.cli.exit_codes import FAILED, INTERRUPTED, USAGE
+from stedit.errors import AttributeNameError, SteditError, UsageError
+
+# the first that an error is an instance of decides; whatever is not here is FAILED
+_EXIT_CODES: tuple[tuple[type[BaseException], int], ...] = (
+    (KeyboardInterrupt, INTERRUPTED),
+    (UsageError, USAGE),
+    (AttributeNameError, USAGE),
+)
+
+# a parameter of the library -> the option to set it by
+_FLAGS = {
+    "attention": "--attention",
+    "attributes": "--attr",
+    "batch_size": "--batch-size",
+    "device": "--device",
+    "direction": "--direction",
+    "face": "--face",
+    "layers": "--layers",
+    "losses": "--loss",
+    "method": "--method",
+    "model": "--model",
+    "name": "--name",
+    "output": "-o",
+    "overwrite": "--overwrite",
+    "precision": "--precision",
+    "references": "--ref",
+    "resume": "--resume",
+    "run": "--run",
+    "steps": "--steps",
+    "strengths": "--strength",
+    "tuning": "--tune",
+    "weights": "--ref-weights",
+}
+
+
+def exit_code(error: BaseException) -> int:
+    """The exit code of a command that `error` ended."""
+    return next((code for kind, code in _EXIT_CODES if isinstance(error, kind)), FAILED)
+
+
+def format_error(error: BaseException, about: str = "") -> str:
+    """What went wrong, in one sentence; an unforeseen error is put down to `about`, an input, and asks for --debug."""
+    if isinstance(error, KeyboardInterrupt):
+        return "interrupted: what is written is whole, so give the same command again to go on"
+    if isinstance(error, SteditError):
+        flag = _FLAGS.get(error.argument)
+        return f"{error} with {flag}" if flag else str(error)
+    first_line = (str(error).strip() or "no message").splitlines()[0]
+    where = f"{about}: " if about else ""
+    return f"{where}unexpected {type(error).__name__}: {first_line} (run again with --debug to see where)"

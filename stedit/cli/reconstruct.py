@@ -1,0 +1,58 @@
+"""`stedit reconstruct`: the images that latent codes stand for."""
+
+from __future__ import annotations
+
+from stedit.cli.command import flatten_options
+from stedit.cli.console import Console
+from stedit.cli.options import (
+    FaceFlags,
+    FileOptions,
+    ImageFormat,
+    Inputs,
+    InversionFlags,
+    ModelOptions,
+    RenderOptions,
+    Sheet,
+)
+
+
+@flatten_options
+def reconstruct(
+    inputs: Inputs,
+    inversion: InversionFlags,
+    faces: FaceFlags,
+    files: FileOptions,
+    model: ModelOptions,
+    render: RenderOptions,
+    console: Console,
+    format_: ImageFormat = None,
+    sheet: Sheet = False,
+) -> int:
+    """Render each image again from its latent code.
+
+    face.png gives face.reconstruct.png. It shows what the model represents of
+    an image, and so what an edit can preserve of it.
+
+    [bold]Examples[/]
+    stedit reconstruct face.latent.safetensors
+    stedit reconstruct --sheet face.png  [dim]# with the source beside it[/]
+    stedit reconstruct --method hybrid face.png
+    stedit reconstruct - < face.png > again.png
+    """
+    from stedit.batch import Reconstruction
+    from stedit.cli.batch import run_request
+    from stedit.hub.find import find_bundle
+    from stedit.storage.bundle import Bundle
+
+    request = Reconstruction(inversion.to_request(faces), sheet, render.to_rendering())
+    bundle = Bundle.load(find_bundle(model.model))
+    return run_request(
+        request,
+        inputs,
+        bundle,
+        verb="Reconstructing",
+        files=files,
+        model=model,
+        console=console,
+        file_format=format_,
+    )
