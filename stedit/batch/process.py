@@ -406,8 +406,14 @@ def _summarise_edit(details: dict[str, Any]) -> str:
 
 
 def _render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], rendering: Rendering) -> Sequence[Pixels]:
-    """The images (R, R, 3) of codes (B, N, D), each by the generator that was tuned for it, if one was."""
-    return list(engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings))
+    """The images of codes (B, N, D), each by the generator that was tuned for it, if one was.
+
+    They are of the engine's `target_size`: what a square rendering of something wider is padded with is left out.
+    """
+    images = engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings)
+    (height, width), resolution = engine.target_size, engine.output_size[0]
+    top, left = (resolution - height) // 2, (resolution - width) // 2
+    return list(images[:, top : top + height, left : left + width])
 
 
 def _latent(engine: Engine, batch: CodeBatch, index: int, method: str) -> LatentCode:

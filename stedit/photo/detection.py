@@ -39,7 +39,7 @@ LEAST_VIEWS = 3  # in which it must be found again
 
 # Mean score in its views from which a face is sure, and from which it may be one: a button passes for a small face more
 # easily than for a large one, so beside a sure face a doubtful one must not be much smaller.
-SURE, DOUBTFUL = 0.8, 0.55
+SURE, DOUBTFUL = 0.8, 0.7
 LEAST_OF_LARGEST = 0.25  # size of a doubtful face, in sizes of the largest sure one
 
 ALIGNED = 0.12  # mean distance of the quad's corners from the picture's, in sides, up to which a picture is a crop

@@ -16,6 +16,8 @@ from stedit.batch.inputs import Source
 from stedit.errors import AttributeNameError, ImageError, InputError, UsageError
 from stedit.imaging.files import Pixels, read_image, write_image
 from stedit.inversion.options import InversionOptions
+from stedit.models.config import EncoderConfig
+from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.latents import LatentCode
 
 
@@ -171,3 +173,20 @@ def test_the_page_of_the_batch_engine_runs(tmp_path: Path, capsys: pytest.Captur
     counts, failures = capsys.readouterr().out.splitlines()
     assert counts == "10 0 0"
     assert failures == "['missing.png: missing.png does not exist: check the spelling']"
+
+
+def test_results_of_a_model_of_wide_images_are_as_wide(tiny_bundle: Path, tmp_path: Path, face_image: Pixels) -> None:
+    whole = Engine.from_pretrained(tiny_bundle, device="cpu")
+    config = EncoderConfig.from_dict(whole.bundle.parts["encoder"].config | {"input_height": 16})
+    wide = Engine(whole.model.with_networks(encoder=StyleTransformer(config).eval().requires_grad_(False)))
+    assert wide.target_size == (16, 32)
+    write_image(tmp_path / "car.png", face_image)
+    sheet = batch.LabelEdit("smile", sheet=True)
+    assert batch.run(sheet, [tmp_path / "car.png"], output=tmp_path / "sheet.png", model=wide).done == 1
+    height, width = read_image(tmp_path / "sheet.png").shape[:2]
+    assert width == 4 + 3 * (32 + 4)
+    assert height < 32 + 24  # squares would be as high
+    codes = wide.invert(face_image)
+    rendered = wide.synthesise(codes)[0]
+    batch.run(batch.Reconstruction(), [tmp_path / "car.png"], output=tmp_path / "out.png", model=wide)
+    assert np.array_equal(read_image(tmp_path / "out.png"), rendered[8:24])
