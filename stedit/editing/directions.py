@@ -2,7 +2,7 @@
 
     auto                                     transformer where it has learned the attribute, else preserving
     transformer                              the edit transformer's change, see `transformer`
-    preserving, first-order, second-order    found anew for every code, see `gradient`
+    preserving, first-order, second-order    computed for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
     sefa:3                                   the fourth of the generator's own (Shen and Zhou 2021)

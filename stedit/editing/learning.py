@@ -56,7 +56,7 @@ def learn_from_classifier(
     """The mean over codes (M, N, D) of the direction in which an attribute's logit grows for the most plausible change.
 
     It is S g, with g the gradient and S the codes' covariance, each of them made as long as the others.
-    Raises UsageError if the classifier sees too few codes with the attribute, or without it.
+    Raises UsageError if the classifier predicts too few codes with the attribute, or without it.
     """
     with torch.enable_grad():
         codes = w.detach().requires_grad_()

@@ -12,7 +12,7 @@ import torch
 
 from stedit.engine import Engine
 from stedit.errors import ImageError
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels, fit_image
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics import distortion
 from stedit.metrics.editing import Predicted
@@ -159,8 +159,8 @@ class Evaluation:
     def _read(self, entry: ImageRef) -> _Fitted:
         """Read a picture, and keep of it only the sizes that are needed: it may be large."""
         original = self.reader.read(entry)
-        encoded = fit_picture(original, self.engine.input_size) if self.engine.networks.encoder else None
-        return entry, fit_picture(original, self.engine.output_size), encoded
+        encoded = fit_image(original, self.engine.input_size) if self.engine.networks.encoder else None
+        return entry, fit_image(original, self.engine.output_size), encoded
 
     def _batch(self, pictures: Sequence[_Fitted], first: int) -> ImageBatch:
         shown = np.stack([picture for _, picture, _ in pictures])

@@ -6,7 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from stedit.imaging.files import Pixels, encode_image, fit_picture
+from stedit.imaging.files import Pixels, encode_image, fit_image
 from stedit.metrics.results import GroundTruthSample, Results, Sample, SampleEdit
 from stedit.metrics.tables import Cell, Table, percent, setting, tables_of
 
@@ -172,7 +172,7 @@ def _faces(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _face(picture: Pixels, text: str, caption: str = "", *, missed: bool = False) -> str:
     height, width = picture.shape[:2]
     shrink = min(MAX_SIDE / max(height, width), 1)
-    data = encode_image(fit_picture(picture, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
+    data = encode_image(fit_image(picture, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
     source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
     small = f"<small>{escape(caption)}</small>" if caption else ""
     return f'<td{" class=missed" if missed else ""}><img src="{source}" alt="{escape(text)}">{small}</td>'

@@ -24,7 +24,7 @@ from stedit.checkpoints.formats import FORMATS
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
 from stedit.engine import Engine
-from stedit.imaging.files import fit_picture, read_image
+from stedit.imaging.files import fit_image, read_image
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -169,7 +169,7 @@ def test_other_encoders_invert_as_the_style_transformer_does(
     codes = LatentCode.load("face.latent.safetensors").w
     network = PspEncoder(config)
     network.load_state_dict(Bundle.load("other").read_part("encoder"))
-    picture = torch.from_numpy(fit_picture(read_image(face), (256, 256))).permute(2, 0, 1)[None] / 127.5 - 1
+    picture = torch.from_numpy(fit_image(read_image(face), (256, 256))).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(codes)[None], network.eval()(picture), rtol=1e-4, atol=1e-4)
 

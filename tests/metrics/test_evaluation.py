@@ -14,7 +14,7 @@ import torch
 from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
-from stedit.imaging.files import Pixels, fit_picture, read_image, write_image
+from stedit.imaging.files import Pixels, fit_image, read_image, write_image
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics.evaluation import evaluate
 from stedit.metrics.ground_truth import Pair
@@ -89,8 +89,8 @@ def comparable(results: Results) -> dict[str, Any]:
 def by_hand(engine: Engine, entries: list[ImageRef]) -> tuple[Pixels, Pixels, np.ndarray]:
     """Pictures of the output's size, their reconstructions, and their codes, one at a time."""
     pictures = [read_image(entry.path) for entry in entries]
-    codes = np.concatenate([engine.invert(fit_picture(picture, engine.input_size)) for picture in pictures])
-    shown = np.stack([fit_picture(picture, engine.output_size) for picture in pictures])
+    codes = np.concatenate([engine.invert(fit_image(picture, engine.input_size)) for picture in pictures])
+    shown = np.stack([fit_image(picture, engine.output_size) for picture in pictures])
     return shown, engine.synthesise(codes), codes
 
 

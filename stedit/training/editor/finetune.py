@@ -212,7 +212,9 @@ class EditorFinetuneTask:
         edited = source.clone()
         for index in set(attribute.tolist()):
             rows = attribute == index
-            edited[rows] = set_attribute(engine, source[rows], self.attributes[index], present[rows], 1.0, "learned")
+            edited[rows] = set_attribute(
+                engine, source[rows], self.attributes[index], present[rows], 1.0, "transformer"
+            )
         return edited
 
     def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:

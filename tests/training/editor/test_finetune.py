@@ -79,7 +79,7 @@ def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) 
 def answers(engine: Engine, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Edits of the attributes learned by label, and of all by reference."""
     names = [engine.attributes[index] for index in LABELS]
-    by_label = [engine.edit_by_label(codes, name, direction="learned") for name in names]
+    by_label = [engine.edit_by_label(codes, name, direction="transformer") for name in names]
     by_reference = [engine.edit_by_reference(codes, codes[:1], name) for name in engine.attributes]
     return torch.stack(by_label), torch.stack(by_reference)
 
@@ -145,7 +145,7 @@ def test_what_is_measured_is_what_the_saved_model_does(
         for given in (False, True):
             rows = present == given
             edited = engine.edit_by_label(
-                some[rows], engine.attributes[index], strength=1.0 if given else -1.0, direction="learned"
+                some[rows], engine.attributes[index], strength=1.0 if given else -1.0, direction="transformer"
             )
             before, after = look(some[rows]), look(edited)
             others = ~task._groups[index]

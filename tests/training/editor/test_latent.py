@@ -163,7 +163,7 @@ def test_true_edits_are_learned_by_label_too(
     assert not engine.has_learned_edit("smile")
     codes = random_codes(50)
     for name, wanted in (("bangs", 1.0), ("no-bangs", 0.0)):
-        seen = engine.classify(engine.edit_by_label(codes, name, direction="learned"))[:, bangs]
+        seen = engine.classify(engine.edit_by_label(codes, name, direction="transformer"))[:, bangs]
         assert ((seen > 0.5) == wanted).float().mean() > 0.85, name
 
 
@@ -192,7 +192,7 @@ def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) 
     again = train(lambda: build(config), config, tmp_path / "again")[0].save(tmp_path / "third", overwrite=False)
     assert again.parts["editor"].config["labels"] == [0, 1, 2]
     third = Engine.from_pretrained(again.path, device="cpu")
-    edits = [one.edit_by_label(codes, names[1], direction="learned") for one in (engine, third)]
+    edits = [one.edit_by_label(codes, names[1], direction="transformer") for one in (engine, third)]
     torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)
 
 

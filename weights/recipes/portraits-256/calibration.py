@@ -74,7 +74,7 @@ def calibrate(engine: Engine, network: AttributeNetwork, codes: Tensor) -> list[
         spec = least(candidates, opposite, partial(by_label, direction="preserving"))
         if engine.has_learned_edit(name):
             candidates = [replace(spec, learned_target_logit=value) for value in LEARNED_TARGET_LOGITS]
-            spec = least(candidates, opposite, partial(by_label, direction="learned"))
+            spec = least(candidates, opposite, partial(by_label, direction="transformer"))
         candidates = [replace(spec, reference_target_logit=value) for value in LEARNED_TARGET_LOGITS]
         edit = partial(Engine.edit_by_reference, codes=some, references=references, attributes=name)
         specs.append(least(candidates, of_reference[:, index], edit))
