@@ -167,7 +167,7 @@ class Engine:
             Codes (B, N, D), float32.
 
         Raises:
-            MissingPartError: the model has no encoder, no iterative one, or no network for a loss asked for.
+            MissingPartError: the model has no encoder, no iterative one, or no network for one of the losses.
             UsageError: there is no such method, or a tensor is of the wrong size.
         """
         if method not in METHODS:
@@ -175,9 +175,9 @@ class Engine:
         if method == "encoder":
             codes = invert_by_encoder(self.model, to_input(images, self.input_size, "images for the encoder"))
         else:
-            wanted = self._to_targets(images if targets is None else targets)
-            seen = wanted if method == "optimise" else self._to_encoder(images)
-            codes = invert_by_search(self.model, method, seen, wanted, options=options, on_step=on_step or report)
+            shown = self._to_targets(images if targets is None else targets)
+            given = shown if method == "optimise" else self._to_encoder(images)
+            codes = invert_by_search(self.model, method, given, shown, options=options, on_step=on_step or report)
         return as_given(codes, images)
 
     def tune_generator(
@@ -392,7 +392,7 @@ class Engine:
     def learn_direction(
         self, attribute: str, codes: Latents | None = None, labels: Sequence[bool] | None = None
     ) -> LearnedDirection:
-        """Find one direction for all codes that gives them an attribute; `save_directions` keeps it.
+        """Find one direction for all codes that gives them an attribute; `Directions.save` keeps it.
 
         Args:
             attribute: what the classifier, or without one the labels, predict. With labels, any name will do.

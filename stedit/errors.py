@@ -2,7 +2,7 @@
 
 SteditError                  one sentence for a person: what is wrong and what to do next
 ├── InputError               an input file cannot be used; the other inputs of a batch still can
-│   ├── ImageError           not a picture, truncated, empty or too large
+│   ├── ImageError           not an image, truncated, empty or too large
 │   └── LatentError          not a latent file, damaged, or made with another model
 ├── OutputError              an output cannot be written: no permission, disk full, unknown format
 ├── BundleError              a model folder is missing, damaged or of an unknown format version
@@ -11,7 +11,7 @@ SteditError                  one sentence for a person: what is wrong and what t
 ├── AttributeNameError       an attribute that the model does not know
 ├── DeviceError              a device or precision that this machine does not offer
 ├── TrainingError            a training cannot begin or go on: it diverged, or its checkpoint is damaged
-└── UsageError               a request that contradicts itself, such as two inputs for one output
+└── UsageError               a request that contradicts itself, such as two inputs for one output (also a ValueError)
 
 Nothing here imports anything, so that any module may raise any of these.
 """
@@ -36,7 +36,7 @@ class InputError(SteditError):
 
 
 class ImageError(InputError):
-    """A file is not a picture that can be read: wrong format, truncated, empty or too large."""
+    """A file is not an image that can be read: wrong format, truncated, empty or too large."""
 
 
 class LatentError(InputError):
@@ -71,7 +71,7 @@ class TrainingError(SteditError):
     """A training cannot begin or go on: its extra is not installed, it diverged, or its checkpoint is damaged."""
 
 
-class UsageError(SteditError):
+class UsageError(SteditError, ValueError):
     """A request contradicts itself, so nothing was done."""
 
 

@@ -13,7 +13,8 @@ from safetensors.torch import load_file, save_file
 
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, DeviceError, MissingPartError, UsageError
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels, fit_image
+from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
 from stedit.storage.bundle import CONFIG_NAME, Bundle
@@ -36,7 +37,7 @@ def logits(engine: Engine, codes: np.ndarray) -> np.ndarray:
     return np.log(probabilities / (1 - probabilities))
 
 
-def test_arrays_in_arrays_out(engine: Engine, face_image: Pixels) -> None:
+def test_engine_arrays_in_give_arrays(engine: Engine, face_image: Pixels) -> None:
     codes = engine.invert(np.stack([face_image, face_image[:, ::-1]]))
     assert codes.shape == (2, 8, 16)
     assert codes.dtype == np.float32
@@ -47,7 +48,7 @@ def test_arrays_in_arrays_out(engine: Engine, face_image: Pixels) -> None:
     assert not np.array_equal(codes[0], codes[1])
 
 
-def test_tensors_in_tensors_out_with_the_same_values(engine: Engine, face_image: Pixels) -> None:
+def test_engine_tensors_in_give_tensors_of_the_same_values(engine: Engine, face_image: Pixels) -> None:
     square = face_image[4:36, 4:36]
     images = torch.from_numpy(square.copy()).permute(2, 0, 1)[None].float() / 127.5 - 1
     codes = engine.invert(images)
@@ -58,23 +59,23 @@ def test_tensors_in_tensors_out_with_the_same_values(engine: Engine, face_image:
     np.testing.assert_array_equal(engine.synthesise(codes.numpy()), expected)
 
 
-def test_tensor_codes_can_be_edited_as_they_come(engine: Engine) -> None:
+def test_edit_by_label_takes_inverted_tensors(engine: Engine) -> None:
     codes = engine.invert(torch.rand(1, 3, 32, 32))
     assert engine.edit_by_label(codes, "smile").shape == codes.shape
 
 
-def test_one_picture_or_code_is_a_batch_of_one(engine: Engine, face_image: Pixels, codes: np.ndarray) -> None:
+def test_engine_single_image_or_code_is_a_batch_of_one(engine: Engine, face_image: Pixels, codes: np.ndarray) -> None:
     assert engine.invert(face_image).shape == (1, 8, 16)
     np.testing.assert_array_equal(engine.synthesise(codes[0]), engine.synthesise(codes[:1]))
 
 
-def test_the_same_call_gives_the_same_bytes(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
+def test_engine_same_call_gives_the_same_bytes(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
     again = Engine.from_pretrained(tiny_bundle, device="cpu")
     np.testing.assert_array_equal(engine.synthesise(codes), again.synthesise(codes))
     np.testing.assert_array_equal(engine.edit_by_label(codes, "smile"), again.edit_by_label(codes, "smile"))
 
 
-def test_random_noise_depends_on_the_seed_and_not_on_the_batch(tiny_bundle: Path, codes: np.ndarray) -> None:
+def test_synthesise_random_noise_depends_on_seed_not_batch(tiny_bundle: Path, codes: np.ndarray) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
     for name, parameter in engine.networks.generator.named_parameters():
         if name.endswith("noise_strength"):
@@ -87,7 +88,7 @@ def test_random_noise_depends_on_the_seed_and_not_on_the_batch(tiny_bundle: Path
 
 
 @pytest.mark.parametrize("name", ["smile", "no-smile", "Eyeglasses"])
-def test_strength_1_goes_to_where_the_classifier_is_sure(engine: Engine, codes: np.ndarray, name: str) -> None:
+def test_edit_by_label_strength_1_reaches_the_target_logit(engine: Engine, codes: np.ndarray, name: str) -> None:
     index = TINY_ATTRIBUTES.index("Eyeglasses" if name == "Eyeglasses" else "Smiling")
     sign = -1 if name.startswith("no-") else 1
     before = logits(engine, codes)[:, index] * sign
@@ -96,7 +97,7 @@ def test_strength_1_goes_to_where_the_classifier_is_sure(engine: Engine, codes: 
     np.testing.assert_allclose(after, 3.0, atol=0.05)
 
 
-def test_strength_is_a_share_of_the_way_and_its_sign_the_direction(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_label_strength_scales_and_signs_the_edit(engine: Engine, codes: np.ndarray) -> None:
     before = logits(engine, codes)[:, 0]
     half = logits(engine, engine.edit_by_label(codes, "smile", strength=0.5))[:, 0]
     np.testing.assert_allclose(half, (before + 3.0) / 2, atol=0.05)
@@ -105,18 +106,18 @@ def test_strength_is_a_share_of_the_way_and_its_sign_the_direction(engine: Engin
     np.testing.assert_allclose(engine.edit_by_label(codes, "smile", strength=0), codes, atol=1e-5)
 
 
-def test_a_sure_code_stays_as_it_is(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_label_code_past_the_target_logit_is_unchanged(engine: Engine, codes: np.ndarray) -> None:
     sure = engine.edit_by_label(codes, "smile", strength=1.2)
     np.testing.assert_allclose(engine.edit_by_label(sure, "smile"), sure, atol=1e-5)
 
 
-def test_several_attributes_reach_their_goals_together(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_label_several_attributes_reach_their_goals(engine: Engine, codes: np.ndarray) -> None:
     after = logits(engine, engine.edit_by_label(codes, ["smile", "no-bangs"]))
     np.testing.assert_allclose(after[:, TINY_ATTRIBUTES.index("Smiling")], 3.0, atol=0.05)
     np.testing.assert_allclose(after[:, TINY_ATTRIBUTES.index("Bangs")], -3.0, atol=0.05)
 
 
-def test_who_is_given_hair_does_not_stay_bald(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_label_hair_excludes_baldness(engine: Engine, codes: np.ndarray) -> None:
     bald, *others = engine.bundle.attributes
     attributes = (dataclasses.replace(bald, name="Bald"), *others)
     engine = Engine(dataclasses.replace(engine.model, bundle=dataclasses.replace(engine.bundle, attributes=attributes)))
@@ -131,7 +132,7 @@ def test_who_is_given_hair_does_not_stay_bald(engine: Engine, codes: np.ndarray)
     assert kept[:, 0].min() > -2, "what is to be kept is kept"
 
 
-def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_label_preserving_moves_others_less_than_the_gradient(engine: Engine, codes: np.ndarray) -> None:
     """What the attribute-preserving direction is for; Smiling shares no group with these."""
     others = [TINY_ATTRIBUTES.index(name) for name in ("Eyeglasses", "Blond_Hair", "No_Beard")]
     before = logits(engine, codes)
@@ -144,7 +145,7 @@ def test_other_attributes_move_less_than_along_the_gradient(engine: Engine, code
     assert moved < 0.3 * np.abs(logits(engine, along) - before)[:, others].mean()
 
 
-def test_reference_edit_scales_with_strength(engine: Engine, codes: np.ndarray) -> None:
+def test_edit_by_reference_scales_with_strength(engine: Engine, codes: np.ndarray) -> None:
     with torch.no_grad():
         engine.networks.editors["editor"].output.weight.normal_(std=0.1)
     full = engine.edit_by_reference(codes, codes[:1], "glasses")
@@ -155,17 +156,17 @@ def test_reference_edit_scales_with_strength(engine: Engine, codes: np.ndarray) 
     assert not np.allclose(engine.edit_by_reference(codes, codes[:1], "bangs"), full)
 
 
-def test_bfloat16_is_near_float32(tiny_bundle: Path, codes: np.ndarray, engine: Engine) -> None:
+def test_synthesise_bfloat16_is_near_float32(tiny_bundle: Path, codes: np.ndarray, engine: Engine) -> None:
     fast = Engine.from_pretrained(tiny_bundle, device="cpu", precision="bfloat16")
     difference = fast.synthesise(codes).astype(int) - engine.synthesise(codes).astype(int)
     assert 0 < np.abs(difference).mean() < 3
 
 
-def test_judge_reads_its_embedding_of_the_picture(engine: Engine, face_image: np.ndarray) -> None:
+def test_predict_attributes_is_linear_in_attribute_features(engine: Engine, face_image: np.ndarray) -> None:
     images = np.stack([face_image, face_image[::-1]])
     network = engine.networks.judge
     assert isinstance(network, Judge)
-    fitted = torch.from_numpy(np.stack([fit_picture(image, (32, 32)) for image in images]))
+    fitted = torch.from_numpy(np.stack([fit_image(image, (32, 32)) for image in images]))
     tensor = fitted.permute(0, 3, 1, 2) / 127.5 - 1
     probabilities, embeddings = engine.predict_attributes(images), engine.attribute_features(images)
     assert (probabilities.shape, embeddings.shape) == ((2, 5), (2, 16 * 16))
@@ -179,7 +180,7 @@ def test_judge_reads_its_embedding_of_the_picture(engine: Engine, face_image: np
         engine.predict_attributes(tensor[:, :, 4:])
 
 
-def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
+def test_engine_bad_requests_raise(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
     with pytest.raises(AttributeNameError, match="did you mean smile"):
         engine.edit_by_label(codes, "smyle")
     with pytest.raises(UsageError, match="both ways"):
@@ -194,7 +195,7 @@ def test_refusals(engine: Engine, tiny_bundle: Path, codes: np.ndarray) -> None:
         Engine.from_pretrained(tiny_bundle, device="cpu", precision="float16")
 
 
-def test_a_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.ndarray) -> None:
+def test_engine_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.ndarray) -> None:
     whole = Bundle.load(tiny_bundle)
     parts = {"generator": (GeneratorConfig.from_dict(whole.parts["generator"].config), whole.read_part("generator"))}
     Bundle.save(tmp_path / "small", name="small", domain="noise", license="MIT", parts=parts, readme="")
@@ -211,7 +212,7 @@ def test_a_missing_part_is_named(tiny_bundle: Path, tmp_path: Path, codes: np.nd
             call()
 
 
-def test_tensors_that_do_not_fit_the_sizes_are_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_from_pretrained_tensors_of_wrong_sizes_raise(tiny_bundle: Path, tmp_path: Path) -> None:
     """A config that lies about the sizes, its checksums right."""
     whole = Bundle.load(tiny_bundle)
     config = dataclasses.replace(ClassifierConfig.from_dict(whole.parts["classifier"].config), hidden=(32, 24))
@@ -234,7 +235,7 @@ def test_tensors_that_do_not_fit_the_sizes_are_refused(tiny_bundle: Path, tmp_pa
         Engine.from_pretrained(bundle.path, device="cpu")
 
 
-def test_damage_inside_a_file_is_found_before_it_is_used(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_from_pretrained_damaged_file_raises(tiny_bundle: Path, tmp_path: Path) -> None:
     folder = tmp_path / "damaged"
     folder.mkdir()
     for file in tiny_bundle.iterdir():
@@ -245,3 +246,30 @@ def test_damage_inside_a_file_is_found_before_it_is_used(tiny_bundle: Path, tmp_
     assert json.loads((folder / CONFIG_NAME).read_text())["parts"]["encoder"]
     with pytest.raises(BundleError, match=r"encoder\.safetensors"):
         Engine.from_pretrained(folder, device="cpu")
+
+
+def test_engine_repr_is_one_short_line(engine: Engine) -> None:
+    text = repr(engine)
+    assert "tiny-32" in text
+    assert "\n" not in text
+    assert len(text) < 200
+
+
+def test_engine_to_another_device_moves_in_place_or_raises(tiny_bundle: Path) -> None:
+    engine = Engine.from_pretrained(tiny_bundle, device="cpu")
+    assert engine.to("cpu") is engine
+    with pytest.raises(DeviceError, match="'abacus' is not available"):
+        engine.to("abacus")
+    assert engine.device == torch.device("cpu")
+
+
+def test_engine_old_names_still_work(engine: Engine, face_image: Pixels, codes: np.ndarray) -> None:
+    np.testing.assert_array_equal(engine.judge(face_image), engine.predict_attributes(face_image))
+    np.testing.assert_array_equal(engine.judge_embedding(face_image), engine.attribute_features(face_image))
+    np.testing.assert_array_equal(engine.sample(2, seed=1), engine.sample_latents(2, seed=1))
+    assert engine.has_learned("smile") is engine.has_learned_edit("smile")
+    options, steps = InversionOptions(steps=2), []
+    engine.invert(face_image, method="optimise", options=options, report=steps.append)
+    assert [step.step for step in steps] == [1, 2]
+    (tuning,) = engine.tune(face_image, codes[:1], options=TuningOptions(steps=1), report=lambda *_: None)
+    assert tuning.fingerprint == engine.bundle.fingerprint

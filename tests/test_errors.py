@@ -21,7 +21,7 @@ def drawn_tree() -> dict[str, str]:
     return parents
 
 
-def test_the_drawing_shows_the_classes() -> None:
+def test_tree_in_docstring_matches_the_classes() -> None:
     classes = {name: value for name, value in vars(errors).items() if isinstance(value, type)}
     assert drawn_tree() == {name: value.__base__.__name__ for name, value in classes.items()}
     assert len(classes) == 12
@@ -37,10 +37,15 @@ def test_the_drawing_shows_the_classes() -> None:
         ("a" * 301, "a" * 300 + "..."),
     ],
 )
-def test_a_cause_is_fit_for_a_sentence(said: str, told: str) -> None:
+def test_describe_cause_is_printable_and_short(said: str, told: str) -> None:
     assert errors.describe_cause(ValueError(said)) == told
 
 
-def test_the_system_says_only_why() -> None:
+def test_describe_cause_os_error_is_its_reason() -> None:
     assert errors.describe_cause(PermissionError(13, "Permission denied", "a.png")) == "permission denied"
     assert errors.describe_cause(OSError("image file is truncated")) == "image file is truncated"
+
+
+def test_usage_error_is_a_value_error() -> None:
+    with pytest.raises(ValueError, match="give one"):
+        raise errors.UsageError("nothing is named: give one")

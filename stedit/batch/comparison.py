@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from stedit.errors import ImageError, InputError, UsageError, describe_cause
-from stedit.imaging.files import MAX_PIXELS, Pixels, fit_picture, read_image
+from stedit.imaging.files import MAX_PIXELS, Pixels, fit_image, read_image
 from stedit.imaging.sheets import sheet
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
@@ -59,7 +59,7 @@ class Comparison:
                 raise UsageError(
                     f"the sheet would exceed {MAX_PIXELS // 10**6} megapixels: give fewer or smaller images"
                 )
-            rows[name] = [fit_picture(image, (height, width)) for image in row]
+            rows[name] = [fit_image(image, (height, width)) for image in row]
         return list(rows), sheet(list(rows.values()), titles=self.titles) if rows else None
 
 

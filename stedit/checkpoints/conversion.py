@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
-from stedit.checkpoints import directions
+from stedit.checkpoints.interchange import directions_of
 from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, model_card, table
 from stedit.checkpoints.reader import load_file
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
-from stedit.storage.atomic import write_file
 from stedit.storage.bundle import CARD_NAME, Alignment, Bundle, Precision
+from stedit.storage.directions import Directions, Vector
 
 DIRECTIONS_SUFFIX = ".safetensors"
 
@@ -38,8 +36,8 @@ class ModelFacts:
 
 
 @dataclass(frozen=True)
-class Conversion:
-    """What has been written."""
+class SavedModel:
+    """The model that has been written."""
 
     bundle: Bundle
     probe: dict[str, Any]
@@ -49,7 +47,7 @@ class Conversion:
 
 def read_checkpoints(
     paths: Sequence[Path], *, precision: Precision = "float32", attribute: str = ""
-) -> tuple[list[ModelParts], dict[str, Tensor]]:
+) -> tuple[list[ModelParts], dict[str, Vector]]:
     """The parts of the checkpoints, and the directions, by name, of the files that hold some.
 
     `precision` is that of the parts on disk; `attribute` is what a reference-edit checkpoint was trained for, which is
@@ -59,15 +57,17 @@ def read_checkpoints(
     if attribute and not NAME.fullmatch(attribute):
         raise UsageError(f"the attribute {attribute!r} is not a name: give letters, digits, - and _ only")
     sources: list[ModelParts] = []
-    found: dict[str, Tensor] = {}
+    found: dict[str, Vector] = {}
     for path in paths:
         file = load_file(path)
         try:
-            some = directions.directions_of(file.content, path.stem)
+            some = directions_of(file.content, path.stem)
         except ValueError as error:
             raise InputError(f"{path} holds directions, but {error}") from error
         if some is None:
             sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
+        elif bad := next((name for name in some if not NAME.fullmatch(name)), None):
+            raise InputError(f"{path} holds directions, but one cannot be called {bad!r}: rename the file")
         elif twice := sorted(found.keys() & some.keys()):
             raise UsageError(f"two files hold a direction {twice[0]!r}: rename one of them")
         else:
@@ -95,7 +95,7 @@ def save_model(
     *,
     target: Bundle | None = None,
     replacing: bool = False,
-) -> Conversion:
+) -> SavedModel:
     """Join the parts of `sources` and write the model; what is at `path` stays as it is if anything fails.
 
     Args:
@@ -133,10 +133,10 @@ def save_model(
         readme=_card(joined, name, sources, target),
         overwrite=target is not None,
     )
-    return Conversion(bundle, probe, joined.notes)
+    return SavedModel(bundle, probe, joined.notes)
 
 
-def save_directions(path: Path, found: dict[str, Tensor], *, overwrite: bool = False) -> None:
+def save_directions(path: Path, found: dict[str, Vector], *, overwrite: bool = False) -> None:
     """Write directions to a file. Raises UsageError and OutputError."""
     if path.suffix != DIRECTIONS_SUFFIX:
         raise UsageError(f"directions go to a file: write them to {path.name}{DIRECTIONS_SUFFIX}")
@@ -144,7 +144,7 @@ def save_directions(path: Path, found: dict[str, Tensor], *, overwrite: bool = F
         raise OutputError(
             f"cannot write {path}: it exists already, so choose another name or replace it", argument="overwrite"
         )
-    write_file(path, directions.encode(found))
+    Directions(found).save(path)
 
 
 def _card(joined: ModelParts, name: str, sources: Sequence[ModelParts], target: Bundle | None) -> str:

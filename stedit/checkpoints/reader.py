@@ -51,19 +51,26 @@ class LoadedFile:
 
 def load_file(path: str | Path) -> LoadedFile:
     """Read a checkpoint of any container. Raises InputError if it is none, is damaged, or asks for anything unsafe."""
-    path = Path(path)
+    try:
+        return read_content(Path(path))
+    except FileNotFoundError:
+        raise InputError(f"{path} does not exist: check the spelling") from None
+    except ValueError as error:
+        raise InputError(f"{path} cannot be used as a checkpoint: {describe_cause(error)}") from error
+    except OSError as error:
+        raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
+
+
+def read_content(path: Path) -> LoadedFile:
+    """`load_file` for callers with a sentence of their own. Raises ValueError, whose text is a reason, and OSError."""
     try:
         with _mapped(path) as view:
             sha256 = hashlib.sha256(view).hexdigest()
             return LoadedFile(path, sha256, _read(path, view))
-    except FileNotFoundError:
-        raise InputError(f"{path} does not exist: check the spelling") from None
-    except (ValueError, SafetensorError, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
-        raise InputError(f"{path} cannot be used as a checkpoint: {describe_cause(error)}") from error
+    except (SafetensorError, zipfile.BadZipFile, NotImplementedError, EOFError, struct.error) as error:
+        raise ValueError(describe_cause(error)) from error
     except MemoryError as error:
-        raise InputError(f"{path} cannot be used as a checkpoint: it asks for too much memory") from error
-    except OSError as error:
-        raise InputError(f"cannot read {path}: {describe_cause(error)}") from error
+        raise ValueError("it asks for too much memory") from error
 
 
 @contextmanager

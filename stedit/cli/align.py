@@ -56,7 +56,7 @@ def align(
         request,
         inputs,
         bundle,
-        verb="Aligning",
+        verb="AlignerTask",
         files=files,
         model=model,
         console=console,

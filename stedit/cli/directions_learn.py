@@ -78,9 +78,9 @@ def learn(
     stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
     """
     from stedit.batch.inputs import collect_inputs
-    from stedit.editing.directions import SUFFIX, Directions, save_directions
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
+    from stedit.storage.directions import SUFFIX, Directions
     from stedit.storage.labels import LabelTable
 
     bundle = Bundle.load(find_bundle(model.model))
@@ -110,7 +110,7 @@ def learn(
         "codes": str(learned.codes),
         "accuracy": f"{learned.accuracy:.4f}",
     }
-    save_directions(path, Directions({names[0]: learned.vector}, metadata))
+    Directions({names[0]: learned.vector}, metadata).save(path)
     details = {"attribute": names[0], "method": learned.method, "codes": learned.codes}
     details["accuracy"] = round(learned.accuracy, 4)
     console.emit_record(Record(attr, str(path), details=details), str(path))

@@ -35,7 +35,7 @@ def list_directions(
     stedit directions list smile.directions.safetensors
     stedit directions list interfacegan/*.pt --json
     """
-    from stedit.editing.directions import load_directions
+    from stedit.checkpoints.interchange import load_directions
 
     if not inputs:
         return _list_own(model, console)

@@ -47,7 +47,7 @@ GROUPS: tuple[frozenset[str], ...] = (
 )
 
 _HAIR = ("Bangs", "Black_Hair", "Blond_Hair", "Brown_Hair", "Gray_Hair", "Straight_Hair", "Wavy_Hair")
-# What an attribute rules out: who is to have bangs must not stay bald.
+# Attributes that cannot be beside another: hair excludes baldness.
 EXCLUDES: dict[str, tuple[str, ...]] = dict.fromkeys(_HAIR, ("Bald",))
 
 
@@ -57,17 +57,17 @@ def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
     Takes CelebA's names in any case, with "-", "_" or spaces, the friendly names of `ALIASES`, and either with "no-"
     before it. Raises AttributeNameError, with the nearest names, if `known` does not hold it.
     """
-    plain = {_plain(item): (item, 1) for item in known}
-    plain |= {alias: meaning for alias, meaning in ALIASES.items() if meaning[0] in known}
-    wanted = _plain(name)
-    if wanted in plain:
-        return plain[wanted]
-    if wanted.startswith("no-") and wanted[3:] in plain:
-        attribute, sign = plain[wanted[3:]]
+    names = {_plain(item): (item, 1) for item in known}
+    names |= {alias: meaning for alias, meaning in ALIASES.items() if meaning[0] in known}
+    plain_name = _plain(name)
+    if plain_name in names:
+        return names[plain_name]
+    if plain_name.startswith("no-") and plain_name[3:] in names:
+        attribute, sign = names[plain_name[3:]]
         return attribute, -sign
     if not known:
         raise AttributeNameError(f"the model knows no attributes, so {name!r} cannot be edited: choose another model")
-    near = difflib.get_close_matches(wanted.removeprefix("no-"), plain, n=3, cutoff=0.5)
+    near = difflib.get_close_matches(plain_name.removeprefix("no-"), names, n=3, cutoff=0.5)
     hint = f"did you mean {' or '.join(near)}? " if near else ""
     raise AttributeNameError(f"unknown attribute {name!r}: {hint}The model knows {', '.join(sorted(known))}")
 

@@ -1,11 +1,10 @@
-"""Moves of a code until the latent classifier's logits are where they are wanted, along one of four directions.
+"""Moves of codes that bring the latent classifier's logits to given values.
 
-    first-order     the gradient of the attribute's logit
-    second-order    the dominant curvature of the divergence of the classifier's answer from the goal
+    first-order     along the gradient of the attribute's logit
+    second-order    along the dominant curvature of the divergence of the classifier's prediction from the goal
     preserving      the most change of the logit for the least change of the others and the most plausible code
-    linear          one direction for all codes (`follow_direction`)
 
-All but the last are recomputed at every step, so they adapt to the image and follow the classifier's curvature.
+Directions are computed anew at every step, so they adapt to the code and follow the classifier's curvature.
 """
 
 from __future__ import annotations
@@ -39,12 +38,12 @@ def move_to_logits(
     """Bring the logits of some attributes to given values.
 
     The preserving direction changes little else. Each of its steps solves for the change d of the code that moves the
-    wanted logits by their share of the way and minimises sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the
+    target logits by their share of the way and minimises sum_j (g_j . d + r_j)^2 + lambda * d' S^-1 d over the
     attributes j to keep, with g their gradients, r what they have drifted so far, and S the covariance of codes. For
     one attribute k and no drift, d is along (sum_j g_j g_j' + lambda * S^-1)^-1 g_k.
 
     The others take the smallest combination of the attributes' own directions, and of the gradients of those to keep,
-    that moves the wanted logits by their share and undoes the drift (Shen et al. 2020, "conditional manipulation").
+    that moves the target logits by their share and undoes the drift (Shen et al. 2020, "conditional manipulation").
 
     Args:
         classifier: gives the logits and their derivatives.
@@ -55,37 +54,37 @@ def move_to_logits(
         direction: see above.
         styles: those that may change; None for all of them.
         ridge: weight of plausibility, the Mahalanobis length of the change, against side effects; in units of the
-            wanted logits' variance, so that it means the same for every classifier.
+            target logits' variance, so that it means the same for every classifier.
 
     Returns:
         (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit.
     """
-    source, wanted = w, list(goals)
-    goal = torch.stack([goals[index] for index in wanted], dim=1)  # (B, W)
+    source, targets = w, list(goals)
+    goal = torch.stack([goals[index] for index in targets], dim=1)  # (B, W)
     keep = keep.clone()
-    keep[wanted] = False
+    keep[targets] = False
     touched = style_mask(w, styles)
     first_logits = classifier(w)
-    start, signs = first_logits[:, keep], torch.sign(goal - first_logits[:, wanted])
+    start, signs = first_logits[:, keep], torch.sign(goal - first_logits[:, targets])
     for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
         gradients = gradients * touched
-        step = (goal - logits[:, wanted]) / remaining
+        step = (goal - logits[:, targets]) / remaining
         drift = logits[:, keep] - start
         if direction == "preserving":
             change = _preserving_step(
                 lambda vectors: covariance.multiply(vectors) * touched,
-                wanted=gradients[:, wanted],
-                kept=gradients[:, keep],
+                targets=gradients[:, targets],
+                preserved=gradients[:, keep],
                 step=step,
                 drift=drift,
                 ridge=ridge,
             )
         else:
-            directions = gradients[:, wanted]
+            directions = gradients[:, targets]
             if direction == "second-order":
-                directions = curvature_directions(classifier, w, wanted, signs, touched=touched)
-            change = _combined_step(directions, gradients[:, wanted], gradients[:, keep], step, drift)
+                directions = curvature_directions(classifier, w, targets, signs, touched=touched)
+            change = _combined_step(directions, gradients[:, targets], gradients[:, keep], step, drift)
         w = w + change.view_as(w)
     return torch.where(touched.view(w.shape[1:]) > 0, w, source)
 
@@ -110,9 +109,9 @@ def curvature_directions(
     touched: Tensor,
     seed: int = 0,
 ) -> Tensor:
-    """The directions in which the divergence of the classifier's answers from the goals curves most.
+    """The directions in which the divergence of the classifier's predictions from the goals curves most.
 
-    The divergence KL(goal || answer) of an attribute with the logit z, wanted (s = 1) or not (s = -1), is
+    The divergence KL(goal || prediction) of an attribute with the logit z, present (s = 1) or absent (s = -1), is
     softplus(-s z). Its Hessian is sigmoid(-s z) * (sigmoid(s z) g g' - s H_z), with g the gradient of z and H_z its
     Hessian. The first factor does not turn the eigenvectors, and is left out because it vanishes where the classifier
     is sure. Power iteration multiplies by the rest exactly: H_z v is the gradient of g . v.
@@ -140,7 +139,7 @@ def curvature_directions(
             sign = torch.where(signs[:, place] < 0, -1.0, 1.0).to(w)[:, None]
             (gradient,) = torch.autograd.grad(logits[:, attribute].sum(), w, create_graph=True)
             slope = gradient.flatten(1) * touched
-            # below 1e-30, only the curvature of the logit itself is left to see, or nothing if it has none
+            # below 1e-30, only the curvature of the logit itself is left, or nothing if it has none
             share = (sign[:, 0] * logits[:, attribute]).sigmoid().clamp_min(1e-30)[:, None].detach()
             v = _unit(torch.randn(slope.shape, generator=random, dtype=w.dtype).to(w.device) * touched)
             for _ in range(POWER_ITERATIONS):
@@ -166,13 +165,13 @@ def _unit(vectors: Tensor) -> Tensor:
     return unit
 
 
-def _combined_step(directions: Tensor, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor) -> Tensor:
-    """Find the change of the code (B, N*D): along the directions of the wanted and the gradients of the kept.
+def _combined_step(directions: Tensor, targets: Tensor, preserved: Tensor, step: Tensor, drift: Tensor) -> Tensor:
+    """Find the change of the code (B, N*D): along the directions of the targets and the gradients of the others.
 
     From directions and gradients (B, W, N*D), gradients (B, J, N*D), changes of logits (B, W) and drifts (B, J).
     """
-    along = torch.cat([directions, kept], dim=1)
-    response = torch.cat([wanted, kept], dim=1) @ along.mT  # (B, W+J, W+J): how each moves each logit
+    along = torch.cat([directions, preserved], dim=1)
+    response = torch.cat([targets, preserved], dim=1) @ along.mT  # (B, W+J, W+J): how each moves each logit
     amounts = _least_squares(response, torch.cat([step, -drift], dim=1))
     change: Tensor = (amounts * along).sum(dim=1)
     return change
@@ -181,7 +180,7 @@ def _combined_step(directions: Tensor, wanted: Tensor, kept: Tensor, step: Tenso
 def _least_squares(response: Tensor, change: Tensor) -> Tensor:
     """How far to go along each direction, (B, W, 1), to change logits by (B, W), given how each moves each, (B, W, W).
 
-    As near as it goes: two attributes may share their direction and be wanted apart.
+    The least-squares solution: two attributes may share their direction and have goals apart.
     """
     inverse = torch.linalg.pinv(response.cpu(), rtol=1e-6)  # the CPU, since not every device has its long numbers
     amounts: Tensor = inverse.to(response.device) @ change[:, :, None]
@@ -189,43 +188,52 @@ def _least_squares(response: Tensor, change: Tensor) -> Tensor:
 
 
 def _preserving_step(
-    multiply: Callable[[Tensor], Tensor], *, wanted: Tensor, kept: Tensor, step: Tensor, drift: Tensor, ridge: float
+    multiply: Callable[[Tensor], Tensor],
+    *,
+    targets: Tensor,
+    preserved: Tensor,
+    step: Tensor,
+    drift: Tensor,
+    ridge: float,
 ) -> Tensor:
     """Find the change of the code (B, N*D).
 
     From S v (`multiply`), gradients (B, W, N*D) and (B, J, N*D), changes of logits (B, W) and drifts (B, J).
     """
-    logit_variance = (wanted * multiply(wanted)).sum(dim=2).mean(dim=1)
+    logit_variance = (targets * multiply(targets)).sum(dim=2).mean(dim=1)
     weight = ridge * logit_variance.clamp_min(1e-12)[:, None, None]  # lambda; a classifier may know nothing of a logit
-    kept_multiplied = multiply(kept) / weight  # S g / lambda
-    inner = torch.eye(kept.shape[1], dtype=kept.dtype, device=kept.device) + kept @ kept_multiplied.mT  # (B, J, J)
+    preserved_multiplied = multiply(preserved) / weight  # S g / lambda
+    inner = (
+        torch.eye(preserved.shape[1], dtype=preserved.dtype, device=preserved.device)
+        + preserved @ preserved_multiplied.mT
+    )  # (B, J, J)
 
     def solve(vectors: Tensor) -> Tensor:
         """(sum_j g_j g_j' + lambda * S^-1)^-1 v by Woodbury's identity: J unknowns in place of the code's N*D."""
         multiplied = multiply(vectors) / weight
-        solution: Tensor = multiplied - torch.linalg.solve(inner, kept @ multiplied.mT).mT @ kept_multiplied
+        solution: Tensor = multiplied - torch.linalg.solve(inner, preserved @ multiplied.mT).mT @ preserved_multiplied
         return solution
 
-    directions = solve(wanted)  # (B, W, N*D)
-    restore = -solve(drift[:, None] @ kept)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the wanted
-    response = wanted @ directions.mT  # (B, W, W): how each direction moves each wanted logit
-    missing = step - (wanted @ restore[:, :, None])[:, :, 0]
+    directions = solve(targets)  # (B, W, N*D)
+    restore = -solve(drift[:, None] @ preserved)[:, 0]  # (B, N*D): undoes the drift, whatever it does to the targets
+    response = targets @ directions.mT  # (B, W, W): how each direction moves each target logit
+    missing = step - (targets @ restore[:, :, None])[:, :, 0]
     amounts = _least_squares(response, missing)
     change: Tensor = restore + (amounts * directions).sum(dim=1)
     return change
 
 
 def restore_kept(
-    classifier: LatentClassifier, w: Tensor, source: Tensor, keep: Tensor, wanted: list[int], touched: Tensor
+    classifier: LatentClassifier, w: Tensor, source: Tensor, keep: Tensor, targets: list[int], touched: Tensor
 ) -> Tensor:
-    """Codes `w` with the kept logits of `source`, by the smallest change that leaves the wanted ones where they are."""
+    """Codes `w` with the preserved logits of `source`, by the smallest change that leaves the target logits."""
     if not keep.any():
         return w
     start = classifier(source)[:, keep]
     for _ in range(CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
         gradients = gradients * touched
-        drift, still = logits[:, keep] - start, torch.zeros_like(logits[:, wanted])
-        change = _combined_step(gradients[:, wanted], gradients[:, wanted], gradients[:, keep], still, drift)
+        drift, still = logits[:, keep] - start, torch.zeros_like(logits[:, targets])
+        change = _combined_step(gradients[:, targets], gradients[:, targets], gradients[:, keep], still, drift)
         w = w + change.view_as(w)
     return w

@@ -22,7 +22,7 @@ from stedit.errors import MissingPartError, UsageError
 from stedit.runtime.model import Model
 from stedit.runtime.prediction import attribute_logits
 
-# A probability of 5 %: enough not to be seen; to be as sure as of what is asked for would spoil it.
+# A probability of 5 %: absent in the image; a goal as far as that of the edited attribute would spoil the edit.
 EXCLUDED_LOGIT = 3.0
 
 
@@ -101,7 +101,7 @@ def _edit_linear(model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: Li
 def _edit_learned(model: Model, w: Tensor, edit: ResolvedLabelEdit) -> Tensor:
     """By the edit transformer, one attribute after the other, for codes that are not so already.
 
-    The edit transformer has learned what changes, not when nothing does: the classifier says who has it already.
+    The edit transformer has learned what changes, not when nothing does: the classifier predicts who has it already.
     What follows its change holds the attributes to keep.
     """
     source, keep = w, model.attribute_mask(edit.keep)
@@ -165,7 +165,7 @@ _TECHNIQUES: Mapping[Direction, Callable[[Model, Tensor, ResolvedLabelEdit], Ten
 
 
 def lacks(model: Model, w: Tensor, index: int, *, present: bool) -> Tensor:
-    """Which codes (B, N, D) the classifier does not predict as asked for, (B,)."""
+    """Which codes (B, N, D) lack what is wanted, presence or absence, by the classifier: (B,)."""
     return (attribute_logits(model, w)[:, index] > 0) != present
 
 
@@ -215,7 +215,7 @@ def _signs(model: Model, names: Sequence[str]) -> dict[int, int]:
     for name in names:
         attribute, sign = resolve_attribute(name, model.attributes)
         if signs.setdefault(model.attributes.index(attribute), sign) != sign:
-            raise UsageError(f"{attribute} is asked for both ways: name it once")
+            raise UsageError(f"{attribute} is named both ways: name it once")
     return signs
 
 
@@ -227,11 +227,11 @@ def _goals(model: Model, logits: Tensor, edit: ResolvedLabelEdit) -> dict[int, T
     }
 
 
-def _goal(logit: Tensor, strength: float, sure: float) -> Tensor:
+def _goal(logit: Tensor, strength: float, target: float) -> Tensor:
     """The logit that an edit of this strength aims for (see `Engine.edit_by_label`)."""
     direction = 1.0 if strength >= 0 else -1.0
     start, amount = logit * direction, abs(strength)
     goal = torch.where(
-        start < sure, start + amount * (sure - start), torch.maximum(start, start.new_tensor(amount * sure))
+        start < target, start + amount * (target - start), torch.maximum(start, start.new_tensor(amount * target))
     )
     return goal * direction

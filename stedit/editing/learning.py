@@ -11,11 +11,11 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.editing.attributes import resolve_attribute
-from stedit.editing.directions import Vector
 from stedit.errors import UsageError
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LatentCovariance
 from stedit.runtime.model import Model
+from stedit.storage.directions import Vector
 
 LEARNING_CODES = 2000  # random ones to learn a direction from
 MIN_LABELLED = 10  # codes with an attribute, and as many without, that a direction can be learned from
@@ -56,7 +56,7 @@ def learn_from_classifier(
     """The mean over codes (M, N, D) of the direction in which an attribute's logit grows for the most plausible change.
 
     It is S g, with g the gradient and S the codes' covariance, each of them made as long as the others.
-    Raises UsageError if the classifier sees too few codes with the attribute, or without it.
+    Raises UsageError if the classifier predicts too few codes with the attribute, or without it.
     """
     with torch.enable_grad():
         codes = w.detach().requires_grad_()

@@ -8,7 +8,8 @@ from typing import cast
 import torch
 from torch import Tensor
 
-from stedit.editing.directions import LinearDirection, load_directions
+from stedit.checkpoints.interchange import load_directions
+from stedit.editing.directions import LinearDirection, select_direction
 from stedit.editing.gradient import restore_kept
 from stedit.editing.layers import style_mask
 from stedit.errors import UsageError
@@ -17,13 +18,13 @@ from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LatentCovariance
 
 MAX_STD = 6.0  # standard deviations of codes: beyond, no code is that of a face
-GRID = 97  # places in -MAX_STD..MAX_STD at which the logit is looked at first
+GRID = 97  # places in -MAX_STD..MAX_STD at which the logit is evaluated first
 BISECTIONS = 20
 ROUNDS = 3  # of several linear directions, each of which moves the others' logits
 
 
 def linear_directions(
-    asked: LinearDirection,
+    direction: LinearDirection,
     attributes: Sequence[str],
     generator: Generator,
     covariance: LatentCovariance,
@@ -34,7 +35,7 @@ def linear_directions(
     """The linear direction of each attribute, or just one if there is none, for codes of a generator.
 
     Args:
-        asked: where to find it.
+        direction: a file, or one of the generator's own.
         attributes: CelebA's names; of a file, each takes the direction of its name.
         generator: whose codes are to be moved, and whose own directions `sefa:0` and so on are.
         covariance: of codes.
@@ -45,22 +46,25 @@ def linear_directions(
         (N, D) each, one standard deviation of codes long, zero at styles that may not change.
         Raises InputError for the file, and UsageError for what does not fit.
     """
-    wanted: list[str | None] = [*attributes] or [None]
-    if asked.file is None:
+    names: list[str | None] = [*attributes] or [None]
+    if direction.file is None:
         rows, _ = sefa(generator, styles)
-        if asked.index >= len(rows):
-            raise UsageError(f"there is no {asked}: this model has sefa:0 to sefa:{len(rows) - 1}")
-        vectors = [rows[asked.index : asked.index + 1].numpy()] * len(wanted)
+        if direction.index >= len(rows):
+            raise UsageError(f"there is no {direction}: this model has sefa:0 to sefa:{len(rows) - 1}")
+        vectors = [rows[direction.index : direction.index + 1].numpy()] * len(names)
     else:
-        found = load_directions(asked.file)
+        found = load_directions(direction.file)
         if found.metadata.get("fingerprint", fingerprint) != fingerprint:
             raise UsageError(
-                f"{asked.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
+                f"{direction.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
                 "use that model, or learn the direction again"
             )
-        vectors = [found.select(asked.name, attribute, str(asked.file)) for attribute in wanted]
+        vectors = [select_direction(found, direction.name, attribute, str(direction.file)) for attribute in names]
     if len({id(vector) for vector in vectors}) < len(vectors):
-        raise UsageError(f"{asked} is one direction, which cannot serve {len(vectors)} attributes: give one")
+        raise UsageError(
+            f"{direction} is one direction, which cannot serve {len(vectors)} attributes: give one",
+            argument="attributes",
+        )
     count, dim = generator.config.style_count, generator.config.style_dim
     mean = generator.mapping.mean
     touched = torch.ones(count, 1)
@@ -70,12 +74,12 @@ def linear_directions(
     for vector in vectors:
         if vector.shape[1] != dim or vector.shape[0] not in (1, count):
             raise UsageError(
-                f"{asked} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "
+                f"{direction} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "
                 f"{count} x {dim}: use the model that it was made for"
             )
         moved = torch.from_numpy(vector) * touched
         if not moved.any():
-            raise UsageError(f"{asked} changes none of these layers: choose others")
+            raise UsageError(f"{direction} changes none of these layers: choose others")
         directions.append(scale_to_one_std(moved.to(mean), covariance))
     return directions
 
@@ -127,7 +131,7 @@ def follow_direction(
 
     Of the places within MAX_STD standard deviations where the logit meets the goal, the nearest is taken, whichever way
     the direction points. Where it meets the goal nowhere, the code moves to where it comes nearest. What attributes to
-    keep have drifted by then is undone along their gradients, less what these share with those of the wanted.
+    keep have drifted by then is undone along their gradients, less what these share with those of the edited.
 
     Args:
         classifier: gives the logits.

@@ -110,9 +110,9 @@ def _change_by_reference(
     if spec.transfer_weight and learned_editor(model.networks.editors, spec.name, index):
         removed = _removal_change(model, w, index) - _removal_change(model, reference, index)
         change = torch.lerp(change, removed, spec.transfer_weight)
-    wanted = attribute_logits(model, reference)[:, index] > 0
-    differs = wanted != (attribute_logits(model, w)[:, index] > 0)
-    goal = torch.where(wanted, spec.reference_target_logit, -spec.reference_target_logit)
+    present = attribute_logits(model, reference)[:, index] > 0
+    differs = present != (attribute_logits(model, w)[:, index] > 0)
+    goal = torch.where(present, spec.reference_target_logit, -spec.reference_target_logit)
     return push_to_logit(model, w + change, index, torch.where(differs, goal, 0.0), keep=keep) - w
 
 

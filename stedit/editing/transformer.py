@@ -1,4 +1,4 @@
-"""The edit transformer's answers, to a reference or to a label alone, and which transformer gives them."""
+"""The edit transformer's changes of codes, by reference or by label, and which transformer makes them."""
 
 from __future__ import annotations
 
@@ -38,8 +38,8 @@ def change_by_reference(editor: EditTransformer, w: Tensor, references: Tensor, 
 @torch.no_grad()
 def change_by_label(editor: EditTransformer, w: Tensor, index: int, *, present: bool) -> Tensor:
     """How the edit transformer changes codes (B, N, D) to give them an attribute that it knows, or to take it away."""
-    wanted = torch.full((w.shape[0],), present, device=w.device)
-    return editor.by_label(w, wanted, condition_for(editor, w, index)).float() - w
+    targets = torch.full((w.shape[0],), present, device=w.device)
+    return editor.by_label(w, targets, condition_for(editor, w, index)).float() - w
 
 
 def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index: int) -> EditTransformer | None:
@@ -57,5 +57,5 @@ def learned_editor(editors: Mapping[str, EditTransformer], attribute: str, index
 
 
 def condition_for(editor: EditTransformer, w: Tensor, index: int) -> Tensor | None:
-    """What tells a conditional editor the attribute: (B,), the index for every code; None for an unconditional one."""
+    """The condition of an editor: (B,), the attribute's index for every code; None for an unconditional one."""
     return torch.full((w.shape[0],), index, device=w.device) if editor.config.attributes else None

@@ -1,1 +1,1 @@
-"""Pictures in and out: `files` decodes and encodes them, `sheets` lays them out side by side."""
+"""Images in and out: `files` decodes and encodes them, `sheets` lays them out side by side."""

@@ -1,4 +1,4 @@
-"""Pictures that follow each other: animated WebP and GIF, there and back, for ever."""
+"""Images that follow each other: animated WebP and GIF, there and back, for ever."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from stedit.errors import OutputError, describe_cause
 from stedit.imaging.files import Pixels
 
 FORMATS = {"webp": "WEBP", "gif": "GIF"}
-FRAME_MS, PAUSE_MS = 70, 600  # how long a picture shows, and the first and the last
+FRAME_MS, PAUSE_MS = 70, 600  # how long an image shows, and the first and the last
 
 
 @dataclass(frozen=True, eq=False)
 class Animation:
-    """Pictures to be shown one after the other."""
+    """Images to be shown one after the other."""
 
     frames: Sequence[Pixels]
     """Two or more, uint8 (H, W, 3) of one size; shown from the first to the last and back."""
 
     def encode(self, kind: str, *, quality: int = 90) -> bytes:
-        """The file, "webp" or "gif": 2 * len(frames) - 2 frames; the same pictures give the same bytes.
+        """The file, "webp" or "gif": 2 * len(frames) - 2 frames; the same images give the same bytes.
 
-        Pictures that follow each other without a difference are one frame. Raises OutputError.
+        Images that follow each other without a difference are one frame. Raises OutputError.
         """
         there_and_back = [*self.frames, *self.frames[-2:0:-1]]
         first, *rest = [Image.fromarray(frame) for frame in there_and_back]

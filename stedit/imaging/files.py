@@ -38,7 +38,7 @@ __all__ = [  # Pixels are at home in samples.py
     "Source",
     "decode_image",
     "encode_image",
-    "fit_picture",
+    "fit_image",
     "no_pillow_warnings",
     "read_image",
     "write_image",
@@ -173,7 +173,7 @@ def encode_image(pixels: Pixels, kind: str, *, quality: int = 95, provenance: Pr
         ) from error
 
 
-def fit_picture(pixels: Pixels, size: tuple[int, int]) -> Pixels:
+def fit_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     """Centre-crop uint8 (H, W, 3) to the aspect of `size` (height, width), then Lanczos-resize to it.
 
     A picture of that size comes back as it is.

@@ -1,4 +1,4 @@
-"""A matrix as a picture: dark squares for large numbers, with numbered axes."""
+"""A matrix as an image: dark squares for large numbers, with numbered axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Contact sheets: pictures in a grid under short captions, such as source | reconstruction | edit."""
+"""Contact sheets: images in a grid under short captions, such as source | reconstruction | edit."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ def enlarged(image: Pixels, height: int) -> Pixels:
 
 
 def sheet(rows: Sequence[Sequence[Pixels]], *, titles: Sequence[str] = (), gap: int = 4) -> Pixels:
-    """Lay uint8 (H, W, 3) pictures out in a grid with `gap` px around each; gives uint8 (H, W, 3).
+    """Lay uint8 (H, W, 3) images out in a grid with `gap` px around each; gives uint8 (H, W, 3).
 
-    Columns are as wide as their widest picture and rows as high as their highest, smaller ones being centred; a row may
-    be short. `titles[i]` stands above column i, shortened to fit. Raises ValueError if there is no picture.
+    Columns are as wide as their widest image and rows as high as their highest, smaller ones being centred; a row may
+    be short. `titles[i]` stands above column i, shortened to fit. Raises ValueError if there is no image.
     """
     columns = max((len(row) for row in rows), default=0)
     if columns == 0:
-        raise ValueError("a sheet needs at least one picture")
+        raise ValueError("a sheet needs at least one image")
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(columns)]
-    heights = [max((picture.shape[0] for picture in row), default=0) for row in rows]
+    heights = [max((image.shape[0] for image in row), default=0) for row in rows]
 
     font = ImageFont.load_default(size=min(max(min(widths) // 10, 10), 24))
     header = round(font.getbbox("Ág", anchor="la")[3]) + gap if any(titles) else 0  # from ascender to descender
@@ -46,8 +46,8 @@ def sheet(rows: Sequence[Sequence[Pixels]], *, titles: Sequence[str] = (), gap: 
         y = header + gap
         for row, height in zip(rows, heights, strict=True):
             if i < len(row):
-                picture = Image.fromarray(row[i])
-                canvas.paste(picture, (x + (width - picture.width) // 2, y + (height - picture.height) // 2))
+                image = Image.fromarray(row[i])
+                canvas.paste(image, (x + (width - image.width) // 2, y + (height - image.height) // 2))
             y += height + gap
         x += width + gap
     return np.array(canvas)

@@ -1,1 +1,1 @@
-"""From a picture to its code: by an encoder, by descent, and by adapting the generator to it."""
+"""From an image to its latent code: by an encoder, by optimisation, and by tuning the generator to it."""

@@ -1,8 +1,8 @@
-"""Descent from the encoder's code, held where codes can be edited.
+"""Optimisation from the encoder's code, held where codes can be edited.
 
-An unconstrained descent in W+ fits a picture by codes that no picture of the training had, and such codes edit badly
-(Tov et al. 2021, section 3). So two terms are added to the loss: the squared Mahalanobis distances, per number of the
-code, from the encoder's code and from the mean. They let a code move where the codes of pictures vary.
+Free optimisation in W+ fits an image by codes that no training image had, and such codes edit badly (Tov et al. 2021,
+section 3). So two terms are added to the loss: the squared Mahalanobis distances, per number of the code, from the
+encoder's code and from the mean. They let a code move where the codes of images vary.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ def invert_hybrid(
     steps: int,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Improve the encoder's codes `start` (B, N, D), of the objective's B pictures.
+    """Codes (B, N, D) of the objective's B images, improved from the encoder's codes `start`.
 
     In W+, the result has no larger loss than `start`, because the encoder's code is the first that is tried.
     """
@@ -49,8 +49,8 @@ def _locality_prior(
     def distance(change: Tensor) -> Tensor:
         return squared_distance(change, covariance, statistics)
 
-    def penalty(w: Tensor, kept: Tensor) -> Tensor:
-        return weight * (TO_ENCODER * distance(w - start[kept]) + TO_MEAN * distance(w - statistics.mean))
+    def penalty(w: Tensor, active: Tensor) -> Tensor:
+        return weight * (TO_ENCODER * distance(w - start[active]) + TO_MEAN * distance(w - statistics.mean))
 
     return penalty
 

@@ -1,4 +1,4 @@
-"""From images to codes by the method asked for, and the generator tuned to them."""
+"""Inversion of images by a model: by its encoder, by a search, and with the generator tuned to them."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def invert_by_search(
     """Codes found step by step, by any method but "encoder", in float32.
 
     Args:
-        model: with the networks of the losses asked for.
+        model: with the networks that the losses need.
         method: "optimise", "hybrid" or "iterative", see `Engine.invert`.
         images: (B, 3, *input_size) in [-1, 1]; "optimise" has no use for them.
         targets: the same in `target_size`, which renderings are compared with.
@@ -77,7 +77,7 @@ def tune_generator(
     options: TuningOptions | None = None,
     on_step: Callable[[int, InversionProgress], None] | None = None,
 ) -> list[Tuning]:
-    """A tuning of the generator to each target (B, 3, *target_size), whose codes (B, N, D) stay.
+    """A tuning of the generator to each target (B, 3, *target_size), whose codes (B, N, D) stay as they are.
 
     Arguments and errors are those of `Engine.tune_generator`.
     """

@@ -1,4 +1,4 @@
-"""What makes a rendering good: its distances to the pictures that it is to show, in colours and in features."""
+"""Inversion losses: distances of renderings to target images, in pixels and in features."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ Features = Callable[[Tensor], list[Tensor]]  # (B, 3, H, W) -> maps (B, C, h, w)
 
 
 def choose_losses(weights: Mapping[str, float], networks: Networks) -> dict[str, float]:
-    """The losses asked for, or by default l2, and perceptual where `networks` has features for it.
+    """Weights of losses by name: those given, or by default l2, and perceptual where `networks` has features for it.
 
-    Raises MissingPartError if no part of the model can measure a loss that is asked for.
+    Raises MissingPartError if no part of the model can measure one of them.
     """
-    eye, _ = _perceptual_features(networks)
+    part, _ = _perceptual_features(networks)
     if not weights:
-        return {name: DEFAULT_WEIGHTS[name] for name in (("l2", "perceptual") if eye else ("l2",))}
-    if "perceptual" in weights and not eye:
+        return {name: DEFAULT_WEIGHTS[name] for name in (("l2", "perceptual") if part else ("l2",))}
+    if "perceptual" in weights and not part:
         raise MissingPartError("the model has neither judge nor encoder for the loss perceptual: leave it out")
     if "identity" in weights and networks.identity is None:
         raise MissingPartError("the model has no identity network for the loss of that name: leave it out")
@@ -37,15 +37,15 @@ def choose_losses(weights: Mapping[str, float], networks: Networks) -> dict[str,
 
 
 def describe_losses(weights: Mapping[str, float], networks: Networks) -> str:
-    """`l2 + 0.02 perceptual (encoder)`: what a log says of the losses that `choose_losses` gives."""
-    eye, _ = _perceptual_features(networks)
-    names = {"perceptual": f"perceptual ({eye})"}
+    """The losses that `choose_losses` gives, as a log has them: `l2 + 0.02 perceptual (encoder)`."""
+    part, _ = _perceptual_features(networks)
+    names = {"perceptual": f"perceptual ({part})"}
     terms = choose_losses(weights, networks).items()
     return " + ".join(("" if weight == 1 else f"{weight:g} ") + names.get(name, name) for name, weight in terms)
 
 
 class Objective:
-    """Weighted distances to B target pictures, for each of them on its own."""
+    """Weighted distances to B target images, each on its own."""
 
     def __init__(self, targets: Tensor, weights: Mapping[str, float], networks: Networks) -> None:
         """Measure the targets once.
@@ -53,10 +53,10 @@ class Objective:
         Args:
             targets: (B, 3, *content_size) in [-1, 1].
             weights: of the losses by name; {} for l2, and perceptual where `networks` has features for it.
-            networks: the parts of a model, of which judge, encoder and identity can be eyes.
+            networks: of the model; encoder, judge and identity give features.
 
         Raises:
-            MissingPartError: a loss is asked for that no part of the model can measure.
+            MissingPartError: no part of the model can measure one of the losses.
         """
         self.weights = choose_losses(weights, networks)
         self.count = len(targets)
@@ -71,13 +71,13 @@ class Objective:
             self._identity = networks.identity
             self._target_identity = self._identity_embedding(targets)
 
-    def terms(self, images: Tensor, kept: Tensor) -> dict[str, Tensor]:
-        """Unweighted losses (b,) of renderings (b, 3, R, R) of the targets numbered `kept` (b,), and MSE beside them.
+    def terms(self, images: Tensor, active: Tensor) -> dict[str, Tensor]:
+        """Unweighted losses (b,) of renderings (b, 3, R, R) of the targets with the indices `active` (b,), and MSE.
 
         MSE is the mean squared error of the colours that can be shown, from which PSNR follows.
         """
         images = centre_crop(images, self._size)
-        differences = [a - b[kept] for a, b in zip(_pyramid(images), self._pyramid, strict=True)]
+        differences = [a - b[active] for a, b in zip(_pyramid(images), self._pyramid, strict=True)]
         values: dict[str, Tensor] = {}
         if "l1" in self.weights:
             values["l1"] = torch.stack([one.abs().mean(dim=(1, 2, 3)) for one in differences]).mean(dim=0)
@@ -85,12 +85,12 @@ class Objective:
             values["l2"] = torch.stack([one.square().mean(dim=(1, 2, 3)) for one in differences]).mean(dim=0)
         if self._features:
             pairs = zip(self._perceptual(images), self._target_features, strict=True)
-            levels = [(a - b[kept]).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
+            levels = [(a - b[active]).square().sum(dim=1).mean(dim=(1, 2)) for a, b in pairs]
             values["perceptual"] = torch.stack(levels).mean(dim=0)
         if self._identity:
-            values["identity"] = 1 - (self._identity_embedding(images) * self._target_identity[kept]).sum(dim=1)
+            values["identity"] = 1 - (self._identity_embedding(images) * self._target_identity[active]).sum(dim=1)
         with torch.no_grad():
-            values[MSE] = (images.clamp(-1, 1) - self._pyramid[0][kept]).square().mean(dim=(1, 2, 3))
+            values[MSE] = (images.clamp(-1, 1) - self._pyramid[0][active]).square().mean(dim=(1, 2, 3))
         return values
 
     def total(self, terms: Mapping[str, Tensor]) -> Tensor:
@@ -98,7 +98,7 @@ class Objective:
         return torch.stack([weight * terms[name] for name, weight in self.weights.items()]).sum(dim=0)
 
     def _perceptual(self, images: Tensor) -> list[Tensor]:
-        """Features, each of unit length in every place, as LPIPS compares them (Zhang et al. 2018, section 3)."""
+        """Features, of unit length at every position, as LPIPS compares them (Zhang et al. 2018, section 3)."""
         assert self._features
         return [F.normalize(level, dim=1) for level in self._features(images)]
 
@@ -115,7 +115,7 @@ def _pyramid(images: Tensor) -> list[Tensor]:
 
 
 def _perceptual_features(networks: Networks) -> tuple[str, Features | None]:
-    """The part whose features tell pictures apart, by name: the encoder, else the judge; or none, "".
+    """The part that gives perceptual features, by name, and the features: encoder, else judge, else "" and None.
 
     A judge whose features were matched could no longer measure the result, so it comes second.
     """

@@ -1,10 +1,9 @@
-"""Descent on the code: Adam, a ramped learning rate, and noise that decays (Karras et al. 2020, appendix D).
+"""Optimisation of codes: Adam, a ramped learning rate, and noise that decays (Karras et al. 2020, appendix D).
 
-The paper optimises the noise maps of the synthesis layers as well, and regularises them; here they are the model's
-constants, as they are wherever stedit renders, so that a code alone brings the picture back.
+The paper optimises the noise maps of the synthesis layers as well, and regularises them. Here they are the model's
+constants, as everywhere in stedit, so that a code alone renders the image.
 
-Each picture descends on its own: it has its own loss, moments, best code and end, so that what else is in its batch
-makes no difference but in rounding.
+Each image has its own loss, moments, best code and end, so that the rest of its batch makes no difference but rounding.
 """
 
 from __future__ import annotations
@@ -31,12 +30,12 @@ _BETAS, _EPSILON = (0.9, 0.999), 1e-8
 
 OnStep = Callable[[InversionProgress], None]
 Prior = Callable[[Tensor, Tensor], Tensor]
-"""From codes (b, N, D) and the numbers of their pictures (b,) to what is added to their losses, (b,)."""
+"""Codes (b, N, D) and the indices of their images (b,) -> what is added to their losses, (b,)."""
 
 
 @dataclass(frozen=True)
 class CodeStatistics:
-    """Where a generator's codes lie."""
+    """Mean and spread of a generator's codes."""
 
     mean: Tensor
     """(N, D)."""
@@ -56,12 +55,12 @@ def code_statistics(generator: Generator, encoder: Encoder | None) -> CodeStatis
         z = torch.randn(10_000, generator.config.style_dim, generator=source).to(mapping.mean)
         w = mapping(z)
         centre = w.mean(dim=0)
-        deviation = float((w - centre).square().sum(dim=1).mean().sqrt())
+        w_std = float((w - centre).square().sum(dim=1).mean().sqrt())
     if mapping.mean.any():
         centre = mapping.mean
     elif encoder is not None and encoder.mean.any():
         centre = encoder.mean
-    return CodeStatistics(centre.expand(generator.config.style_count, -1), deviation)
+    return CodeStatistics(centre.expand(generator.config.style_count, -1), w_std)
 
 
 def invert_by_optimisation(
@@ -73,7 +72,7 @@ def invert_by_optimisation(
     steps: int,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Codes (B, N, D) of the objective's B pictures, found without an encoder: from the mean, at first with noise."""
+    """Codes (B, N, D) of the objective's B images, found without an encoder: from the mean, at first with noise."""
     start = statistics.mean.expand(objective.count, -1, -1)
     noise = NOISE * statistics.w_std
     return optimise_latents(generator, objective, start, options, steps=steps, noise=noise, on_step=on_step)
@@ -91,53 +90,53 @@ def optimise_latents(
     prior: Prior | None = None,
     on_step: OnStep | None = None,
 ) -> Tensor:
-    """Improve codes.
+    """Codes improved by gradient descent on the losses of their renderings.
 
     Args:
-        render: codes (b, N, D) -> pictures (b, 3, R, R), in evaluation.
-        objective: tells how good the renderings of B codes are.
-        start: (B, N, D); in the space W, the descent starts from the mean of its styles.
+        render: codes (b, N, D) -> images (b, 3, R, R), in evaluation.
+        objective: the losses of renderings of B codes.
+        start: (B, N, D); in the space W, optimisation starts from the mean of its styles.
         options: space, patience and seed.
-        steps: at most as many for each picture.
+        steps: maximum for each image.
         noise: standard deviation of the noise on the code at the first step.
         learning_rate: of Adam, between the ramps.
         prior: added to the losses.
         on_step: called after every step.
 
     Returns:
-        (B, N, D): for each picture the code whose rendering had the smallest loss; it may be the start.
+        (B, N, D): for each image the code whose rendering had the smallest loss, which may be the start.
     """
     styles = start.shape[1]
     w = (start.mean(dim=1, keepdim=True) if options.space == "w" else start).clone()  # (B, 1 or N, D)
     moments = torch.zeros_like(w), torch.zeros_like(w)
     source = torch.Generator().manual_seed(options.seed)
     best = BestCodes(w)
-    kept = torch.arange(len(w), device=w.device)  # the pictures that still descend
+    active = torch.arange(len(w), device=w.device)  # indices of the images that are not done
     for step in range(steps + 1):
         sigma = noise * max(0.0, 1 - step / steps / NOISE_STEPS) ** 2
-        tried = w[kept]
-        if sigma:  # the same for every picture, lest it depend on the others
-            tried = tried + sigma * torch.randn(1, *w.shape[1:], generator=source).to(w)
+        candidates = w[active]
+        if sigma:  # the same for every image, lest it depend on the others
+            candidates = candidates + sigma * torch.randn(1, *w.shape[1:], generator=source).to(w)
         with torch.enable_grad():
-            code = tried.requires_grad_().expand(-1, styles, -1)
-            terms = objective.terms(render(code), kept)
+            code = candidates.requires_grad_().expand(-1, styles, -1)
+            terms = objective.terms(render(code), active)
             loss = objective.total(terms)
             if prior is not None:
-                loss = loss + prior(code, kept)
-            (gradient,) = torch.autograd.grad(loss.sum(), tried)
-        best.update(kept, tried.detach(), loss.detach(), terms, step=step, noisy=sigma > 0)
+                loss = loss + prior(code, active)
+            (gradient,) = torch.autograd.grad(loss.sum(), candidates)
+        best.update(active, candidates.detach(), loss.detach(), terms, step=step, noisy=sigma > 0)
         if on_step is not None and step:
             on_step(best.progress(step, steps))
-        going = step - best.improved[kept] < options.patience
-        kept, gradient = kept[going], gradient[going]
-        if not len(kept):
+        going = step - best.improved[active] < options.patience
+        active, gradient = active[going], gradient[going]
+        if not len(active):
             break
-        w[kept] -= _adam(moments, gradient, kept, step + 1) * learning_rate * _ramp(step / steps)
+        w[active] -= _adam(moments, gradient, active, step + 1) * learning_rate * _ramp(step / steps)
     return best.codes.expand(-1, styles, -1).contiguous()
 
 
 class BestCodes:
-    """The best code of each picture so far, and since when."""
+    """The best code of each image so far, and the step of its last improvement."""
 
     def __init__(self, w: Tensor) -> None:
         self.codes = w.clone()
@@ -149,30 +148,30 @@ class BestCodes:
 
     def update(
         self,
-        kept: Tensor,
-        tried: Tensor,
+        active: Tensor,
+        candidates: Tensor,
         loss: Tensor,
         terms: Mapping[str, Tensor],
         *,
         step: int,
         noisy: bool = False,
     ) -> None:
-        """Look at the codes `tried` (b, 1 or N, D) of the pictures `kept` (b,), whose loss is (b,)."""
-        self.steps_taken[kept] = step
-        better = loss < self.losses[kept]
-        self.codes[kept[better]] = tried[better]
-        self.losses[kept[better]] = loss[better]
+        """Keep the better ones of `candidates` (b, 1 or N, D), codes of the images `active` (b,)."""
+        self.steps_taken[active] = step
+        better = loss < self.losses[active]
+        self.codes[active[better]] = candidates[better]
+        self.losses[active[better]] = loss[better]
         for name, value in terms.items():
             self.terms.setdefault(name, self._mark.new_full(self.losses.shape, math.inf))
-            self.terms[name][kept[better]] = value.detach()[better]
-        counts = loss < (1 - IMPROVEMENT) * self._mark[kept]
-        self._mark[kept[counts]] = loss[counts]
+            self.terms[name][active[better]] = value.detach()[better]
+        counts = loss < (1 - IMPROVEMENT) * self._mark[active]
+        self._mark[active[counts]] = loss[counts]
         if noisy:  # a loss may rise while there is noise: patience starts after it
-            self.improved[kept] = step
-        self.improved[kept[counts]] = step
+            self.improved[active] = step
+        self.improved[active[counts]] = step
 
     def progress(self, step: int, steps: int) -> InversionProgress:
-        """How the pictures stand after `step` of `steps`."""
+        """The state after `step` of `steps`."""
         terms: list[dict[str, float]] = [{} for _ in self.losses]
         for name, values in self.terms.items():
             for one, value in zip(terms, values.tolist(), strict=True):
@@ -183,13 +182,13 @@ class BestCodes:
         )
 
 
-def _adam(moments: tuple[Tensor, Tensor], gradient: Tensor, kept: Tensor, count: int) -> Tensor:
-    """Adam's direction (Kingma and Ba 2015, algorithm 1) for the pictures `kept`, whose moments it updates."""
+def _adam(moments: tuple[Tensor, Tensor], gradient: Tensor, active: Tensor, count: int) -> Tensor:
+    """Adam's direction (Kingma and Ba 2015, algorithm 1) for the images `active`, whose moments it updates."""
     first, second = moments
-    first[kept] = torch.lerp(gradient, first[kept], _BETAS[0])
-    second[kept] = torch.lerp(gradient.square(), second[kept], _BETAS[1])
-    unbiased = first[kept] / (1 - _BETAS[0] ** count)
-    return unbiased / ((second[kept] / (1 - _BETAS[1] ** count)).sqrt() + _EPSILON)
+    first[active] = torch.lerp(gradient, first[active], _BETAS[0])
+    second[active] = torch.lerp(gradient.square(), second[active], _BETAS[1])
+    unbiased = first[active] / (1 - _BETAS[0] ** count)
+    return unbiased / ((second[active] / (1 - _BETAS[1] ** count)).sqrt() + _EPSILON)
 
 
 def _ramp(progress: float) -> float:

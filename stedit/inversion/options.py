@@ -1,4 +1,4 @@
-"""What an inversion is asked for. Nothing here imports torch, so that a command line can be read without it."""
+"""Options of inversions, and their progress. Nothing here imports torch, so that a command line is read without it."""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ MAX_WEIGHT = 1e6
 
 @dataclass(frozen=True)
 class InversionOptions:
-    """How to look for a code; what a method has no use for is ignored. Raises UsageError for a value out of bounds."""
+    """Options of a search for codes; a method ignores those of others. Raises UsageError for a value out of bounds."""
 
     steps: int | None = None
-    """Of the descent, or passes of the encoder; None: DEFAULT_STEPS of the method."""
+    """Of optimisation, or passes of the encoder; None: DEFAULT_STEPS of the method."""
     space: Space = "w+"
     """"w+": a style for each layer; "w": the same style for all, which fits worse and edits best."""
     losses: Mapping[str, float] = field(default_factory=dict)
@@ -41,7 +41,7 @@ class InversionOptions:
     prior_weight: float = 1.0
     """How strongly `hybrid` is held near the encoder's code and the mean; 0: not at all."""
     patience: int = 25
-    """A picture is done when its loss has not fallen by IMPROVEMENT in as many steps."""
+    """Steps without an improvement of the loss after which an image is done."""
     seed: int = 0
     """Of the noise on the code in `optimise`."""
 
@@ -61,7 +61,7 @@ class InversionOptions:
 
 @dataclass(frozen=True)
 class TuningOptions:
-    """How the generator is adapted to one picture. Raises UsageError for a value out of bounds."""
+    """Options of tuning the generator to an image. Raises UsageError for a value out of bounds."""
 
     steps: int = 60
     rank: int = 8
@@ -80,19 +80,19 @@ class TuningOptions:
 
 @dataclass(frozen=True)
 class InversionProgress:
-    """How an inversion stands: told after every step of a batch of B pictures."""
+    """Progress of the inversion of B images, after one step."""
 
     step: int
     """1 to `steps`."""
     steps: int
     terms: tuple[Mapping[str, float], ...]
-    """For each picture, the unweighted losses of its best code so far, by name."""
+    """For each image, the unweighted losses of its best code so far, by name."""
     losses: tuple[float, ...]
-    """For each picture, their weighted sum; with what `hybrid` adds to stay near the encoder's code."""
+    """For each image, their weighted sum; with what `hybrid` adds to stay near the encoder's code."""
     psnr: tuple[float, ...]
-    """For each picture, the PSNR of its best code's rendering, in dB, at the size of the renderings."""
+    """For each image, the PSNR of its best code's rendering, in dB, at the size of the renderings."""
     steps_taken: tuple[int, ...]
-    """For each picture, the steps it has taken; below `step` once it is done."""
+    """For each image, the steps it has taken; below `step` once it is done."""
 
 
 def parse_losses(text: str) -> dict[str, float]:
@@ -115,7 +115,7 @@ def parse_losses(text: str) -> dict[str, float]:
 
 def _check_steps(steps: int) -> None:
     if not 1 <= steps <= MAX_STEPS:
-        raise UsageError(f"{steps} steps are asked for: give 1 to {MAX_STEPS}")
+        raise UsageError(f"{steps} steps are too few or too many: give 1 to {MAX_STEPS}")
 
 
 def _check_losses(losses: Mapping[str, float]) -> None:

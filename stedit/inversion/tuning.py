@@ -1,4 +1,4 @@
-"""Pivotal tuning: the generator adapted to one picture, whose code stays (Roich et al. 2021, section 3.2).
+"""Pivotal tuning: the generator adapted to one image, whose code stays as it is (Roich et al. 2021, section 3.2).
 
 Beyond the paper, the change of each convolution is a product of two thin matrices (LoRA, Hu et al. 2021): it is small
 on disk, and a generator that can change little stays a generator of faces, so that edits go on to work.
@@ -17,18 +17,18 @@ from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.models.generator import Generator
 from stedit.runtime.synthesis import LowRankUpdates, synthesise_tuned
 
-LEARNING_RATE = 3e-2  # 3.2 dB in 60 steps on pictures of the training split, against 2.0 dB at a tenth of it
+LEARNING_RATE = 3e-2  # 3.2 dB in 60 steps on images of the training split, against 2.0 dB at a tenth of it
 
 
 def tune(
     generator: Generator, w: Tensor, objective: Objective, options: TuningOptions, *, on_step: OnStep | None = None
 ) -> LowRankUpdates:
-    """Adapt the 3x3 convolutions to one picture.
+    """Updates of the 3x3 convolutions that adapt the generator to one image.
 
     Args:
         generator: nothing of it is changed.
         w: (1, N, D), the pivot.
-        objective: of that picture.
+        objective: of that image.
         options: steps, rank and seed.
         on_step: called after every step.
 
@@ -65,5 +65,5 @@ def tune(
 
 
 def _tunable(generator: Generator) -> dict[str, Tensor]:
-    """The 3x3 convolutions: they draw, while the rest only colours what they draw."""
+    """The 3x3 convolutions, which make the shapes; the others only colour them."""
     return {name: weight for name, weight in generator.named_parameters() if weight.ndim == 4 and weight.shape[-1] == 3}

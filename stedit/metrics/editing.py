@@ -1,7 +1,7 @@
-"""What edits do, as the judge sees it on the rendered pictures.
+"""Effects of edits, as the judge predicts attributes of the rendered images.
 
-A picture is asked for a state of one attribute. The edit succeeds where that state is seen afterwards; every other
-attribute that is seen to change is a side effect, but for those that are related to the asked one by definition, and
+A picture is asked for a state of one attribute. The edit succeeds where that state is predicted afterwards; every other
+attribute whose prediction changes is a side effect, but for those that are related to the asked one by definition, and
 those that one of these excludes where it changes: a bald head with bangs is bald no longer, so its hair has a colour.
 """
 
@@ -21,7 +21,7 @@ from stedit.engine import Engine
 from stedit.metrics.results import EditResult
 from stedit.runtime.arrays import Latents, LatentsT
 
-Seen = NDArray[np.bool_]  # (B, K): which attributes the judge sees
+Predicted = NDArray[np.bool_]  # (B, K): which attributes the judge sees
 Numbers = NDArray[np.float64]
 
 
@@ -38,8 +38,8 @@ class EditTally:
 
     def add(
         self,
-        before: Seen,
-        after: Seen,
+        before: Predicted,
+        after: Predicted,
         wanted: NDArray[np.bool_],
         *,
         identity: Numbers,
@@ -47,7 +47,7 @@ class EditTally:
         code_distance: Numbers,
         seconds: float,
     ) -> None:
-        """Take in a batch: attributes seen before and after (B, K), and the state asked for (B,)."""
+        """Take in a batch: attributes predicted before and after (B, K), and the state asked for (B,)."""
         reached = after[:, self.attribute] == wanted
         lacking = before[:, self.attribute] != wanted
         for state in (0, 1):
@@ -94,8 +94,8 @@ def unrelated(attribute: str, attributes: Sequence[str]) -> NDArray[np.bool_]:
     return np.array([name not in free for name in attributes], bool)
 
 
-def side_effects(changed: Seen, attribute: str, attributes: Sequence[str]) -> Numbers:
-    """Share (B,) of the attributes that an edit of `attribute` must not change, but that are seen to: `changed` (B, K).
+def side_effects(changed: Predicted, attribute: str, attributes: Sequence[str]) -> Numbers:
+    """Share (B,) of the attributes that an edit of `attribute` must not change, but does: `changed` (B, K).
 
     What a related attribute that changed excludes does not count.
     """
@@ -105,7 +105,7 @@ def side_effects(changed: Seen, attribute: str, attributes: Sequence[str]) -> Nu
     return np.asarray((changed & counted).sum(axis=1) / np.maximum(counted.sum(axis=1), 1), np.float64)
 
 
-def edit_towards(
+def set_attribute(
     engine: Engine, codes: LatentsT, attribute: str, wanted: NDArray[np.bool_] | Tensor, strength: float, direction: str
 ) -> LatentsT:
     """Give codes (B, N, D) the attribute where `wanted` (B,), and take it away elsewhere; arrays, or tensors."""

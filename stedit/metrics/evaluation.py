@@ -12,15 +12,15 @@ import numpy as np
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError
 from stedit.imaging.sources import ImageReader, ImageRef
-from stedit.metrics.attribute_transfer import KIND_OF, Kind, Probe
+from stedit.metrics.attribute_transfer import FINE_ATTRIBUTE_OF, FineAttribute, Probe
 from stedit.metrics.frechet import Inception
 from stedit.metrics.ground_truth import Pair
-from stedit.metrics.methods import FrechetSums, Measure, Method, References
-from stedit.metrics.predictions import Looker
+from stedit.metrics.methods import FrechetAccumulator, Measure, MethodEvaluator, References
+from stedit.metrics.predictions import Evaluation
 from stedit.metrics.results import Results, Settings
 from stedit.storage.labels import Label
 
-PROBE_PICTURES = 2000
+PROBE_IMAGES = 2000
 """That a probe is fitted on, at most; their features are held in memory."""
 
 
@@ -47,7 +47,7 @@ def evaluate(
         reader: read the pictures.
         labels: by picture id, where known.
         pairs: pictures with their true edits; each is edited both ways.
-        others: further pictures, none of the `entries`: those with labels teach kinds of glasses, beards and hair.
+        others: further pictures, none of the `entries`; probes of glasses, beards and hair are fitted on the labelled.
         inception: measures the FID.
         lpips: gives the distance (B,) of pictures (B, H, W, 3).
         advance: called after each picture and pair.
@@ -61,39 +61,39 @@ def evaluate(
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
-    looker = Looker(engine, settings, reader, labels or {}, advance, failed)
-    methods: list[Method] = []
+    evaluation = Evaluation(engine, settings, reader, labels or {}, advance, failed)
+    methods: list[MethodEvaluator] = []
     for name in settings.methods:
-        methods.append(Method(looker, name, inception, lpips, methods[0] if methods else None))
-    sources = FrechetSums(inception)
-    references = References.draw(looker, methods, entries) if settings.references and settings.attributes else None
-    probes = _fit_probes(looker, others) if references else {}
-    for batch in looker.read(entries):
-        look = looker.look(batch.shown)
-        looker.compare_with_labels(batch, look)
-        sources.add(batch.shown, look)
+        methods.append(MethodEvaluator(evaluation, name, inception, lpips, methods[0] if methods else None))
+    sources = FrechetAccumulator(inception)
+    references = References.draw(evaluation, methods, entries) if settings.references and settings.attributes else None
+    probes = _fit_probes(evaluation, others) if references else {}
+    for batch in evaluation.read(entries):
+        predictions = evaluation.predict(batch.shown)
+        evaluation.compare_with_labels(batch, predictions)
+        sources.add(batch.shown, predictions)
         for method in methods:
-            method.measure(batch, look, references, probes)
-        looker.out.pictures += len(batch.entries)
-        looker.advance_by(len(batch.entries))
-    for batch, attribute in looker.read_pairs(pairs):
+            method.measure(batch, predictions, references, probes)
+        evaluation.out.pictures += len(batch.entries)
+        evaluation.advance_by(len(batch.entries))
+    for batch, attribute in evaluation.read_pairs(pairs):
         for method in methods:
             method.measure_pairs(batch, attribute)
-        looker.advance_by(len(batch.entries) // 2)
+        evaluation.advance_by(len(batch.entries) // 2)
     for method in methods:
         method.finish(sources)
-    return looker.finish()
+    return evaluation.finish()
 
 
-def _fit_probes(looker: Looker, entries: Sequence[ImageRef]) -> dict[Kind, Probe]:
-    """Fit a probe for each kind that enough labelled pictures show."""
-    wanted = {KIND_OF[name] for name in looker.settings.attributes if name in KIND_OF}
-    known = [entry for entry in entries if entry.id in looker.labels and looker.labels[entry.id].details]
+def _fit_probes(evaluation: Evaluation, entries: Sequence[ImageRef]) -> dict[FineAttribute, Probe]:
+    """Fit a probe for each fine attribute that enough labelled images have."""
+    wanted = {FINE_ATTRIBUTE_OF[name] for name in evaluation.settings.attributes if name in FINE_ATTRIBUTE_OF}
+    known = [entry for entry in entries if entry.id in evaluation.labels and evaluation.labels[entry.id].details]
     if not wanted or not known:
         return {}
     embeddings, labels = [], []
-    for batch in looker.read(known[:PROBE_PICTURES], tell=False):
-        embeddings.append(looker.engine.attribute_features(batch.shown))
-        labels += [looker.labels[entry.id] for entry in batch.entries]
-    fitted = {kind: Probe.fit(kind, np.concatenate(embeddings), labels) for kind in sorted(wanted)}
-    return {kind: probe for kind, probe in fitted.items() if probe}
+    for batch in evaluation.read(known[:PROBE_IMAGES], report=False):
+        embeddings.append(evaluation.engine.attribute_features(batch.shown))
+        labels += [evaluation.labels[entry.id] for entry in batch.entries]
+    fitted = {fine: Probe.fit(fine, np.concatenate(embeddings), labels) for fine in sorted(wanted)}
+    return {fine: probe for fine, probe in fitted.items() if probe}

@@ -94,6 +94,6 @@ class Inception:
     def features(self, pictures: Pixels) -> NDArray[np.float32]:
         """uint8 (B, H, W, 3) of any size -> (B, 2048)."""
         with torch.no_grad():
-            (seen,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
-        assert isinstance(seen, Tensor)
-        return seen.float().cpu().numpy()
+            (features,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
+        assert isinstance(features, Tensor)
+        return features.float().cpu().numpy()

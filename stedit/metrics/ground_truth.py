@@ -12,7 +12,7 @@ from stedit.imaging.files import Pixels
 from stedit.imaging.sources import ImageRef
 from stedit.metrics.distortion import Numbers, l2
 from stedit.metrics.identity import similarity
-from stedit.metrics.results import PairResult
+from stedit.metrics.results import GroundTruthResult
 from stedit.storage.jsonl import read_records
 
 
@@ -53,7 +53,7 @@ def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pai
     ]
 
 
-class PairTally:
+class GroundTruthTally:
     """Adds up, for one edit, how far from the true pictures the reconstructions and the edits are."""
 
     def __init__(self) -> None:
@@ -65,21 +65,21 @@ class PairTally:
         self.pictures += len(truth)
         for by, distances in (
             ("l2", [l2(pictures, truth) for pictures in (reconstructions, edits, best)]),
-            ("judge", [judge_distance(engine, pictures, truth) for pictures in (reconstructions, edits, best)]),
+            ("judge", [feature_distance(engine, pictures, truth) for pictures in (reconstructions, edits, best)]),
         ):
             before, after, reached = distances
             for what, values in zip(_WHAT, (before, after, reached, after < before), strict=True):
                 self._sums[f"{by}_{what}"] += float(values.sum())
 
-    def result(self, method: str, direction: str, strength: float, attribute: str) -> PairResult:
+    def result(self, method: str, direction: str, strength: float, attribute: str) -> GroundTruthResult:
         """Means over all pictures that were added."""
         means = {name: total / self.pictures for name, total in self._sums.items()}
-        return PairResult(method, direction, strength, attribute, self.pictures, **means)
+        return GroundTruthResult(method, direction, strength, attribute, self.pictures, **means)
 
 
 _WHAT = ("before", "after", "best", "closer")
 
 
-def judge_distance(engine: Engine, pictures: Pixels, others: Pixels) -> Numbers:
+def feature_distance(engine: Engine, pictures: Pixels, others: Pixels) -> Numbers:
     """1 - cosine (B,) of the judge's embeddings."""
     return 1 - similarity(engine.attribute_features(pictures), engine.attribute_features(others))

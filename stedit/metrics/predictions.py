@@ -1,4 +1,4 @@
-"""Pictures read a batch at a time, and what the model's judge and others see in them."""
+"""Images read a batch at a time, and what the model's judge and identity network predict from them."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ import torch
 
 from stedit.engine import Engine
 from stedit.errors import ImageError
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels, fit_image
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics import distortion
-from stedit.metrics.editing import Seen
+from stedit.metrics.editing import Predicted
 from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Embeddings, Identity
 from stedit.metrics.results import JudgeResult, Results, Settings
@@ -26,8 +26,8 @@ T = TypeVar("T")
 
 
 @dataclass(frozen=True)
-class Batch:
-    """Pictures in memory."""
+class ImageBatch:
+    """Images in memory."""
 
     entries: Sequence[ImageRef]
     first: int  # the number of the first, counted over all that could be read
@@ -35,20 +35,20 @@ class Batch:
     encoded: Pixels | None  # (B, h, w, 3) as the encoder takes them, if there is one
 
 
-_Fitted = tuple[ImageRef, Pixels, Pixels | None]  # a picture as `Batch` holds it: shown, encoded
+_Fitted = tuple[ImageRef, Pixels, Pixels | None]  # a picture as `ImageBatch` holds it: shown, encoded
 
 
 @dataclass(frozen=True)
-class Look:
-    """What can be told of pictures (B, R, R, 3)."""
+class Predictions:
+    """What networks predict from images (B, R, R, 3)."""
 
-    seen: Seen  # (B, K); all False without a judge
-    judged: Embeddings  # (B, 16 * C): the judge's embedding, of no columns without one
-    person: Embeddings  # (B, E)
+    attributes: Predicted  # (B, K): which of them the judge predicts; all False without a judge
+    features: Embeddings  # (B, 16 * C), of the judge; of no columns without one
+    identity: Embeddings  # (B, E)
 
 
-class Looker:
-    """What all methods of inversion share: the model, who reads pictures and looks at them, and what is found."""
+class Evaluation:
+    """What all methods of inversion share: the model, images and predictions from them, and the results so far."""
 
     def __init__(
         self,
@@ -67,8 +67,8 @@ class Looker:
         self._advance, self._failed = advance, failed
         self._confirmed, self._known = np.zeros(len(self.attributes)), np.zeros(len(self.attributes))
 
-    def read(self, entries: Sequence[ImageRef], *, tell: bool = True) -> Iterator[Batch]:
-        """Read pictures a batch at a time; those that cannot be read are left out, and told."""
+    def read(self, entries: Sequence[ImageRef], *, report: bool = True) -> Iterator[ImageBatch]:
+        """Read pictures a batch at a time; unreadable ones are left out, and reported."""
         first = 0
         for some in _chunks(entries, self.settings.batch_size):
             pictures: list[_Fitted] = []
@@ -76,13 +76,13 @@ class Looker:
                 try:
                     pictures.append(self._read(entry))
                 except ImageError as error:
-                    if tell:
+                    if report:
                         self._fail(entry.name, error)
             if pictures:
                 yield self._batch(pictures, first)
                 first += len(pictures)
 
-    def read_pairs(self, pairs: Sequence[Pair]) -> Iterator[tuple[Batch, str]]:
+    def read_pairs(self, pairs: Sequence[Pair]) -> Iterator[tuple[ImageBatch, str]]:
         """Read pairs of one attribute at a time: first all without it, then as many with it."""
         for attribute in dict.fromkeys(pair.attribute for pair in pairs):
             mine = [pair for pair in pairs if pair.attribute == attribute]
@@ -100,46 +100,45 @@ class Looker:
                 if without:
                     yield self._batch(without + with_it, 0), attribute
 
-    def invert(self, batch: Batch, method: str) -> Latents:
+    def invert(self, batch: ImageBatch, method: str) -> Latents:
         """Codes (B, N, D) of pictures."""
         if method == "encoder":  # of the size that `stedit invert` makes of the originals
             return self.engine.invert(batch.shown if batch.encoded is None else batch.encoded)
         return cast(Latents, cast(Any, self.engine).invert(batch.shown, method=method))
 
-    def look(self, pictures: Pixels) -> Look:
-        """Let the judge, and who else is there, look at pictures."""
+    def predict(self, pictures: Pixels) -> Predictions:
+        """Attributes, features and identity of images (B, R, R, 3), as far as the model has networks for them."""
         nothing = np.zeros((len(pictures), 0), np.float32)
-        judged = self.engine.attribute_features(pictures) if self.judge else nothing
-        seen = np.zeros((len(pictures), len(self.attributes)), bool)
+        features = self.engine.attribute_features(pictures) if self.judge else nothing
+        attributes = np.zeros((len(pictures), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
-                seen = (self.judge.logits(torch.from_numpy(judged).to(self.engine.device)) > 0).cpu().numpy()
+                attributes = (self.judge.logits(torch.from_numpy(features).to(self.engine.device)) > 0).cpu().numpy()
         if self.identity is None:
-            return Look(seen, judged, nothing)
-        return Look(
-            seen, judged, judged if self.identity.measure == "judge embedding" else self.identity.embed(pictures)
-        )
+            return Predictions(attributes, features, nothing)
+        by_judge = self.identity.measure == "judge embedding"
+        return Predictions(attributes, features, features if by_judge else self.identity.embed(pictures))
 
-    def labels_of(self, batch: Batch) -> tuple[Seen, Seen]:
+    def labels_of(self, batch: ImageBatch) -> tuple[Predicted, Predicted]:
         """Labels (B, K), and which of them are known."""
         values = np.zeros((len(batch.entries), len(self.attributes)), bool)
         known = np.zeros_like(values)
         for i, entry in enumerate(batch.entries):
-            told = self.labels[entry.id].attributes if entry.id in self.labels else {}
+            labels = self.labels[entry.id].attributes if entry.id in self.labels else {}
             for k, name in enumerate(self.attributes):
-                values[i, k], known[i, k] = told.get(name, 0) > 0.5, name in told
+                values[i, k], known[i, k] = labels.get(name, 0) > 0.5, name in labels
         return values, known
 
-    def compare_with_labels(self, batch: Batch, look: Look) -> None:
+    def compare_with_labels(self, batch: ImageBatch, predictions: Predictions) -> None:
         """Count how often the judge confirms the labels."""
         values, known = self.labels_of(batch)
         self.out.labelled += int(known.any(axis=1).sum())
         if self.judge:
-            self._confirmed += (known & (look.seen == values)).sum(axis=0)
+            self._confirmed += (known & (predictions.attributes == values)).sum(axis=0)
             self._known += known.sum(axis=0)
 
     def advance_by(self, count: int) -> None:
-        """Tell that pictures, or pairs, are done."""
+        """Report that so many images, or pairs, are done."""
         for _ in range(count):
             self._advance()
 
@@ -160,13 +159,13 @@ class Looker:
     def _read(self, entry: ImageRef) -> _Fitted:
         """Read a picture, and keep of it only the sizes that are needed: it may be large."""
         original = self.reader.read(entry)
-        encoded = fit_picture(original, self.engine.input_size) if self.engine.networks.encoder else None
-        return entry, fit_picture(original, self.engine.output_size), encoded
+        encoded = fit_image(original, self.engine.input_size) if self.engine.networks.encoder else None
+        return entry, fit_image(original, self.engine.output_size), encoded
 
-    def _batch(self, pictures: Sequence[_Fitted], first: int) -> Batch:
+    def _batch(self, pictures: Sequence[_Fitted], first: int) -> ImageBatch:
         shown = np.stack([picture for _, picture, _ in pictures])
         encoded = [picture for *_, picture in pictures if picture is not None]
-        return Batch([entry for entry, *_ in pictures], first, shown, np.stack(encoded) if encoded else None)
+        return ImageBatch([entry for entry, *_ in pictures], first, shown, np.stack(encoded) if encoded else None)
 
     def _fail(self, name: str, error: ImageError) -> None:
         self.out.failed += 1

@@ -6,8 +6,8 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
-from stedit.imaging.files import Pixels, encode_image, fit_picture
-from stedit.metrics.results import PairSample, Results, Sample, SampleEdit
+from stedit.imaging.files import Pixels, encode_image, fit_image
+from stedit.metrics.results import GroundTruthSample, Results, Sample, SampleEdit
 from stedit.metrics.tables import Cell, Table, percent, setting, tables_of
 
 MAX_SIDE = 256  # of the pictures in the page, in px
@@ -67,7 +67,7 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
 
     Args:
         title: its heading.
-        facts: what was run, in the order in which it is told.
+        facts: what was run, in the order of the page.
         results: of `evaluate`.
         note: stands under the heading, such as a date.
     """
@@ -75,22 +75,22 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
     for gallery, samples in results.samples.items():
         text = _BY_REFERENCE_TEXT if samples[0].reference is not None else _BY_LABEL_TEXT
         sections.append((f"Pictures: {setting(*gallery)}", text + _gallery(samples)))
-    for gallery, pairs in results.pair_samples.items():
-        sections.append((f"Pictures of true pairs: {setting(*gallery)}", _PAIRS_TEXT + _pair_gallery(pairs)))
+    for gallery, pairs in results.ground_truth_samples.items():
+        sections.append((f"Pictures of ground-truth edits: {setting(*gallery)}", _PAIRS_TEXT + _pair_gallery(pairs)))
     if results.judge:
         sections.append(("The judge", _judge(results)))
     contents = "".join(f'<a href="#s{i}">{escape(name)}</a>' for i, (name, _) in enumerate(sections))
     body = "".join(
         f'<section id="s{i}"><h2>{escape(name)}</h2>{text}</section>' for i, (name, text) in enumerate(sections)
     )
-    told = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
+    listed = "".join(f"<div><dt>{escape(name)}</dt><dd>{escape(value)}</dd></div>" for name, value in facts.items())
     policy = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f'<meta http-equiv="Content-Security-Policy" content="{policy}">'
         f'<title>{escape(title)}</title><link rel="icon" href="data:,"><style>{_STYLE}</style></head>\n<body><main>'
-        f"<header><h1>{escape(title)}</h1><p>{escape(note)}</p><dl>{told}</dl><nav>{contents}</nav></header>\n"
+        f"<header><h1>{escape(title)}</h1><p>{escape(note)}</p><dl>{listed}</dl><nav>{contents}</nav></header>\n"
         f"{body}\n<footer>Made by stedit evaluate; its page in the documentation says what each number means.</footer>"
         "</main></body></html>\n"
     )
@@ -98,11 +98,11 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
 
 _BY_LABEL_TEXT = (
     "<p>The first pictures, each edited towards the opposite of what it shows. Under an edit stands what was asked "
-    "for; a frame marks those in which the judge does not see it.</p>"
+    "for; a frame marks those for which the judge does not predict it.</p>"
 )
 _BY_REFERENCE_TEXT = (
     "<p>The first pictures, each taking one attribute after the other from its reference. Under an edit stands what "
-    "the reference has; a frame marks those in which the judge does not see it.</p>"
+    "the reference has; a frame marks those for which the judge does not predict it.</p>"
 )
 _PAIRS_TEXT = (
     "<p>Of each attribute the first pair, both ways: the picture, its reconstruction, the edit, and the true picture "
@@ -129,8 +129,8 @@ def _row(cells: Sequence[Cell]) -> str:
 def _cell(cell: Cell) -> str:
     if cell.share is None:
         return f"<td>{escape(cell.text)}</td>"
-    kind = "share bad" if cell.bad else "share"
-    return f'<td class="{kind}" style="--part:{100 * cell.share:.1f}%">{escape(cell.text)}</td>'
+    css_class = "share bad" if cell.bad else "share"
+    return f'<td class="{css_class}" style="--part:{100 * cell.share:.1f}%">{escape(cell.text)}</td>'
 
 
 def _gallery(samples: Sequence[Sample]) -> str:
@@ -152,7 +152,7 @@ def _edit(name: str, edit: SampleEdit, number: int) -> str:
     return _face(edit.picture, f"{number} {asked} {name}", asked, missed=not edit.success)
 
 
-def _pair_gallery(samples: Sequence[PairSample]) -> str:
+def _pair_gallery(samples: Sequence[GroundTruthSample]) -> str:
     columns = ["asked for", "source", "reconstruction", "edit", "truth"]
     rows = []
     for sample in samples:
@@ -172,7 +172,7 @@ def _faces(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 def _face(picture: Pixels, text: str, caption: str = "", *, missed: bool = False) -> str:
     height, width = picture.shape[:2]
     shrink = min(MAX_SIDE / max(height, width), 1)
-    data = encode_image(fit_picture(picture, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
+    data = encode_image(fit_image(picture, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
     source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
     small = f"<small>{escape(caption)}</small>" if caption else ""
     return f'<td{" class=missed" if missed else ""}><img src="{source}" alt="{escape(text)}">{small}</td>'
@@ -185,7 +185,7 @@ def _judge(results: Results) -> str:
         for name, share in results.judge.by_attribute.items()
     )
     text = (
-        f"What the judge sees in the {results.judge.pictures} labelled pictures themselves agrees with "
+        f"What the judge predicts for the {results.judge.pictures} labelled pictures themselves agrees with "
         f"{percent(results.judge.label_agreement).text} of their labels. Where it agrees little, it says little of "
         "edits."
     )

@@ -1,4 +1,4 @@
-"""What an evaluation is asked for, and what it finds. Shares are in [0, 1]; None stands where nothing can tell."""
+"""The settings and results of an evaluation. Shares are in [0, 1]; None stands where nothing was measured."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ class ReconstructionResult:
     pictures: int
     l2: float
     psnr: float
-    least_gain: float | None
-    """In dB: of all pictures, the least by which the PSNR is above the first method's; None for the first."""
+    min_psnr_gain: float | None
+    """In dB: the least gain of PSNR over the first method, of all images; None for the first."""
     ssim: float | None
     ms_ssim: float | None
     lpips: float | None
     identity: float | None
     """Cosine similarity of picture and reconstruction, see `Identity`."""
-    judge_agreement: float | None
-    """Share of attributes that the judge sees alike in both."""
+    attribute_agreement: float | None
+    """Share of attributes that the judge predicts alike for both."""
     label_agreement: float | None
     """Share of the labels that the judge confirms in the reconstruction."""
     fid: float | None
@@ -76,14 +76,14 @@ class EditResult:
     attribute: str
     pictures: int
     success: float | None
-    """Share of pictures in which the state asked for is seen: the opposite of before, or that of the reference."""
+    """Share of pictures for which the target state is predicted: the opposite of before, or that of the reference."""
     added_pictures: int
     """Pictures without the attribute that were asked to have it."""
     added: float | None
     removed_pictures: int
     removed: float | None
     side_effects: float | None
-    """Share of the unrelated attributes that are seen to change, less what a related one that changed excludes."""
+    """Share of the unrelated attributes whose prediction changes, less what a related one that changed excludes."""
     identity: float | None
     """Cosine similarity of the edit and the unedited reconstruction, see `Identity`."""
     logit_drift: float | None
@@ -95,27 +95,27 @@ class EditResult:
 
 
 @dataclass(frozen=True)
-class KindResult:
-    """Whether an edit by reference carries the reference's kind, as a probe reads it from the judge's features.
+class TransferResult:
+    """Whether an edit by reference transfers a fine attribute, as a probe on the judge's features predicts it.
 
-    Of glasses and beards a share: pictures that are read as of the reference's kind. Of hair a distance in sRGB, each
-    channel in [0, 1]: from the colour that is read to the reference's true one.
+    Of glasses and beards the share of images with the reference's type. Of hair the distance in sRGB, each channel in
+    [0, 1], from the predicted colour to the reference's true one.
     """
 
     method: str
     attribute: str
-    kind: Literal["glasses_type", "beard_type", "hair_rgb"]
+    fine_attribute: Literal["glasses_type", "beard_type", "hair_rgb"]
     pictures: int
     before: float
     """Of the source's reconstruction."""
     after: float
     """Of the edit."""
     reference: float
-    """Of the reference's own reconstruction: as well as the probe can read it."""
+    """Of the reference's own reconstruction: as well as the probe can do."""
 
 
 @dataclass(frozen=True)
-class PairResult:
+class GroundTruthResult:
     """Whether edits come nearer to the true edited pictures than the unedited reconstructions are."""
 
     method: str
@@ -142,7 +142,7 @@ class SampleEdit:
 
     picture: Pixels
     added: bool
-    """Whether the attribute was to be seen afterwards."""
+    """Whether the attribute was to be predicted afterwards."""
     success: bool
 
 
@@ -158,7 +158,7 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class PairSample:
+class GroundTruthSample:
     """A pair's edit for the report, beside the true one."""
 
     attribute: str
@@ -171,7 +171,7 @@ class PairSample:
 
 
 Gallery = tuple[str, str, float]
-"""Method, direction ("reference" of edits by reference) and strength of the edits in a row of samples."""
+"""MethodEvaluator, direction ("reference" of edits by reference) and strength of the edits in a row of samples."""
 
 
 @dataclass
@@ -188,15 +188,15 @@ class Results:
     judge: JudgeResult | None = None
     reconstructions: list[ReconstructionResult] = field(default_factory=list)
     edits: list[EditResult] = field(default_factory=list)
-    kinds: list[KindResult] = field(default_factory=list)
-    pairs: list[PairResult] = field(default_factory=list)
+    attribute_transfer: list[TransferResult] = field(default_factory=list)
+    ground_truth: list[GroundTruthResult] = field(default_factory=list)
     samples: dict[Gallery, list[Sample]] = field(default_factory=dict)
-    pair_samples: dict[Gallery, list[PairSample]] = field(default_factory=dict)
+    ground_truth_samples: dict[Gallery, list[GroundTruthSample]] = field(default_factory=dict)
 
     def to_json(self) -> dict[str, Any]:
         """All but the samples, ready for JSON."""
-        shown = ("samples", "pair_samples")
-        return {name: _plain(value) for name, value in vars(self).items() if name not in shown}
+        left_out = ("samples", "ground_truth_samples")
+        return {name: _plain(value) for name, value in vars(self).items() if name not in left_out}
 
 
 def _plain(value: Any) -> Any:

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
-from stedit.metrics.results import EditResult, KindResult, PairResult, ReconstructionResult, Results
+from stedit.metrics.results import EditResult, GroundTruthResult, ReconstructionResult, Results, TransferResult
 
-Row = TypeVar("Row", EditResult, PairResult)
+Row = TypeVar("Row", EditResult, GroundTruthResult)
 
-PLAIN_KINDS = {"glasses_type": "kind of glasses", "beard_type": "kind of beard", "hair_rgb": "hair colour"}
+FINE_ATTRIBUTE_TITLES = {"glasses_type": "type of glasses", "beard_type": "type of beard", "hair_rgb": "hair colour"}
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ def tables_of(results: Results) -> list[Table]:
         *_reconstructions(results),
         *_comparison(results.edits),
         *_edits(results),
-        *_kinds(results.kinds),
-        *_pairs(results.pairs),
+        *_transfer(results.attribute_transfer),
+        *_ground_truth(results.ground_truth),
     ]
     return [table for table in tables if table.rows]
 
@@ -71,27 +71,27 @@ def _reconstructions(results: Results) -> Iterator[Table]:
     columns: list[tuple[str, Callable[[ReconstructionResult], Cell]]] = [
         ("method", lambda row: Cell(row.method)),
         ("PSNR, dB", lambda row: number(row.psnr, 2)),
-        ("least gain, dB", lambda row: number(row.least_gain, 2)),
+        ("min PSNR gain, dB", lambda row: number(row.min_psnr_gain, 2)),
         ("SSIM", lambda row: number(row.ssim, 4)),
         (f"MS-SSIM{scales}", lambda row: number(row.ms_ssim, 4)),
         ("L2", lambda row: number(row.l2, 5)),
         ("LPIPS", lambda row: number(row.lpips, 4)),
         (f"identity ({results.identity_measure})", lambda row: number(row.identity, 4)),
-        ("judge agrees", lambda row: percent(row.judge_agreement)),
+        ("attribute agreement", lambda row: percent(row.attribute_agreement)),
         ("labels confirmed", lambda row: percent(row.label_agreement)),
         ("FID", lambda row: number(row.fid, 2)),
         ("Fréchet distance (judge)", lambda row: number(row.judge_frechet, 4)),
         ("s/image", lambda row: number(row.seconds, 3)),
     ]
     rows = [[make(row) for _, make in columns] for row in results.reconstructions]
-    told = [i for i in range(len(columns)) if any(row[i].text != "–" for row in rows)]
+    shown = [i for i in range(len(columns)) if any(row[i].text != "–" for row in rows)]
     text = (
-        f"{results.pictures} pictures and what is drawn from their codes. Judge agrees: attributes that the judge sees "
-        "alike in both. Labels confirmed: labels that it sees in the reconstruction"
+        f"{results.pictures} pictures and their reconstructions. Attribute agreement: attributes that the judge "
+        "predicts alike for both. Labels confirmed: labels that it predicts for the reconstruction"
     )
     if results.judge:
-        text += f"; in the pictures themselves it sees {percent(results.judge.label_agreement).text} of them"
-    yield Table("Reconstruction", text + ".", [columns[i][0] for i in told], [[row[i] for i in told] for row in rows])
+        text += f"; for the pictures themselves it predicts {percent(results.judge.label_agreement).text} of them"
+    yield Table("Reconstruction", text + ".", [columns[i][0] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
 def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
@@ -106,13 +106,13 @@ def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
 
 def _edits(results: Results) -> Iterator[Table]:
     label = (
-        "Each picture is edited towards the opposite of what the judge sees in its reconstruction. Added, removed: "
-        "share of pictures in which the judge then sees the change; side effects: share of the attributes that change, "
-        "of those that are unrelated by definition."
+        "Each picture is edited towards the opposite of what the judge predicts for its reconstruction. Added, "
+        "removed: share of pictures for which it then predicts the change; side effects: share of the attributes that "
+        "change, of those that are unrelated by definition."
     )
     reference = (
-        "Each picture takes the attribute from another one, drawn by the seed. Success: the judge sees the attribute "
-        "as in the reference; added and removed count only the pictures that differ from their reference."
+        "Each picture takes the attribute from another one, chosen by the seed. Success: the judge predicts the "
+        "attribute as in the reference; added and removed count only the pictures that differ from their reference."
     )
     for by, title, text in (("label", "Label edits", label), ("reference", "Edits by reference", reference)):
         for key, group in _grouped([edit for edit in results.edits if edit.by == by]):
@@ -126,7 +126,7 @@ _EDIT_COLUMNS = (
     "added",
     "removed",
     "side effects",
-    "identity kept",
+    "identity similarity",
     "logit drift",
     "code distance",
     "s/edit",
@@ -159,24 +159,30 @@ def _mean_cells(edits: Sequence[EditResult]) -> list[Cell]:
     ]
 
 
-def _kinds(kinds: Sequence[KindResult]) -> Iterator[Table]:
+def _transfer(results: Sequence[TransferResult]) -> Iterator[Table]:
     text = (
-        "Whether edits by reference carry the kind, where source and reference differ in it, as a linear probe on the "
-        "judge's features reads it: share of pictures of the reference's kind of glasses or beard, or distance from "
-        "its hair colour in sRGB. The last column is read off the references themselves: no edit can do better."
+        "Whether edits by reference transfer the type of glasses or beard, or the hair colour, where source and "
+        "reference differ in it, as a linear probe on the judge's features predicts: share of pictures with the "
+        "reference's type, or distance from its colour in sRGB. The last column is that of the references themselves."
     )
     rows = []
-    for row in kinds:
-        colour = row.kind == "hair_rgb"
+    for row in results:
+        colour = row.fine_attribute == "hair_rgb"
         values = [number(x, 3) if colour else percent(x) for x in (row.before, row.after, row.reference)]
         rows.append(
-            [Cell(row.attribute), Cell(PLAIN_KINDS[row.kind]), Cell(row.method), Cell(str(row.pictures)), *values]
+            [
+                Cell(row.attribute),
+                Cell(FINE_ATTRIBUTE_TITLES[row.fine_attribute]),
+                Cell(row.method),
+                Cell(str(row.pictures)),
+                *values,
+            ]
         )
-    columns = ["attribute", "what is read", "method", "pictures", "before", "after", "of the reference"]
-    yield Table("Kinds carried by reference", text, columns, rows)
+    columns = ["attribute", "fine attribute", "method", "pictures", "before", "after", "of the reference"]
+    yield Table("Fine-grained transfer", text, columns, rows)
 
 
-def _pairs(pairs: Sequence[PairResult]) -> Iterator[Table]:
+def _ground_truth(pairs: Sequence[GroundTruthResult]) -> Iterator[Table]:
     text = (
         "Pictures whose true edit is known, both ways. Closer: share of edits that are closer to the true picture than "
         "the unedited reconstruction is. Then the distance itself: before, after, and that of the true picture's own "
@@ -197,10 +203,10 @@ def _pairs(pairs: Sequence[PairResult]) -> Iterator[Table]:
     for key, members in _grouped(pairs):
         rows = [[Cell(row.attribute), Cell(str(row.pictures)), *_pair_cells([row])] for row in members]
         means = [Cell("mean"), Cell(""), *_pair_cells(members)] if len(members) > 1 else []
-        yield Table(f"True pairs: {setting(*key)}", text, columns, rows, means)
+        yield Table(f"Ground-truth edits: {setting(*key)}", text, columns, rows, means)
 
 
-def _pair_cells(rows: Sequence[PairResult]) -> list[Cell]:
+def _pair_cells(rows: Sequence[GroundTruthResult]) -> list[Cell]:
     return [
         percent(fmean(row.l2_closer for row in rows)),
         number(fmean(row.l2_before for row in rows), 5),

@@ -1,7 +1,7 @@
-"""The aligner: a small fully convolutional network that finds faces and five points of each in a picture.
+"""The aligner: a small fully convolutional network that finds faces and five points of each in an image.
 
 A heat map says where faces are, as centres do in CenterNet (Zhou et al. 2019); at each of its cells the network also
-says where the five points and the corners of the face's box lie. It knows faces of one range of sizes, so a picture is
+says where the five points and the corners of the face's box lie. It knows faces of one range of sizes, so an image is
 shown to it at several scales.
 """
 
@@ -17,14 +17,14 @@ from stedit.models.attribute_network import ResidualStage
 from stedit.models.config import AlignerConfig
 
 STRIDE = 8  # pixels of a cell of the heat map
-UNIT = 32  # sides of pictures are multiples of it: the deepest features are at 1/32
-POINTS = 5  # right eye, left eye, nose, right and left corner of the mouth: the person's right, on the picture's left
+UNIT = 32  # sides of images are multiples of it: the deepest features are at 1/32
+POINTS = 5  # right eye, left eye, nose, right and left corner of the mouth: the person's right, on the image's left
 MIRRORED = (1, 0, 2, 4, 3)  # their order in a mirror
 SHAPE = POINTS + 2  # and the top left and bottom right corners of the box
 
 
 class Aligner(nn.Module):
-    """Pictures -> where faces are, and their points."""
+    """Images -> where faces are, and their points."""
 
     def __init__(self, config: AlignerConfig) -> None:
         super().__init__()
@@ -52,7 +52,7 @@ class Aligner(nn.Module):
 
         Returns:
             Logits (B, h, w) that a face's centre lies in the cell of 8 x 8 pixels, and points (B, h, w, 7, 2), x and y
-            in pixels from the picture's top left corner: right eye, left eye, nose, right and left mouth corner, the
+            in pixels from the image's top left corner: right eye, left eye, nose, right and left mouth corner, the
             top left and bottom right corner of the box. Both float32.
         """
         x = self.stem(x.contiguous(memory_format=torch.channels_last))  # (B, C, H/2, W/2)

@@ -1,4 +1,4 @@
-"""A small network that sees attributes in pictures: the judge of edits, and the eye of a perceptual loss."""
+"""A small network that predicts attributes of images: it measures edits, and gives a perceptual loss its features."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class ResidualStage(nn.Module):
 
 
 class AttributeNetwork(nn.Module):
-    """Pictures -> one number for each target: logits of attributes, or standardised parameters."""
+    """Images -> one number for each target: logits of attributes, or standardised parameters."""
 
     def __init__(self, targets: int, widths: tuple[int, ...] = (32, 64, 128, 192)) -> None:
         super().__init__()

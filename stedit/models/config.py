@@ -15,7 +15,7 @@ MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
 MAX_DEPTH = 128
 MAX_CORRECTIONS = 16
-MAX_TUNING_RANK = 64  # of the change of a layer that adapts a generator to one picture
+MAX_TUNING_RANK = 64  # of the change of a layer that adapts a generator to one image
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model, an attribute or a direction: safe in a file name
 ENCODER_KINDS = ("style-transformer", "psp", "e4e")
 
@@ -134,8 +134,8 @@ class EncoderConfig(BackboneConfig):
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
     query_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
     extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
-    iterative: bool = False  # sees what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
-    corrections: int = 0  # of its code, by how its answers to the picture and to the code's rendering differ
+    iterative: bool = False  # takes what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
+    corrections: int = 0  # of its code, by how its codes of the image and of the rendering differ
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -145,7 +145,7 @@ class EncoderConfig(BackboneConfig):
         if self.iterative and self.kind != "style-transformer":
             raise ValueError(f"iterative is of the style-transformer, not of {self.kind}")
         if self.iterative and self.corrections:
-            raise ValueError("iterative encoders answer with corrections, so corrections cannot be asked for")
+            raise ValueError("iterative encoders return corrections, so corrections cannot be set")
         _check_int("corrections", self.corrections, 0, MAX_CORRECTIONS)
         _check_int("extra_queries", self.extra_queries, 0, 64)
         for name in ("input_height", "input_width"):
@@ -205,7 +205,7 @@ class EditorConfig(NetworkConfig):
 
 @dataclass(frozen=True)
 class JudgeConfig(NetworkConfig):
-    """The judge: a small network that sees the bundle's attributes in pictures, by which edits are measured."""
+    """The judge: a small network that predicts the bundle's attributes of images, by which edits are measured."""
 
     attributes: int = 40
     widths: tuple[int, ...] = (32, 64, 128, 192)  # at 1/2, 1/4, 1/8, ... of the input
@@ -227,7 +227,7 @@ class AlignerConfig(NetworkConfig):
 
     widths: tuple[int, ...] = (16, 32, 64, 96, 96)  # channels at 1/2, 1/4, 1/8, 1/16 and 1/32 of the size
     smallest: int = 18  # geometric mean of a face's width and height, in pixels, from which it was trained
-    largest: int = 100  # and up to which: a picture is shown at such scales that each face lies between at one of them
+    largest: int = 100  # and up to which: an image is shown at such scales that each face lies between at one of them
 
     def __post_init__(self) -> None:
         if len(self.widths) != 5:

@@ -12,11 +12,11 @@ from torch.nn import functional as F
 
 from stedit.models.layers import SQRT2, EqualizedConv2d, EqualizedLinear, blur, scaled_leaky_relu
 
-STATISTIC_GROUP = 4  # pictures that are compared with each other
+STATISTIC_GROUP = 4  # images that are compared with each other
 PATCH_WIDTHS = (32, 64, 128)  # channels at 1/2, 1/4 and 1/8 of the size
 SLOPE = 0.2  # of its leaky ReLU
-DETAIL_WINDOW = 5  # pixels of the mean that is taken off to see detail
-DETAIL_GAIN = 8.0  # about what makes it as large as the picture
+DETAIL_WINDOW = 5  # pixels of the mean that is subtracted to leave detail
+DETAIL_GAIN = 8.0  # about what makes it as large as the image
 
 
 class ResidualBlock(nn.Module):
@@ -36,10 +36,10 @@ class ResidualBlock(nn.Module):
 
 
 class Discriminator(nn.Module):
-    """Pictures -> a logit: above 0 for what looks real."""
+    """Images -> a logit: above 0 for what looks real."""
 
     def __init__(self, channels: tuple[int, ...]) -> None:
-        """`channels` at 4, 8, … px, like a generator's; they decide the size of the pictures, 4 * 2^(count - 1)."""
+        """`channels` at 4, 8, … px, like a generator's; they decide the size of the images, 4 * 2^(count - 1)."""
         super().__init__()
         widths = channels[::-1]
         self.from_rgb = EqualizedConv2d(3, widths[0], 1)
@@ -66,11 +66,11 @@ class Discriminator(nn.Module):
 
 
 class PatchDiscriminator(nn.Module):
-    """Pictures and their codes -> a logit for each patch: whether texture and edges look real, and are the code's.
+    """Images and their codes -> a logit for each patch: whether texture and edges look real, and are the code's.
 
-    It judges patches (Isola et al. 2017, section 3.2.2), here of 58 x 58 px, and sees detail by itself too, the picture
-    less its local mean: by that, drawn pictures differ from real ones most. What the code has to do with a patch is the
-    inner product of the two (Miyato and Koyama 2018, equation 3), so that it can tell straight hair where waves belong.
+    It judges patches (Isola et al. 2017, section 3.2.2), here of 58 x 58 px, and takes detail by itself too, the image
+    less its local mean: by that, rendered images differ from real ones most. The code counts by its inner product with
+    the patch (Miyato and Koyama 2018, equation 3), so that straight hair where waves belong is found out.
     """
 
     def __init__(self, code_size: int) -> None:
@@ -97,7 +97,7 @@ class PatchDiscriminator(nn.Module):
 
 
 def _with_deviation(x: Tensor) -> Tensor:
-    """Append a map that holds, for each group of pictures, the mean deviation within it (Karras et al. 2018)."""
+    """Append a map that holds, for each group of images, the mean deviation within it (Karras et al. 2018)."""
     count, _, height, width = x.shape
     group = math.gcd(count, STATISTIC_GROUP)
     y = x.float().view(group, count // group, *x.shape[1:])  # (group, groups, C, H, W)

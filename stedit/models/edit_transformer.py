@@ -1,4 +1,4 @@
-"""The edit transformer: give the source code an attribute of a reference code, or one asked for by label."""
+"""The edit transformer: source code and reference code, or a label, -> the source with that attribute."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from stedit.models.layers import TransformerLayer, gaussian
 class EditTransformer(nn.Module):
     """Source styles as queries, reference styles as keys and values (Hu et al. 2022, section 3.3).
 
-    The published network does one edit. With `attributes` > 0 a learned token of the wanted attribute is added to
+    The published network does one edit. With `attributes` > 0 a learned token of the edited attribute is added to
     both codes, so that one network serves all edits. For the edits in `labels`, two learned tokens, with and without
     the attribute, can stand in for the reference.
     """
@@ -70,9 +70,9 @@ class EditTransformer(nn.Module):
         return torch.stack(weights)
 
     def _conditioned(self, source: Tensor, reference: Tensor, attribute: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Both codes, with the tokens of the wanted attribute if the network is conditional."""
+        """Both codes, with the tokens of the edited attribute if the network is conditional."""
         if not self.config.attributes:
             return source, reference
         if attribute is None:
-            raise ValueError("this edit transformer needs the index of the wanted attribute")
+            raise ValueError("this edit transformer needs the index of the edited attribute")
         return source + self.source_condition[attribute], reference + self.reference_condition[attribute]

@@ -43,7 +43,7 @@ class MappingNetwork(nn.Module):
 
     @torch.no_grad()
     def estimate_mean(self, samples: int = 10_000, seed: int = 0) -> Tensor:
-        """Mean of w over `samples` draws of z, (D,); for checkpoints that lack it."""
+        """Mean of w over `samples` random z, (D,); for checkpoints that lack it."""
         generator = torch.Generator().manual_seed(seed)
         z = torch.randn(samples, self.mean.shape[0], generator=generator).to(self.mean)
         return cast(Tensor, self(z).mean(dim=0))
@@ -151,7 +151,7 @@ class Generator(nn.Module):
 
         Args:
             w: (B, N, D) in W+, or (B, D) in W.
-            noise: "const" uses the stored noise maps, "random" draws new ones from `generator`, "none" leaves them
+            noise: "const" uses the stored noise maps, "random" samples new ones from `generator`, "none" leaves them
                 out; or one (1 or B, 1, H, W) map for each synthesis layer.
             resolution: stop at this block, for training that grows; None renders in full.
 

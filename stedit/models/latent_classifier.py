@@ -34,7 +34,7 @@ class LatentClassifier(nn.Module):
             self.register_buffer("covariance_rest", torch.ones(()))
 
     def embed(self, w: Tensor) -> Tensor:
-        """(B, N, D) -> (B, K, E): what the code says of each attribute, and of its kind."""
+        """(B, N, D) -> (B, K, E): an embedding of each attribute."""
         x = w.flatten(1)
         for layer in self.trunk:
             x = F.leaky_relu(layer(x), 0.2)

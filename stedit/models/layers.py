@@ -14,7 +14,7 @@ SQRT2 = math.sqrt(2.0)  # gain that keeps unit variance through a leaky ReLU of 
 
 
 def gaussian(*shape: int, std: float = 1.0) -> nn.Parameter:
-    """A parameter drawn from N(0, std^2); on the meta device its shape alone.
+    """A parameter sampled from N(0, std^2); on the meta device its shape alone.
 
     Arithmetic on that device imports torch._dynamo, which takes longer than a reconstruction.
     """
@@ -80,7 +80,7 @@ class Attention(nn.Module):
     """Multi-head attention with the parameter names of `nn.MultiheadAttention`.
 
     `doubly_normalised` takes the softmax over the queries first, then renormalises over the keys (Style Transformer,
-    section 3.3): the queries compete for each key, and one that wins none sees little but the mean of the values.
+    section 3.3): the queries compete for each key, and one that wins none takes little but the mean of the values.
     """
 
     def __init__(self, width: int, heads: int, *, doubly_normalised: bool = False) -> None:

@@ -36,12 +36,12 @@ _VGG: tuple[_Layer, ...] = (
     *[(3, 1, 1, 512)] * 3,
 )
 _TAPS = {"alex": (1, 4, 7, 9, 11), "vgg": (3, 8, 15, 22, 29)}
-MIN_SIZE = 64  # smaller pictures are enlarged, since AlexNet leaves nothing of them
+MIN_SIZE = 64  # smaller images are enlarged, since AlexNet leaves nothing of them
 WIDTHS = {"alex": (64, 192, 384, 256, 256), "vgg": (64, 128, 256, 512, 512)}
 
 
 class Lpips(nn.Module):
-    """The distance of two pictures. Without trained heads every channel counts the same (the paper's baseline)."""
+    """The distance of two images. Without trained heads every channel counts the same (the paper's baseline)."""
 
     shift: Tensor
     scale: Tensor
@@ -60,7 +60,7 @@ class Lpips(nn.Module):
         self.features = nn.Sequential(*layers)
         self.taps = _TAPS[backbone]
         self.heads = nn.ModuleList(nn.Conv2d(width, 1, 1, bias=False) for width in WIDTHS[backbone] if heads)
-        # ImageNet's means and deviations, for pictures in [-1, 1]
+        # ImageNet's means and deviations, for images in [-1, 1]
         self.register_buffer("shift", torch.tensor((-0.030, -0.088, -0.188)).view(3, 1, 1), persistent=False)
         self.register_buffer("scale", torch.tensor((0.458, 0.448, 0.450)).view(3, 1, 1), persistent=False)
 
@@ -71,12 +71,12 @@ class Lpips(nn.Module):
     def distances(self, image: Tensor, target: Tensor) -> Tensor:
         """Two batches (B, 3, H, W) in [-1, 1] -> the distance of each pair, (B,)."""
         with torch.no_grad():
-            wanted = self._levels(target)
+            targets = self._levels(target)
         total = image.new_zeros(len(image))
-        for level, (a, b) in enumerate(zip(self._levels(image), wanted, strict=True)):
+        for level, (a, b) in enumerate(zip(self._levels(image), targets, strict=True)):
             difference = (a - b).square()
-            seen = self.heads[level](difference) if len(self.heads) else difference.sum(dim=1, keepdim=True)
-            total = total + seen.mean(dim=(1, 2, 3))
+            distance = self.heads[level](difference) if len(self.heads) else difference.sum(dim=1, keepdim=True)
+            total = total + distance.mean(dim=(1, 2, 3))
         return total
 
     def _levels(self, x: Tensor) -> list[Tensor]:

@@ -39,7 +39,7 @@ class Bottleneck(nn.Module):
 
 
 class ResNet50(nn.Module):
-    """Pictures -> what they are alike in."""
+    """Images -> features of unit length, which are compared by cosine."""
 
     INPUT_SIZE = 224
     mean: Tensor

@@ -10,13 +10,13 @@ from stedit.models.backbone import Backbone
 from stedit.models.config import EncoderConfig
 from stedit.models.layers import TransformerLayer, gaussian
 
-SUMMARY_WIDTH = 64  # channels kept of the coarse features in a summary of the image
+SUMMARY_WIDTH = 64  # channels of the coarse features in a summary of the image
 
 
 class StyleTransformer(nn.Module):
     """N style queries read the image's feature pyramid from coarse to fine.
 
-    The queries are `mapping(z)` of learned z in training; for a trained encoder they are constants, kept as such.
+    The queries are `mapping(z)` of learned z in training; for a trained encoder they are constants, stored as such.
     With `query_rank` they start from the image instead: attention alone is slow to learn where things are, while a
     linear map of the coarse features knows it from the first step.
     """
@@ -66,8 +66,8 @@ class StyleTransformer(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """Images (B, 3, H, W) in [-1, 1], of the config's input size -> W+ codes (B, N, D).
 
-        An iterative encoder takes (B, 6, H, W), a picture and a rendering, and answers with the change of the code that
-        was rendered, plus the mean.
+        An iterative encoder takes (B, 6, H, W), an image and a rendering, and returns the change of the code that was
+        rendered, plus the mean.
         """
         query = self.queries[None]  # (1, N, D): constant, so its self-attention is the same for every image
         pyramid = self.pyramid(x)

@@ -14,7 +14,7 @@ import numpy as np
 from stedit.errors import InputError, MissingPartError
 from stedit.hub.find import embedded_bundles
 from stedit.imaging.edited import WriteOptions, write_edited
-from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_picture
+from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_image
 from stedit.models.aligner import Aligner
 from stedit.photo.alignment import Quad
 from stedit.photo.compositing import composite
@@ -103,8 +103,8 @@ def crop_for(photograph: Pixels, quad: Quad, size: tuple[int, int]) -> Pixels:
     """
     height, width = photograph.shape[:2]
     if quad == Quad.of_picture(height, width):
-        return fit_picture(photograph, size)
-    return fit_picture(quad.crop(photograph, max(size)), size)
+        return fit_image(photograph, size)
+    return fit_image(quad.crop(photograph, max(size)), size)
 
 
 def crop_of(photo: Photo, quad: Quad) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from stedit.errors import UsageError
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels, fit_image
 
 Latents = NDArray[np.float32]
 LatentsT = TypeVar("LatentsT", Latents, Tensor)
@@ -40,7 +40,7 @@ def to_input(images: Pixels | Tensor, size: tuple[int, int], what: str) -> Tenso
     """
     if isinstance(images, np.ndarray):
         batch = images if images.ndim == 4 else images[None]
-        return to_tensor(np.stack([fit_picture(image, size) for image in batch]))
+        return to_tensor(np.stack([fit_image(image, size) for image in batch]))
     if tuple(images.shape[1:]) != (3, *size):
         raise UsageError(f"{what} have the shape {(3, *size)}, not {tuple(images.shape[1:])}")
     return images

@@ -1,4 +1,4 @@
-"""What computes, and in which numbers."""
+"""Device and precision of computation."""
 
 from __future__ import annotations
 
@@ -17,15 +17,15 @@ def require_precision(precision: Precision, device: torch.device) -> None:
         raise DeviceError("the CPU has no fast float16: choose bfloat16 or float32", argument="precision")
 
 
-def choose_device(wanted: str | torch.device) -> torch.device:
+def choose_device(device: str | torch.device) -> torch.device:
     """The torch device of this name; "auto" is CUDA, then MPS, then the CPU. Raises DeviceError."""
-    if str(wanted) == "auto":
+    if str(device) == "auto":
         if torch.cuda.is_available():
             return torch.device("cuda")
         return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
     try:
-        device = torch.device(wanted)
+        device = torch.device(device)
         torch.empty(1, device=device)
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        raise DeviceError(f"the device {str(wanted)!r} is not available here: choose cpu", argument="device") from error
+        raise DeviceError(f"the device {str(device)!r} is not available here: choose cpu", argument="device") from error
     return device

@@ -1,4 +1,4 @@
-"""Which part of a square rendering shows the picture, and how pictures change their size."""
+"""The part of a square rendering that shows the image, and changes of size."""
 
 from __future__ import annotations
 
@@ -7,22 +7,22 @@ from torch.nn import functional as F
 
 
 def content_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
-    """(height, width) of the part of a square rendering that shows the picture.
+    """(height, width) of the part of a square rendering that shows the image.
 
-    Models of things that are wider than high (cars: 192 x 256 of 256 x 256) draw them in the middle.
+    Models of things that are wider than high (cars: 192 x 256 of 256 x 256) render them in the middle.
     """
     longest = max(input_size)
     return resolution * input_size[0] // longest, resolution * input_size[1] // longest
 
 
 def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Cut the middle (B, 3, *size) out of renderings (B, 3, R, R)."""
+    """Renderings (B, 3, R, R) -> their middle (B, 3, *size)."""
     top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:
-    """Scale (B, C, H, W) without aliasing."""
+    """Images (B, C, H, W) scaled to (height, width) without aliasing."""
     height, width = images.shape[-2:]
     if (height, width) == size:
         return images

@@ -1,4 +1,4 @@
-"""Renderings of latent codes by a model's generator, as it is or as it was tuned to a picture."""
+"""Renderings of latent codes by a model's generator, as it is or as it was tuned to an image."""
 
 from __future__ import annotations
 
@@ -63,7 +63,7 @@ def _render(model: Model, w: Tensor, noise: Noise, seed: int, tuning: Tuning | N
             try:
                 images = synthesise_tuned(generator, updates, w, noise=maps)
             except ValueError as error:
-                raise LatentError(f"a tuning is damaged ({error}): make it again with stedit invert --tune") from error
+                raise LatentError(f"a tuning is damaged ({error}): make it again", argument="tuning") from error
     return images.float()
 
 

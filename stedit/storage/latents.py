@@ -11,13 +11,12 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from stedit._version import __version__
 from stedit.errors import LatentError, describe_cause
 from stedit.models.config import MAX_WIDTH
 from stedit.storage.atomic import write_file
-from stedit.storage.tensor_file import encode_tensors
+from stedit.storage.tensor_file import encode_tensors, open_tensors
 
 SUFFIX = ".latent.safetensors"
 FORMAT = "1"
@@ -99,13 +98,7 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     """Metadata and `w` of a file, whose size and header are checked before any tensor is read."""
     again = "make it again with stedit invert"
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise LatentError(f"{path} is not a file: give a file that ends in {SUFFIX}")
-        if size > MAX_FILE_BYTES:
-            raise LatentError(f"{path} is {size / 1e6:.1f} MB, larger than any latent code: {again}")
-        # Opened here too because safetensors calls every file that it may not open a missing one.
-        with path.open("rb"), safe_open(path, framework="numpy") as file:
+        with open_tensors(path, "latent code", max_bytes=MAX_FILE_BYTES) as file:
             if "w" not in file.keys():  # noqa: SIM118 - it is no dict
                 raise LatentError(f"{path} holds no latent code (no tensor 'w'): give a file made by stedit invert")
             tensor = file.get_slice("w")
@@ -114,7 +107,7 @@ def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
             return file.metadata() or {}, file.get_tensor("w")
     except FileNotFoundError:
         raise LatentError(f"{path} does not exist: check the spelling") from None
-    except SafetensorError as error:
+    except ValueError as error:
         raise LatentError(f"{path} is not a latent code, or is damaged ({describe_cause(error)}): {again}") from error
     except OSError as error:
         raise LatentError(f"cannot read {path}: {describe_cause(error)}") from error

@@ -15,14 +15,13 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
 
 from stedit._version import __version__
 from stedit.errors import LatentError, describe_cause
 from stedit.models.config import MAX_TUNING_RANK, MAX_WIDTH
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
-from stedit.storage.tensor_file import encode_tensors
+from stedit.storage.tensor_file import encode_tensors, open_tensors
 
 SUFFIX = ".tuning.safetensors"
 FORMAT = "1"
@@ -98,7 +97,7 @@ class Tuning:
         metadata, tensors = _read(path)
         for name in ("format", "model", "fingerprint"):
             if not metadata.get(name):
-                raise LatentError(f"{path} does not state the {name} of its tuning: make it again with --tune")
+                raise LatentError(f"{path} does not state the {name} of its tuning: make it again", argument="tuning")
         if metadata["format"] != FORMAT:
             raise LatentError(f"{path} is of the tuning format {metadata['format']!r}: upgrade stedit to read it")
         names = [key.removesuffix(".up") for key in tensors if key.endswith(".up")]
@@ -108,7 +107,7 @@ class Tuning:
             factors = {name: (tensors[f"{name}.up"], tensors[f"{name}.down"]) for name in names}
             return cls(factors, metadata["model"], metadata["fingerprint"], metadata.get("stedit_version", ""))
         except ValueError as error:
-            raise LatentError(f"{path} is damaged ({error}): make it again with stedit invert --tune") from error
+            raise LatentError(f"{path} is damaged ({error}): make it again", argument="tuning") from error
 
     def require(self, *, digest: str, path: str | Path) -> None:
         """Raise LatentError unless this tuning, read from `path`, is the one that a latent file names by `digest`."""
@@ -121,21 +120,17 @@ class Tuning:
 
 def _read(path: Path) -> tuple[dict[str, str], dict[str, Half]]:
     """Metadata and tensors of a file, whose size and header are checked before any tensor is read."""
-    again = "make it again with stedit invert --tune"
     try:
-        size = path.stat().st_size
-        if not path.is_file():
-            raise LatentError(f"{path} is not a file: {again}")
-        if size > MAX_FILE_BYTES:
-            raise LatentError(f"{path} is {size / 1e6:.1f} MB, larger than any tuning: {again}")
-        with path.open("rb"), safe_open(path, framework="numpy") as file:
+        with open_tensors(path, "tuning", max_bytes=MAX_FILE_BYTES) as file:
             keys = list(file.keys())
             if len(keys) > 2 * MAX_LAYERS or any(file.get_slice(key).get_dtype() != "F16" for key in keys):
-                raise LatentError(f"{path} holds something other than a tuning: {again}")
+                raise LatentError(f"{path} holds something other than a tuning: make it again", argument="tuning")
             return file.metadata() or {}, {key: file.get_tensor(key) for key in keys}
     except FileNotFoundError:
-        raise LatentError(f"{path} is missing, which a tuned code needs beside it: put it there, or {again}") from None
-    except SafetensorError as error:
-        raise LatentError(f"{path} is not a tuning, or is damaged ({describe_cause(error)}): {again}") from error
+        sentence = f"{path} is missing, which a tuned code needs beside it: put it there, or make it again"
+        raise LatentError(sentence, argument="tuning") from None
+    except ValueError as error:
+        sentence = f"{path} is not a tuning, or is damaged ({describe_cause(error)}): make it again"
+        raise LatentError(sentence, argument="tuning") from error
     except OSError as error:
         raise LatentError(f"cannot read {path}: {describe_cause(error)}") from error

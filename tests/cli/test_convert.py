@@ -24,7 +24,7 @@ from stedit.checkpoints.formats import FORMATS
 from stedit.checkpoints.rosinality import generator_names
 from stedit.checkpoints.style_transformer import encoder_name
 from stedit.engine import Engine
-from stedit.imaging.files import fit_picture, read_image
+from stedit.imaging.files import fit_image, read_image
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.models.edit_transformer import EditTransformer
@@ -169,7 +169,7 @@ def test_other_encoders_invert_as_the_style_transformer_does(
     codes = LatentCode.load("face.latent.safetensors").w
     network = PspEncoder(config)
     network.load_state_dict(Bundle.load("other").read_part("encoder"))
-    picture = torch.from_numpy(fit_picture(read_image(face), (256, 256))).permute(2, 0, 1)[None] / 127.5 - 1
+    picture = torch.from_numpy(fit_image(read_image(face), (256, 256))).permute(2, 0, 1)[None] / 127.5 - 1
     with torch.no_grad():
         torch.testing.assert_close(torch.from_numpy(codes)[None], network.eval()(picture), rtol=1e-4, atol=1e-4)
 
@@ -495,10 +495,10 @@ def test_directions_become_a_file(cli: Cli) -> None:
     torch.save(pose, "pose.pt", _use_new_zipfile_serialization=False)
     np.save("smile.npy", np.ones((1, 512)))
     result = cli("weights", "convert", "age.pt", "pose.pt", "smile.npy", "-o", "d.safetensors", "--json")
-    assert json.loads(result.stdout)["directions"] == {"age": [512], "pose": [18, 512], "smile": [512]}
+    assert json.loads(result.stdout)["directions"] == {"age": [1, 512], "pose": [18, 512], "smile": [1, 512]}
     with safe_open("d.safetensors", framework="pt") as file:
-        assert file.metadata() == {"format": "stedit-directions"}
-        assert torch.equal(file.get_tensor("age"), age[0])
+        assert file.metadata() == {"format": "stedit-directions-1"}
+        assert torch.equal(file.get_tensor("age"), age)
         assert torch.equal(file.get_tensor("pose"), pose[0])
         assert file.get_tensor("smile").dtype == torch.float32
     assert "it exists already" in refused(cli("weights", "convert", "age.pt", "-o", "d.safetensors"))
@@ -512,16 +512,16 @@ def test_components_are_counted_in_deviations(cli: Cli) -> None:
     with safe_open("d.safetensors", framework="pt") as file:
         assert sorted(file.keys())[:2] == ["ffhq_pca-00", "ffhq_pca-01"]
         assert len(file.keys()) == 80
-        torch.testing.assert_close(file.get_tensor("ffhq_pca-07"), components[7, 0] * deviations[7])
+        torch.testing.assert_close(file.get_tensor("ffhq_pca-07")[0], components[7, 0] * deviations[7])
 
 
 @pytest.mark.parametrize(
     ("value", "name", "sentence"),
     [
         (torch.full((512,), float("nan")), "age", "numbers that are not finite"),
-        (torch.zeros(512), "age", "the direction age is zero"),
-        (torch.ones(2, 3, 512), "age", "is no direction"),
-        (torch.ones(512, dtype=torch.int64), "age", "is no direction"),
+        (torch.zeros(512), "age", "a direction is zero"),
+        (torch.ones(2, 3, 512), "age", "neither (D,) nor (N, D) of a code"),
+        (torch.ones(512, dtype=torch.int64), "age", "holds no dictionary of tensors"),
         (torch.ones(512), "my age", "cannot be called 'my age': rename the file"),
     ],
 )

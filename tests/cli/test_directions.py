@@ -10,9 +10,10 @@ import numpy as np
 import pytest
 from typer.testing import Result
 
-from stedit.editing.directions import Directions, load_directions, save_directions
+from stedit.checkpoints.interchange import load_directions
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, write_image
+from stedit.storage.directions import Directions
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
@@ -48,7 +49,7 @@ def test_list_shows_attributes_and_sefa(cli: Cli) -> None:
 def test_list_shows_what_files_hold(cli: Cli) -> None:
     np.save("old.npy", np.ones((1, 16), np.float32))
     vectors = {"a": np.ones((1, 16), np.float32), "b": np.ones((8, 16), np.float32)}
-    save_directions("two.safetensors", Directions(vectors, {"accuracy": "0.9"}))
+    Directions(vectors, {"accuracy": "0.9"}).save("two.safetensors")
     Path("bad.pt").write_bytes(b"")
     result = cli("directions", "list", "old.npy", "bad.pt", "two.safetensors")
     assert result.exit_code == 1

@@ -43,9 +43,9 @@ def test_table_and_json_tell_the_same(cli: Cli, photos: Path) -> None:
     (row,) = record["reconstructions"]
     assert (row["method"], row["pictures"], record["pictures"], record["failed"]) == ("encoder", 4, 4, 0)
     assert f"{row['psnr']:.2f}" in result.stdout
-    assert f"{100 * row['judge_agreement']:.1f} %" in result.stdout
+    assert f"{100 * row['attribute_agreement']:.1f} %" in result.stdout
     assert record["run"]["model"] == "tiny-32"
-    assert (record["edits"], record["pairs"], record["report"]) == ([], [], None)
+    assert (record["edits"], record["ground_truth"], record["report"]) == ([], [], None)
 
 
 def test_archive_labels_edits_and_references(cli: Cli, archive: Path) -> None:
@@ -70,11 +70,11 @@ def test_true_pairs(cli: Cli, archive: Path) -> None:
     ]
     Path("pairs.jsonl").write_text("\n".join(map(json.dumps, records)))
     record = json.loads(cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive, "--json").stdout)
-    assert [(row["attribute"], row["pictures"]) for row in record["pairs"]] == [("Smiling", 6)]
+    assert [(row["attribute"], row["pictures"]) for row in record["ground_truth"]] == [("Smiling", 6)]
     assert record["reconstructions"] == []
     result = cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive)
     assert result.exit_code == 0
-    assert "True pairs: encoder, auto, strength 1" in result.stdout
+    assert "Ground-truth edits: encoder, auto, strength 1" in result.stdout
 
 
 def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> None:
@@ -171,7 +171,7 @@ def test_model_without_a_judge_measures_distortion_only(cli: Cli, photos: Path, 
     )
     (row,) = json.loads(cli("evaluate", photos, "-m", "blind", "--json").stdout)["reconstructions"]
     assert row["l2"] > 0
-    assert row["judge_agreement"] is None
+    assert row["attribute_agreement"] is None
     result = cli("evaluate", photos, "-m", "blind", "-a", "smile")
     assert (result.exit_code, result.stdout) == (1, "")
     assert result.stderr == "error: the model 'blind' has no judge to see edits: choose a model that has one\n"

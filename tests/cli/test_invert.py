@@ -261,7 +261,7 @@ def test_what_makes_no_sense_is_refused_before_any_work(cli: Cli, face: Path, ar
 @pytest.mark.parametrize(
     ("arguments", "what"),
     [
-        (["--method", "iterative"], "the encoder of 'tiny-32' was not trained to see its own renderings"),
+        (["--method", "iterative"], "the encoder of 'tiny-32' was not trained on its own renderings"),
         (["--method", "hybrid", "--loss", "identity"], "the model has no identity network"),
     ],
 )

@@ -29,11 +29,11 @@ KNOWN = ("Smiling", "Eyeglasses", "No_Beard", "Blond_Hair", "Young", "5_o_Clock_
         ("5-o-clock-shadow", ("5_o_Clock_Shadow", 1)),
     ],
 )
-def test_what_people_type(typed: str, meaning: tuple[str, int]) -> None:
+def test_resolve_attribute_typed_names_give_celeba_name_and_sign(typed: str, meaning: tuple[str, int]) -> None:
     assert resolve_attribute(typed, KNOWN) == meaning
 
 
-def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
+def test_resolve_attribute_unknown_name_suggests_the_nearest() -> None:
     with pytest.raises(AttributeNameError, match=r"did you mean glasses.*The model knows 5_o_Clock_Shadow"):
         resolve_attribute("glases", KNOWN)
     with pytest.raises(AttributeNameError, match="unknown attribute 'hat'"):
@@ -43,7 +43,7 @@ def test_an_unknown_name_gets_the_nearest_and_the_list() -> None:
 
 
 @given(st.text(max_size=40))
-def test_any_text_is_an_attribute_or_an_error(text: str) -> None:
+def test_resolve_attribute_any_text_resolves_or_raises(text: str) -> None:
     try:
         name, sign = resolve_attribute(text, KNOWN)
     except AttributeNameError:
@@ -54,11 +54,11 @@ def test_any_text_is_an_attribute_or_an_error(text: str) -> None:
 
 @pytest.mark.parametrize("attribute", sorted({*KNOWN, *(name for name, _ in ALIASES.values())}))
 @pytest.mark.parametrize("sign", [-1, 1])
-def test_friendly_names_read_back(attribute: str, sign: int) -> None:
+def test_friendly_name_resolves_back(attribute: str, sign: int) -> None:
     assert resolve_attribute(friendly_name(attribute, sign), [attribute]) == (attribute, sign)
 
 
-def test_related_attributes_are_mutual() -> None:
+def test_related_is_symmetric() -> None:
     assert "Black_Hair" in related("Blond_Hair")
     assert "Blond_Hair" in related("Black_Hair")
     assert related("Eyeglasses") == {"Eyeglasses"}

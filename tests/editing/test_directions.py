@@ -16,12 +16,11 @@ import pytest
 import torch
 from safetensors.numpy import save_file
 
+from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import (
-    Directions,
     LinearDirection,
-    load_directions,
     parse_direction,
-    save_directions,
+    select_direction,
 )
 from stedit.editing.learning import MIN_LABELLED, logistic_direction
 from stedit.editing.linear import sefa
@@ -31,6 +30,7 @@ from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
 from stedit.runtime.arrays import Latents
 from stedit.runtime.networks import Networks
+from stedit.storage.directions import Directions
 
 PUBLISHED = Path(__file__).resolve().parents[3] / "shared/directions"
 
@@ -46,7 +46,7 @@ def learned(model: Engine, tmp_path_factory: pytest.TempPathFactory) -> Path:
     codes = model.sample_latents(400)
     found = {name: model.learn_direction(name, codes).vector for name in ("Smiling", "Eyeglasses")}
     path = tmp_path_factory.mktemp("directions") / "learned.directions.safetensors"
-    save_directions(path, Directions(found))
+    Directions(found).save(path)
     return path
 
 
@@ -67,9 +67,13 @@ def logits(model: Engine, codes: Latents) -> np.ndarray:
         ("linear:C:x.npy:old", LinearDirection(Path("C:x.npy"), "old")),
     ],
 )
-def test_what_people_type(text: str, meaning: object) -> None:
+def test_parse_direction_typed_text_gives_direction(text: str, meaning: object) -> None:
     assert parse_direction(text) == meaning
-    assert str(meaning) == text
+    assert text == "learned" or str(meaning) == text
+
+
+def test_direction_by_its_former_name() -> None:
+    assert parse_direction("learned") == "transformer"
 
 
 def test_former_name_of_the_transformer_is_read() -> None:
@@ -77,37 +81,61 @@ def test_former_name_of_the_transformer_is_read() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "third-order", "sefa", "sefa:-1", "sefa:x", "linear", "linear:"])
-def test_what_is_no_direction_is_refused(text: str) -> None:
+def test_parse_direction_unknown_text_raises(text: str) -> None:
     with pytest.raises(UsageError, match="unknown direction"):
         parse_direction(text)
 
 
-def test_colon_may_be_part_of_a_files_name(tmp_path: Path) -> None:
+def test_parse_direction_colon_in_existing_file_name_is_kept(tmp_path: Path) -> None:
     (tmp_path / "a:b.pt").touch()
     assert parse_direction(f"linear:{tmp_path}/a:b.pt") == LinearDirection(tmp_path / "a:b.pt", None)
 
 
-def test_saved_directions_come_back_and_are_the_same_bytes(tmp_path: Path) -> None:
+def test_save_directions_round_trip_same_bytes(tmp_path: Path) -> None:
     vectors = {"Smiling": np.ones((1, 4), np.float32), "tilt": np.arange(8, dtype=np.float32).reshape(2, 4)}
     paths = [tmp_path / f"{name}.safetensors" for name in "ab"]
     for path in paths:
-        save_directions(path, Directions(vectors, {"model": "tiny"}))
+        Directions(vectors, {"model": "tiny"}).save(path)
     assert paths[0].read_bytes() == paths[1].read_bytes()
     found = load_directions(paths[0])
     assert found.metadata["model"] == "tiny"
     for name, vector in vectors.items():
         np.testing.assert_array_equal(found.vectors[name], vector)
-    np.testing.assert_array_equal(found.select("TILT", None, "it"), vectors["tilt"])
-    np.testing.assert_array_equal(found.select(None, "Smiling", "it"), vectors["Smiling"])
+    np.testing.assert_array_equal(select_direction(found, "TILT", None, "it"), vectors["tilt"])
+    np.testing.assert_array_equal(select_direction(found, None, "Smiling", "it"), vectors["Smiling"])
     with pytest.raises(UsageError, match="holds 2 directions: name one"):
-        found.select(None, None, "it")
+        select_direction(found, None, None, "it")
     with pytest.raises(UsageError, match="no direction 'x': it holds Smiling, tilt"):
-        found.select("x", "Smiling", "it")
+        select_direction(found, "x", "Smiling", "it")
 
 
-def test_friendly_names_in_a_file_are_those_of_attributes() -> None:
+def test_numbers_name_the_components_of_a_ganspace_file(tmp_path: Path) -> None:
+    components, deviations = torch.randn(12, 1, 16), torch.rand(12) + 1
+    torch.save({"comp": components, "std": deviations}, tmp_path / "pca.pt")
+    found = load_directions(tmp_path / "pca.pt")
+    np.testing.assert_allclose(select_direction(found, "3", None, "it"), components[3] * deviations[3], rtol=1e-6)
+    np.testing.assert_array_equal(select_direction(found, "pca-11", None, "it"), found.vectors["pca-11"])
+    with pytest.raises(UsageError, match="no direction '12'"):
+        select_direction(found, "12", None, "it")
+
+
+@pytest.mark.parametrize("stated", ["1", "stedit-directions", "somebody else's"])
+def test_files_of_earlier_formats_are_read(stated: str, tmp_path: Path) -> None:
+    save_file({"a": np.ones(4, np.float32)}, tmp_path / "a.safetensors", {"format": stated, "model": "tiny"})
+    found = load_directions(tmp_path / "a.safetensors")
+    assert dict(found.metadata) == {"model": "tiny"}
+    assert found.vectors["a"].shape == (1, 4)
+
+
+def test_files_of_a_later_format_are_refused(tmp_path: Path) -> None:
+    save_file({"a": np.ones(4, np.float32)}, tmp_path / "a.safetensors", {"format": "stedit-directions-2"})
+    with pytest.raises(InputError, match="a later stedit wrote: upgrade stedit"):
+        load_directions(tmp_path / "a.safetensors")
+
+
+def test_select_friendly_name_finds_attribute() -> None:
     vectors = {"smile": np.ones((1, 4), np.float32), "glasses": -np.ones((1, 4), np.float32)}
-    np.testing.assert_array_equal(Directions(vectors).select(None, "Eyeglasses", "it"), vectors["glasses"])
+    np.testing.assert_array_equal(select_direction(Directions(vectors), None, "Eyeglasses", "it"), vectors["glasses"])
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
@@ -115,17 +143,18 @@ def test_friendly_names_in_a_file_are_those_of_attributes() -> None:
     ("name", "count", "shape"),
     [("age", 1, (1, 512)), ("smile", 1, (1, 512)), ("pose", 1, (18, 512)), ("ganspace_ffhq_pca", 80, (1, 512))],
 )
-def test_published_files_load(name: str, count: int, shape: tuple[int, int]) -> None:
+def test_load_directions_published_files(name: str, count: int, shape: tuple[int, int]) -> None:
     vectors = load_directions(PUBLISHED / f"{name}.pt").vectors
     assert len(vectors) == count
     for vector in vectors.values():
         assert vector.shape == shape
-        np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, atol=1e-3)
-    assert list(vectors)[:3] == ([name] if count == 1 else ["0", "1", "2"])
+        if count == 1:  # components have the length of their deviation
+            np.testing.assert_allclose(np.linalg.norm(vector, axis=1), 1, atol=1e-3)
+    assert list(vectors)[:2] == ([name] if count == 1 else [f"{name}-00", f"{name}-01"])
 
 
 @pytest.mark.skipif(not PUBLISHED.is_dir(), reason="the published directions are not here")
-def test_published_direction_moves_codes_of_its_size_and_no_others(small: Engine) -> None:
+def test_edit_by_label_published_direction_needs_its_code_size(small: Engine) -> None:
     config = GeneratorConfig(resolution=8, style_dim=512, mapping_layers=1, channels=(8, 8))
     networks = Networks(Generator(config).eval().requires_grad_(False))
     engine = Engine(dataclasses.replace(small.model, networks=networks))
@@ -138,7 +167,7 @@ def test_published_direction_moves_codes_of_its_size_and_no_others(small: Engine
         small.edit_by_label(codes[:, :1, :16].repeat(8, axis=1), (), direction=f"linear:{PUBLISHED / 'age.pt'}")
 
 
-def test_numpy_files_load(tmp_path: Path) -> None:
+def test_load_directions_numpy_files(tmp_path: Path) -> None:
     for name, shape in (("flat", (16,)), ("row", (1, 16)), ("full", (8, 16)), ("deep", (1, 8, 16))):
         array = np.random.default_rng(0).standard_normal(shape)
         np.save(tmp_path / f"{name}.npy", array)
@@ -201,7 +230,9 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_hostile_files_are_refused_in_a_sentence(name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_load_directions_hostile_file_raises_one_sentence(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     path = tmp_path / name
     HOSTILE[name](path)
@@ -213,7 +244,7 @@ def test_hostile_files_are_refused_in_a_sentence(name: str, tmp_path: Path, monk
     assert not (tmp_path / "exploded").exists()
 
 
-def test_sefa_is_orthonormal_and_ordered_by_what_styles_respond_to(model: Engine) -> None:
+def test_sefa_directions_orthonormal_and_ordered_by_response(model: Engine) -> None:
     generator = model.networks.generator
     assert isinstance(generator, Generator)
     directions, values = sefa(generator)
@@ -229,7 +260,7 @@ def test_sefa_is_orthonormal_and_ordered_by_what_styles_respond_to(model: Engine
     torch.testing.assert_close(moved, values, rtol=1e-3, atol=1e-4)
 
 
-def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
+def test_sefa_some_layers_uses_only_their_weights(model: Engine) -> None:
     generator = model.networks.generator
     assert isinstance(generator, Generator)
     directions, values = sefa(generator, [0])
@@ -242,7 +273,7 @@ def test_sefa_of_some_layers_sees_those_only(model: Engine) -> None:
     assert int((last > 1e-5).sum()) == generator.config.channels[-1]
 
 
-def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, faces: Latents, learned: Path) -> None:
+def test_edit_by_label_linear_reaches_goals_together_and_alone(model: Engine, faces: Latents, learned: Path) -> None:
     smiling, glasses = (model.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
     sure = {place: model.bundle.attributes[place].target_logit for place in (smiling, glasses)}
     before = logits(model, faces)
@@ -258,7 +289,7 @@ def test_learned_directions_reach_strength_1_together_and_alone(model: Engine, f
             np.testing.assert_allclose(after[:, place], expected, atol=(0.05 if len(goals) == 1 else 0.15) * abs(goal))
 
 
-def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
+def test_edit_by_label_linear_is_a_straight_line_with_strength_in_logits(
     model: Engine, faces: Latents, learned: Path
 ) -> None:
     full, half = (
@@ -275,7 +306,7 @@ def test_linear_edit_is_a_straight_line_of_which_strength_is_the_logit(
     np.testing.assert_array_equal(nothing, faces)
 
 
-def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, faces: Latents, learned: Path) -> None:
+def test_edit_by_label_linear_keep_holds_the_attribute(model: Engine, faces: Latents, learned: Path) -> None:
     names = ("Narrow_Eyes", "Pale_Skin")
     kept = [model.attributes.index(name) for name in names]
     before = logits(model, faces)[:, kept]
@@ -289,7 +320,7 @@ def test_keeping_holds_an_attribute_along_a_linear_direction(model: Engine, face
             np.testing.assert_allclose(held[:, 0], model.bundle.attributes[0].target_logit, rtol=0.1)
 
 
-def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine, faces: Latents) -> None:
+def test_edit_by_label_without_attribute_strength_counts_standard_deviations(model: Engine, faces: Latents) -> None:
     moved = [model.edit_by_label(faces, (), direction="sefa:1", strength=s) - faces for s in (1.0, -2.0)]
     np.testing.assert_allclose(moved[1], -2 * moved[0], atol=1e-4)
     generator = model.networks.generator
@@ -300,7 +331,7 @@ def test_without_an_attribute_strength_counts_deviations_of_codes(model: Engine,
     np.testing.assert_allclose(np.linalg.norm(moved[0], axis=(1, 2)), float(deviation), rtol=1e-3)
 
 
-def test_learned_direction_parts_codes_that_it_has_not_seen(model: Engine) -> None:
+def test_learn_direction_separates_held_out_codes(model: Engine) -> None:
     codes = model.sample_latents(600)
     smiling = (logits(model, codes)[:, 0] > 0).tolist()
     from_gradients = model.learn_direction("smile", codes)
@@ -316,14 +347,14 @@ def test_learned_direction_parts_codes_that_it_has_not_seen(model: Engine) -> No
     assert 0.35 < model.learn_direction("anything", codes, shuffled).accuracy < 0.65  # it is measured on unseen codes
 
 
-def test_logistic_direction_finds_the_plane() -> None:
+def test_logistic_direction_is_the_normal_of_the_plane() -> None:
     codes = torch.randn(500, 20)
     normal = torch.nn.functional.normalize(torch.randn(20), dim=0)
     found = logistic_direction(codes, codes @ normal > 0.3)
     assert float(found @ normal) > 0.97
 
 
-def test_refusals(model: Engine, faces: Latents, tmp_path: Path) -> None:
+def test_edit_by_label_contradicting_directions_raise(model: Engine, faces: Latents, tmp_path: Path) -> None:
     with pytest.raises(UsageError, match=f"3 have the attribute and 37 have not: give {MIN_LABELLED} of each"):
         model.learn_direction("x", model.sample_latents(40), [True] * 3 + [False] * 37)
     with pytest.raises(UsageError, match="sefa:0 to sefa:255"):
@@ -339,10 +370,10 @@ def test_refusals(model: Engine, faces: Latents, tmp_path: Path) -> None:
     vector = np.zeros((12, 256), np.float32)
     vector[3] = 1
     path = tmp_path / "third.safetensors"
-    save_directions(path, Directions({"third": vector}, {"model": "other", "fingerprint": "f" * 16}))
+    Directions({"third": vector}, {"model": "other", "fingerprint": "f" * 16}).save(path)
     with pytest.raises(UsageError, match="learned for the model 'other'"):
         model.edit_by_label(faces, (), direction=f"linear:{path}")
-    save_directions(path, Directions({"third": vector}))
+    Directions({"third": vector}).save(path)
     assert np.abs(model.edit_by_label(faces, (), direction=f"linear:{path}") - faces)[:, 3].min() > 0
     with pytest.raises(UsageError, match="changes none of these layers"):
         model.edit_by_label(faces, (), direction=f"linear:{path}", layers=[4])

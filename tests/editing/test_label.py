@@ -40,7 +40,7 @@ def covariance_of(classifier: LatentClassifier) -> LatentCovariance:
     return LowRankCovariance.of(classifier) or identity
 
 
-def test_gradients_are_those_of_each_logit() -> None:
+def test_logits_and_gradients_match_autograd_of_each_logit() -> None:
     classifier = small_classifier()
     w = torch.randn(2, 3, 4, dtype=torch.float64)
     _, gradients = logits_and_gradients(classifier, w)
@@ -50,58 +50,65 @@ def test_gradients_are_those_of_each_logit() -> None:
         torch.testing.assert_close(gradients[:, k], expected.flatten(1))
 
 
-def test_the_step_is_the_closed_form() -> None:
+def test_preserving_step_is_the_closed_form() -> None:
     """d is proportional to (sum_j g_j g_j' + lambda * S^-1)^-1 g_k, and moves logit k by what was asked (DESIGN 2)."""
     classifier = small_classifier(rank=6)
     gradients = torch.randn(5, 12, dtype=torch.float64)
     factor = classifier.covariance_factor
     covariance = factor.T @ factor + 0.3 * torch.eye(12, dtype=torch.float64)
-    kept = gradients[1:]
+    preserved = gradients[1:]
     weight = 0.1 * gradients[0] @ covariance @ gradients[0]  # the ridge, in units of the logit's variance
-    matrix = kept.T @ kept + weight * torch.linalg.inv(covariance)
+    matrix = preserved.T @ preserved + weight * torch.linalg.inv(covariance)
     direction = torch.linalg.solve(matrix, gradients[0])
     expected = 2.5 * direction / (gradients[0] @ direction)
     no_drift = torch.zeros(1, 4, dtype=torch.float64)
-    wanted, step = gradients[None, :1], torch.tensor([[2.5]], dtype=torch.float64)
+    targets, step = gradients[None, :1], torch.tensor([[2.5]], dtype=torch.float64)
     change = _preserving_step(
-        covariance_of(classifier).multiply, wanted=wanted, kept=kept[None], step=step, drift=no_drift, ridge=0.1
+        covariance_of(classifier).multiply,
+        targets=targets,
+        preserved=preserved[None],
+        step=step,
+        drift=no_drift,
+        ridge=0.1,
     )
     torch.testing.assert_close(change[0], expected)
 
 
-def test_what_cannot_be_done_is_done_as_near_as_it_goes() -> None:
-    """Two logits that are one are wanted apart, or a logit that nothing changes: no step, and none off to infinity."""
-    kept = torch.randn(1, 3, 12)
+def test_steps_with_unreachable_goals_give_the_least_squares_solution() -> None:
+    """Two logits that are one have goals apart, or a logit that nothing changes: no step, and none off to infinity."""
+    preserved = torch.randn(1, 3, 12)
     gradient = torch.randn(12)
     no_drift = torch.zeros(1, 3)
-    for wanted, goals, reached in (
+    for targets, goals, reached in (
         ((gradient, gradient), (1.0, -1.0), (0.0, 0.0)),
         ((gradient, gradient), (1.0, 3.0), (2.0, 2.0)),
         ((torch.zeros(12),), (1.0,), (0.0,)),
     ):
-        rows = torch.stack(wanted)[None]
+        rows = torch.stack(targets)[None]
         step = torch.tensor([goals])
         for change in (
-            _preserving_step(lambda vectors: vectors, wanted=rows, kept=kept, step=step, drift=no_drift, ridge=0.1),
-            _combined_step(rows, rows, kept, step, no_drift),
+            _preserving_step(
+                lambda vectors: vectors, targets=rows, preserved=preserved, step=step, drift=no_drift, ridge=0.1
+            ),
+            _combined_step(rows, rows, preserved, step, no_drift),
         ):
             assert (rows[0] @ change[0]).tolist() == pytest.approx(reached, abs=1e-4)
             assert change.norm() < 10
 
 
-def test_drift_is_undone_while_the_goal_is_met() -> None:
+def test_preserving_step_with_drift_undoes_it_and_meets_the_goal() -> None:
     classifier = small_classifier(rank=6)
     gradients = torch.randn(1, 5, 12, dtype=torch.float64)
-    wanted, kept = gradients[:, :1], gradients[:, 1:]
+    targets, preserved = gradients[:, :1], gradients[:, 1:]
     step, drift = torch.tensor([[2.5]], dtype=torch.float64), torch.randn(1, 4, dtype=torch.float64)
     change = _preserving_step(
-        covariance_of(classifier).multiply, wanted=wanted, kept=kept, step=step, drift=drift, ridge=1e-9
+        covariance_of(classifier).multiply, targets=targets, preserved=preserved, step=step, drift=drift, ridge=1e-9
     )
-    torch.testing.assert_close(wanted[0] @ change[0], step[0])
-    torch.testing.assert_close(kept[0] @ change[0], -drift[0], atol=1e-3, rtol=0)
+    torch.testing.assert_close(targets[0] @ change[0], step[0])
+    torch.testing.assert_close(preserved[0] @ change[0], -drift[0], atol=1e-3, rtol=0)
 
 
-def test_two_goals_are_reached_and_a_small_ridge_holds_the_rest() -> None:
+def test_move_to_logits_two_goals_small_ridge_holds_the_others() -> None:
     classifier = small_classifier(rank=6)
     for layer in classifier.trunk:
         layer.bias.fill_(9)  # every unit on: the classifier is linear, and the answer exact
@@ -143,7 +150,7 @@ def curvature(classifier: LatentClassifier, w: Tensor, seed: int = 0, sign: floa
     return curvature_directions(classifier, w, [0], torch.full((len(w), 1), sign), touched=touched, seed=seed)[:, 0]
 
 
-def test_second_order_is_the_first_eigenvector_of_the_divergences_hessian_whatever_the_start() -> None:
+def test_curvature_directions_are_first_eigenvectors_of_the_hessian_for_any_seed() -> None:
     classifier = SmoothClassifier(small_classifier().config).double().requires_grad_(False)
     w = 2 * torch.randn(3, 3, 4, dtype=torch.float64)
     for sign in (1.0, -1.0):
@@ -162,7 +169,7 @@ def test_second_order_is_the_first_eigenvector_of_the_divergences_hessian_whatev
         assert (sign * (found * gradients).sum(1)).min() > 0  # but it leads to the goal
 
 
-def test_second_order_is_the_gradient_of_a_piecewise_linear_classifier_however_sure_it_is() -> None:
+def test_curvature_directions_piecewise_linear_classifier_gives_the_gradient() -> None:
     classifier = small_classifier().float()
     w = torch.randn(4, 3, 4)
     gradients = logits_and_gradients(classifier, w)[1][:, 0]
@@ -173,7 +180,7 @@ def test_second_order_is_the_gradient_of_a_piecewise_linear_classifier_however_s
         assert cosines(curvature(classifier, w, sign=-1.0), -gradients).min() > 0.9999
 
 
-def test_a_finite_difference_from_a_random_start_is_dominated_by_its_start(model: Engine, faces: Latents) -> None:
+def test_finite_difference_from_random_start_is_dominated_by_the_start(model: Engine, faces: Latents) -> None:
     """The published code adds a difference of gradients, made a unit vector, to a start a ~ N(0, I) of length 55."""
     classifier, w = model.networks.classifier, torch.from_numpy(faces[:1])
     assert isinstance(classifier, LatentClassifier)
@@ -204,7 +211,9 @@ def logits(model: Engine, codes: Latents) -> np.ndarray:
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
 @pytest.mark.parametrize("name", ["smile", "no-smile"])
-def test_every_direction_reaches_the_goal(model: Engine, faces: Latents, direction: str, name: str) -> None:
+def test_edit_by_label_every_direction_reaches_the_goal(
+    model: Engine, faces: Latents, direction: str, name: str
+) -> None:
     sign, index = (-1 if name == "no-smile" else 1), model.attributes.index("Smiling")
     sure = model.bundle.attributes[index].target_logit
     before = sign * logits(model, faces)[:, index]
@@ -214,7 +223,7 @@ def test_every_direction_reaches_the_goal(model: Engine, faces: Latents, directi
     np.testing.assert_allclose(half, np.where(before < sure, (before + sure) / 2, before), atol=0.05 * sure)
 
 
-def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: Latents) -> None:
+def test_edit_by_label_preserving_drifts_less_than_first_order(model: Engine, faces: Latents) -> None:
     others = [name not in related("Smiling") for name in model.attributes]
     before = logits(model, faces)
     drift = {
@@ -225,18 +234,18 @@ def test_preserving_drifts_less_than_the_gradient(model: Engine, faces: Latents)
 
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
-def test_what_is_kept_drifts_less(model: Engine, faces: Latents, direction: str) -> None:
+def test_edit_by_label_keep_reduces_drift(model: Engine, faces: Latents, direction: str) -> None:
     """High_Cheekbones is related to Smiling, so that no direction holds it unless it is asked to."""
-    kept, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].target_logit
-    before = logits(model, faces)[:, kept]
-    free = logits(model, model.edit_by_label(faces, "smile", direction=direction))[:, kept] - before
+    preserved, sure = model.attributes.index("High_Cheekbones"), model.bundle.attributes[0].target_logit
+    before = logits(model, faces)[:, preserved]
+    free = logits(model, model.edit_by_label(faces, "smile", direction=direction))[:, preserved] - before
     held = logits(model, model.edit_by_label(faces, "smile", direction=direction, keep="High_Cheekbones"))
-    assert np.abs(held[:, kept] - before).mean() < 0.3 * np.abs(free).mean()
+    assert np.abs(held[:, preserved] - before).mean() < 0.3 * np.abs(free).mean()
     np.testing.assert_allclose(held[:, 0], np.maximum(logits(model, faces)[:, 0], sure), atol=0.05 * sure)
 
 
 @pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order", "sefa:3"])
-def test_other_layers_stay_bit_identical(model: Engine, faces: Latents, direction: str) -> None:
+def test_edit_by_label_layers_leave_others_bit_identical(model: Engine, faces: Latents, direction: str) -> None:
     edited = model.edit_by_label(faces, "smile", direction=direction, layers=[2, 3, 5])
     rest = [0, 1, 4, *range(6, faces.shape[1])]
     assert edited[:, rest].tobytes() == faces[:, rest].tobytes()
@@ -246,7 +255,7 @@ def test_other_layers_stay_bit_identical(model: Engine, faces: Latents, directio
         assert logits(model, edited)[2, 0] > 0.9 * model.bundle.attributes[0].target_logit
 
 
-def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
+def test_scale_to_one_std_matches_the_spread_of_codes() -> None:
     classifier = small_classifier(rank=6)
     factor = classifier.covariance_factor
     codes = torch.randn(40_000, 6, dtype=torch.float64) @ factor
@@ -259,7 +268,7 @@ def test_one_deviation_is_that_of_codes_along_the_direction() -> None:
 
 
 @pytest.mark.parametrize("name", ["smile", "glasses", "no-beard", "hat", "blond", "mouth-open"])
-def test_the_judge_sees_what_was_learned(model: Engine, faces: Latents, name: str) -> None:
+def test_edit_by_label_transformer_changes_the_predicted_attribute(model: Engine, faces: Latents, name: str) -> None:
     """Both ways, in nearly all pictures, with few others changed; the judge took no part in the training."""
     attribute, sign = resolve_attribute(name, model.attributes)
     index = model.attributes.index(attribute)

@@ -13,7 +13,7 @@ from stedit.engine import Engine
 from stedit.errors import UsageError
 
 
-def test_ends_are_the_codes_themselves_bit_by_bit() -> None:
+def test_mix_at_0_and_1_gives_the_codes_bit_by_bit() -> None:
     a, b = 100 * torch.randn(2, 3, 6, 4) * torch.rand(2, 3, 6, 4) ** 8
     assert torch.equal(mix(a, b, 0.0), a)
     assert torch.equal(mix(a, b, 1.0), b)
@@ -22,14 +22,14 @@ def test_ends_are_the_codes_themselves_bit_by_bit() -> None:
     assert torch.equal(mix(a, b[:1], 1.0), b[:1].expand_as(a))
 
 
-def test_styles_outside_the_layers_stay() -> None:
+def test_mix_layers_leave_other_styles() -> None:
     a, b = torch.randn(2, 3, 6, 4)
     mixed = mix(a, b, 1.0, [0, 1, 4])
     assert torch.equal(mixed[:, [0, 1, 4]], b[:, [0, 1, 4]])
     assert torch.equal(mixed[:, [2, 3, 5]], a[:, [2, 3, 5]])
 
 
-def test_engine_mixes_arrays_and_tensors(tiny_bundle: Path) -> None:
+def test_engine_mix_takes_arrays_and_tensors(tiny_bundle: Path) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
     a, b = np.random.default_rng(0).standard_normal((2, 2, 8, 16)).astype(np.float32)
     np.testing.assert_array_equal(
@@ -41,7 +41,7 @@ def test_engine_mixes_arrays_and_tensors(tiny_bundle: Path) -> None:
         engine.mix(a, b, layers=[8])
 
 
-def test_layers_hold_what_the_page_says(model: Engine, faces: np.ndarray) -> None:
+def test_mix_layers_carry_what_the_page_says(model: Engine, faces: np.ndarray) -> None:
     """Fine styles change the colours of a face, coarse ones where its edges are."""
     a, b = faces[2:3], faces[:1]
     source, coarse, fine = (

@@ -55,7 +55,7 @@ def logits_of(engine: Engine, codes: Latents) -> Latents:
     return cast(Latents, engine.networks.classifier(torch.from_numpy(codes)).numpy())
 
 
-def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: Latents) -> None:
+def test_transformer_edit_is_proportional_to_strength(knowing: Engine, codes: Latents) -> None:
     editor = knowing.networks.editors["editor"]
     index = knowing.attributes.index("Eyeglasses")
     change = {
@@ -80,7 +80,7 @@ def test_a_learned_edit_goes_in_proportion(knowing: Engine, codes: Latents) -> N
         )
 
 
-def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: Engine, codes: Latents) -> None:
+def test_transformer_edits_in_sequence_hold_kept_attributes(knowing: Engine, codes: Latents) -> None:
     one = knowing.edit_by_label(codes, "glasses")
     both = knowing.edit_by_label(codes, ["glasses", "smile"])
     np.testing.assert_allclose(both, knowing.edit_by_label(one, "smile"), atol=1e-6)
@@ -93,7 +93,7 @@ def test_learned_edits_follow_each_other_and_keep_what_is_to_be_kept(knowing: En
     assert drift[1] < 0.1 * drift[0]
 
 
-def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, codes: Latents) -> None:
+def test_auto_without_learned_edit_is_preserving_and_transformer_raises(knowing: Engine, codes: Latents) -> None:
     assert knowing.has_learned_edit(["glasses", "no-smile"])
     assert not knowing.has_learned_edit(["glasses", "bangs"])
     for names in ("bangs", ["glasses", "bangs"]):
@@ -103,7 +103,7 @@ def test_what_is_not_learned_is_preserving_and_refused_by_name(knowing: Engine, 
         knowing.edit_by_label(codes, "bangs", direction="transformer")
 
 
-def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: Latents) -> None:
+def test_edit_by_reference_several_references_average_their_changes(engine: Engine, codes: Latents) -> None:
     source, first, second = codes[:2], codes[2:3], codes[3:]
     answers = [engine.edit_by_reference(source, one, "glasses") for one in (first, second)]
     mixed = engine.edit_by_reference(source, [first, second], "glasses", weights=[7, 3])
@@ -114,7 +114,7 @@ def test_several_references_are_weighed_by_their_answers(engine: Engine, codes: 
 
 
 @pytest.mark.parametrize("present", [True, False])
-def test_learned_edits_go_on_until_the_classifier_is_sure(knowing: Engine, present: bool) -> None:
+def test_transformer_edit_goes_on_to_the_target_logit(knowing: Engine, present: bool) -> None:
     index, asked, side = knowing.attributes.index("Eyeglasses"), "glasses" if present else "no-glasses", 2 * present - 1
     codes = np.random.default_rng(1).standard_normal((32, 8, 16)).astype(np.float32)
     once = knowing.edit_by_label(codes, asked)
@@ -138,7 +138,7 @@ def test_learned_edits_go_on_until_the_classifier_is_sure(knowing: Engine, prese
     np.testing.assert_allclose(opposite, more, atol=1e-5)
 
 
-def test_what_follows_a_learned_edit_knows_what_may_change(knowing: Engine) -> None:
+def test_push_to_logit_changes_related_attributes_alone(knowing: Engine) -> None:
     """It leaves other layers alone, and unrelated attributes that were edited before."""
     smile, glasses = (knowing.attributes.index(name) for name in ("Smiling", "Eyeglasses"))
     codes = np.random.default_rng(1).standard_normal((32, 8, 16)).astype(np.float32)
@@ -153,7 +153,7 @@ def test_what_follows_a_learned_edit_knows_what_may_change(knowing: Engine) -> N
     np.testing.assert_allclose(logits_of(knowing, given)[both][:, [smile, glasses]], 0.5, rtol=0.2)
 
 
-def test_what_follows_a_learned_edit_holds_what_belongs_to_it(model: Engine) -> None:
+def test_push_to_logit_holds_attributes_edited_before(model: Engine) -> None:
     """On the embedded model: a goatee beside the moustache that is to be kept, or that was shaved before."""
     codes = model.sample_latents(24)
     goatee, moustache = (model.attributes.index(name) for name in ("Goatee", "Mustache"))
@@ -168,7 +168,7 @@ def test_what_follows_a_learned_edit_holds_what_belongs_to_it(model: Engine) -> 
     assert (shaved[:, moustache] < 0).mean() > 0.5  # in none, if it were not held
 
 
-def test_edits_by_reference_go_on_until_the_classifier_is_sure(knowing: Engine) -> None:
+def test_edit_by_reference_goes_on_to_the_target_logit(knowing: Engine) -> None:
     index = knowing.attributes.index("Eyeglasses")
     codes = np.random.default_rng(1).standard_normal((32, 8, 16)).astype(np.float32)
     references = np.roll(codes, 1, axis=0)
@@ -190,7 +190,7 @@ def test_edits_by_reference_go_on_until_the_classifier_is_sure(knowing: Engine) 
     np.testing.assert_array_equal(blind, knowing.edit_by_reference(codes[:1], codes[1:2], "glasses"))
 
 
-def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes: Latents) -> None:
+def test_edit_by_reference_transfer_weight_carries_the_reference_trait(knowing: Engine, codes: Latents) -> None:
     """What taking the glasses off the reference changes is put on, and the source's own are taken off."""
     source, references = codes[:2], codes[2:]
     bare = [knowing.edit_by_label(one, "no-glasses") for one in (source, references)]
@@ -209,13 +209,13 @@ def test_a_trait_is_carried_over_as_the_reference_has_it(knowing: Engine, codes:
     np.testing.assert_array_equal(*bangs)
 
 
-def test_several_attributes_are_taken_one_after_the_other(engine: Engine, codes: Latents) -> None:
+def test_edit_by_reference_several_attributes_go_in_sequence(engine: Engine, codes: Latents) -> None:
     one = engine.edit_by_reference(codes[:1], codes[1:2], "glasses")
     both = engine.edit_by_reference(codes[:1], codes[1:2], ["glasses", "smile"])
     np.testing.assert_allclose(both, engine.edit_by_reference(one, codes[1:2], "smile"), atol=1e-6)
 
 
-def test_reference_gives_what_it_has(model: Engine, faces: Latents) -> None:
+def test_edit_by_reference_predicted_attribute_follows_the_reference(model: Engine, faces: Latents) -> None:
     """On the embedded model: somebody with glasses gives them, and the mean with somebody without gives some."""
     index = model.attributes.index("Eyeglasses")
     wearing = model.edit_by_label(faces[:1], "glasses")
@@ -233,7 +233,7 @@ def test_reference_gives_what_it_has(model: Engine, faces: Latents) -> None:
 
 
 @pytest.mark.parametrize("weights", [[1], [1, 0], [1, -1], [1, float("nan")], [1, 2, 3]])
-def test_weights_that_do_not_fit_are_refused(engine: Engine, codes: Latents, weights: list[float]) -> None:
+def test_edit_by_reference_bad_weights_raise(engine: Engine, codes: Latents, weights: list[float]) -> None:
     with pytest.raises(UsageError, match="weights"):
         engine.edit_by_reference(codes[:1], [codes[1:2], codes[2:3]], "glasses", weights=weights)
 
@@ -248,12 +248,12 @@ def test_weights_that_do_not_fit_are_refused(engine: Engine, codes: Latents, wei
         ("smile", "Smiling"),
     ],
 )
-def test_reference_decides_on_what_is_named(name: str, attribute: str) -> None:
+def test_resolve_reference_attribute_takes_friendly_names(name: str, attribute: str) -> None:
     assert resolve_reference_attribute(name, KNOWN) == attribute
 
 
 @pytest.mark.parametrize("name", ["no-glasses", "no-beard", "NO_smile", "no-no-beard"])
-def test_negation_contradicts_a_reference(name: str, engine: Engine, codes: Latents) -> None:
+def test_resolve_reference_attribute_negation_raises(name: str, engine: Engine, codes: Latents) -> None:
     with pytest.raises(UsageError, match="contradicts a reference"):
         resolve_reference_attribute(name, KNOWN)
     with pytest.raises(UsageError, match="contradicts a reference"):
@@ -287,7 +287,7 @@ def with_editors(tiny_bundle: Path, path: Path, names: list[str]) -> Bundle:
     )
 
 
-def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: Path, codes: Latents) -> None:
+def test_editor_of_one_attribute_serves_it_alone(tiny_bundle: Path, tmp_path: Path, codes: Latents) -> None:
     bundle = with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])
     with_editors(tiny_bundle, tmp_path / "several", ["editor-Smiling", "editor-Eyeglasses"])  # it may be replaced
     engine = Engine.from_pretrained(bundle.path, device="cpu")
@@ -301,12 +301,12 @@ def test_an_editor_of_its_own_serves_an_attribute(tiny_bundle: Path, tmp_path: P
         engine.edit_by_reference(source, reference, "bangs")
 
 
-def test_editor_of_an_attribute_that_the_model_does_not_name_is_refused(tiny_bundle: Path, tmp_path: Path) -> None:
+def test_editor_of_an_unknown_attribute_raises(tiny_bundle: Path, tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="'editor-Winking' is for an attribute"):
         with_editors(tiny_bundle, tmp_path / "several", ["editor-Winking"])
 
 
-def test_attention_tells_what_is_taken_from_which_style(engine: Engine, codes: Latents) -> None:
+def test_attention_rows_sum_to_one_by_attribute_and_reference(engine: Engine, codes: Latents) -> None:
     maps = engine.attention(codes[:1], [codes[1:2], codes[2:3]], ["glasses", "smile"])
     assert [len(row) for row in maps] == [2, 2]
     for weights in (one for row in maps for one in row):

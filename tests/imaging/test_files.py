@@ -25,7 +25,7 @@ from stedit.imaging.files import (
     Pixels,
     decode_image,
     encode_image,
-    fit_picture,
+    fit_image,
     read_image,
     write_image,
 )
@@ -649,7 +649,7 @@ def test_a_full_target(face_image: Pixels, tmp_path: Path, full_device: Path) ->
 
 
 def test_fitting_to_its_own_size_changes_nothing(face_image: Pixels) -> None:
-    assert fit_picture(face_image, face_image.shape[:2]) is face_image
+    assert fit_image(face_image, face_image.shape[:2]) is face_image
 
 
 @pytest.mark.parametrize(
@@ -659,21 +659,21 @@ def test_fitting_to_its_own_size_changes_nothing(face_image: Pixels) -> None:
 def test_fitting_crops_the_centre(shape: tuple[int, int], size: tuple[int, int], kept: slice) -> None:
     pixels = np.zeros((*shape, 3), np.uint8)
     pixels[:, kept] = 200
-    fitted = fit_picture(pixels, size)
+    fitted = fit_image(pixels, size)
     assert fitted.shape == (*size, 3)
     assert np.abs(fitted[:, 2:-2].astype(int) - 200).max() <= 2
-    turned = fit_picture(pixels.swapaxes(0, 1), (size[1], size[0]))
+    turned = fit_image(pixels.swapaxes(0, 1), (size[1], size[0]))
     np.testing.assert_array_equal(turned, fitted.swapaxes(0, 1))
 
 
 def test_fitting_averages_when_it_shrinks() -> None:
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
-    fitted = fit_picture(np.repeat(board.astype(np.uint8)[..., None], 3, axis=2), (16, 16))
+    fitted = fit_image(np.repeat(board.astype(np.uint8)[..., None], 3, axis=2), (16, 16))
     assert np.abs(fitted[2:-2, 2:-2].astype(int) - 127).max() <= 2
 
 
 @given(st.tuples(*[st.integers(1, 40)] * 2), st.tuples(*[st.integers(1, 40)] * 2))
 def test_fitting_any_size_to_any_size(shape: tuple[int, int], size: tuple[int, int]) -> None:
-    fitted = fit_picture(np.full((*shape, 3), 77, np.uint8), size)
+    fitted = fit_image(np.full((*shape, 3), 77, np.uint8), size)
     assert fitted.shape == (*size, 3)
     assert (fitted == 77).all()

@@ -71,7 +71,7 @@ def test_the_same_sheet_twice() -> None:
 
 @pytest.mark.parametrize("rows", [[], [[]], [[], []]])
 def test_a_sheet_of_nothing(rows: list[list[Pixels]]) -> None:
-    with pytest.raises(ValueError, match="a sheet needs at least one picture"):
+    with pytest.raises(ValueError, match="a sheet needs at least one image"):
         sheet(rows)
 
 

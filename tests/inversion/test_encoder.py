@@ -44,7 +44,7 @@ def iterative(request: pytest.FixtureRequest, tiny_bundle: Path, tmp_path_factor
     return Engine.from_pretrained(bundle.path, device="cpu")
 
 
-def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures: Pixels) -> None:
+def test_iterative_passes_take_the_last_rendering(iterative: Engine, pictures: Pixels) -> None:
     encoder, generator = iterative.networks.encoder, iterative.networks.generator
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     with torch.no_grad():
@@ -67,13 +67,13 @@ def test_the_rendering_of_the_last_code_is_fed_back(iterative: Engine, pictures:
         assert errors[kept[0], i] <= errors[0, i] + 1e-6
 
 
-def test_it_can_start_a_hybrid_and_be_its_eye(iterative: Engine, pictures: Pixels) -> None:
+def test_iterative_encoder_starts_hybrid_and_gives_perceptual_features(iterative: Engine, pictures: Pixels) -> None:
     assert describe_losses({}, iterative.networks).endswith("perceptual (encoder)")
     codes = iterative.invert(pictures, method="hybrid", options=InversionOptions(steps=10, prior_weight=0))
     assert (psnr(pictures, iterative.synthesise(codes)) > psnr(pictures, iterative.reconstruct(pictures))).all()
 
 
-def test_corrections_add_what_the_rendering_lacks(tiny: Engine, pictures: Pixels) -> None:
+def test_encode_corrections_add_the_difference_of_codes(tiny: Engine, pictures: Pixels) -> None:
     old, generator = tiny.networks.encoder, tiny.networks.generator
     encoder = StyleTransformer(replace(old.config, corrections=2)).eval()  # type: ignore[arg-type]
     encoder.load_state_dict(old.state_dict())
@@ -88,7 +88,7 @@ def test_corrections_add_what_the_rendering_lacks(tiny: Engine, pictures: Pixels
     assert not torch.allclose(first, second, atol=1e-3)
 
 
-def test_a_correction_brings_the_embedded_model_nearer_to_every_picture(embedded: Engine, faces: Pixels) -> None:
+def test_encode_one_correction_improves_psnr_of_every_image(embedded: Engine, faces: Pixels) -> None:
     errors = []
     for corrections in (0, 1):
         encoder = copy.copy(embedded.networks.encoder)
@@ -98,8 +98,8 @@ def test_a_correction_brings_the_embedded_model_nearer_to_every_picture(embedded
     assert (errors[1] > errors[0] + 0.1).all()
 
 
-def test_an_encoder_that_was_not_trained_for_it_is_refused(tiny: Engine, embedded: Engine, pictures: Pixels) -> None:
-    with pytest.raises(MissingPartError, match=r"'tiny-32' was not trained to see its own renderings.*choose hybrid"):
+def test_iterative_with_another_encoder_raises(tiny: Engine, embedded: Engine, pictures: Pixels) -> None:
+    with pytest.raises(MissingPartError, match=r"'tiny-32' was not trained on its own renderings.*choose hybrid"):
         tiny.invert(pictures, method="iterative")
     with pytest.raises(MissingPartError, match="'synthface-128'"):
         require_iterative(embedded.model)

@@ -24,7 +24,7 @@ def hybrid(embedded: Engine, faces: Pixels) -> tuple[np.ndarray, list[InversionP
     return embedded.invert(faces, method="hybrid", options=InversionOptions(steps=20), on_step=told.append), told
 
 
-def test_every_picture_is_closer_than_by_the_encoder(
+def test_hybrid_improves_psnr_of_every_image(
     embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[InversionProgress]]
 ) -> None:
     codes, told = hybrid
@@ -34,7 +34,7 @@ def test_every_picture_is_closer_than_by_the_encoder(
     np.testing.assert_allclose(told[-1].psnr, after, atol=0.05)  # colours are rounded in a picture
 
 
-def test_the_code_stays_near_the_encoders_and_edits_as_well(
+def test_hybrid_code_is_near_the_encoders_and_edits_as_well(
     embedded: Engine, faces: Pixels, hybrid: tuple[np.ndarray, list[InversionProgress]]
 ) -> None:
     codes, _ = hybrid
@@ -51,7 +51,7 @@ def test_the_code_stays_near_the_encoders_and_edits_as_well(
         assert (np.abs(sure - (strength > 0)) < 0.1).all()
 
 
-def test_the_pull_is_to_the_encoders_code_and_to_the_mean(tiny: Engine, pictures: Pixels) -> None:
+def test_hybrid_prior_pulls_to_the_encoders_code_and_the_mean(tiny: Engine, pictures: Pixels) -> None:
     encoded = tiny.invert(pictures)
     mean = code_statistics(tiny.networks.generator, tiny.networks.encoder).mean.numpy()  # type: ignore[arg-type]
     held = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=80, prior_weight=1e6))
@@ -60,7 +60,7 @@ def test_the_pull_is_to_the_encoders_code_and_to_the_mean(tiny: Engine, pictures
     assert np.abs(held - middle).mean() < 0.1 * np.abs(free - middle).mean()
 
 
-def test_distance_is_mahalanobis() -> None:
+def test_squared_distance_is_mahalanobis() -> None:
     config = ClassifierConfig(style_count=4, style_dim=6, attributes=2, hidden=(8,), embedding=4, covariance_rank=3)
     classifier = LatentClassifier(config)
     classifier.covariance_factor.copy_(torch.randn(3, 24))
@@ -73,19 +73,19 @@ def test_distance_is_mahalanobis() -> None:
     torch.testing.assert_close(found, expected, rtol=1e-3, atol=1e-4)
 
 
-def test_distance_without_a_covariance_counts_in_deviations_of_w() -> None:
+def test_squared_distance_without_covariance_counts_in_w_std() -> None:
     statistics = CodeStatistics(torch.zeros(4, 6), w_std=6**0.5 * 2)  # 2 in each of 6 numbers
     torch.testing.assert_close(squared_distance(torch.full((1, 4, 6), 6.0), None, statistics), torch.tensor([9.0]))
 
 
-def test_hybrid_in_w_starts_from_the_mean_of_the_encoders_styles(tiny: Engine, pictures: Pixels) -> None:
+def test_hybrid_in_w_starts_from_the_mean_of_styles(tiny: Engine, pictures: Pixels) -> None:
     codes = tiny.invert(pictures, method="hybrid", options=InversionOptions(steps=1, space="w", prior_weight=0))
     start = tiny.invert(pictures).mean(axis=1, keepdims=True)
     assert np.ptp(codes, axis=1).max() == 0
     assert np.abs(codes[:, :1] - start).max() <= 0.11  # a step of Adam is as long as its learning rate
 
 
-def test_tensors_of_the_renderings_size_will_do(embedded: Engine, faces: Pixels) -> None:
+def test_hybrid_takes_tensors_of_the_target_size(embedded: Engine, faces: Pixels) -> None:
     tensor = torch.from_numpy(faces[:1]).permute(0, 3, 1, 2).float() / 127.5 - 1
     options = InversionOptions(steps=1)
     by_tensor = embedded.invert(tensor, method="hybrid", options=options)

@@ -34,7 +34,7 @@ def without_encoder(engine: Engine) -> Engine:
 # What it finds
 
 
-def test_it_finds_what_the_generator_can_draw_without_an_encoder(tiny: Engine) -> None:
+def test_optimise_without_encoder_recovers_renderings(tiny: Engine) -> None:
     alone = without_encoder(tiny)
     generator = tiny.networks.generator
     targets = tiny.synthesise(generator.style_mix([torch.randn(3, 16)]).detach())
@@ -45,7 +45,7 @@ def test_it_finds_what_the_generator_can_draw_without_an_encoder(tiny: Engine) -
     assert (error < 0.15 * at_start).all()
 
 
-def test_w_has_one_style_for_all_layers_and_w_plus_fits_better(tiny: Engine, face_image: Pixels) -> None:
+def test_optimise_w_has_one_style_and_w_plus_fits_better(tiny: Engine, face_image: Pixels) -> None:
     codes = {space: optimise(tiny, face_image, steps=60, space=space) for space in ("w", "w+")}
     assert np.ptp(codes["w"], axis=1).max() == 0
     assert np.ptp(codes["w+"], axis=1).max() > 0.1
@@ -57,7 +57,7 @@ def test_w_has_one_style_for_all_layers_and_w_plus_fits_better(tiny: Engine, fac
     assert error["w+"] < 0.95 * error["w"]
 
 
-def test_the_mean_is_the_mapping_networks_or_the_encoders_or_drawn(tiny: Engine) -> None:
+def test_code_statistics_mean_is_stored_or_the_encoders_or_sampled(tiny: Engine) -> None:
     generator, encoder = tiny.networks.generator, tiny.networks.encoder
     assert not generator.mapping.mean.any()  # type: ignore[union-attr,operator]
     drawn = code_statistics(generator, encoder)  # type: ignore[arg-type]
@@ -74,7 +74,7 @@ def test_the_mean_is_the_mapping_networks_or_the_encoders_or_drawn(tiny: Engine)
         generator.mapping.mean.zero_()  # type: ignore[union-attr,operator]
 
 
-def test_real_faces_from_the_mean(embedded: Engine, faces: Pixels) -> None:
+def test_optimise_real_faces_reaches_psnr(embedded: Engine, faces: Pixels) -> None:
     mean = code_statistics(embedded.networks.generator, None).mean  # type: ignore[arg-type]
     at_start = psnr(faces[:1], embedded.synthesise(mean.numpy()))
     codes = embedded.invert(faces[:1], method="optimise", options=InversionOptions(steps=30))
@@ -84,13 +84,13 @@ def test_real_faces_from_the_mean(embedded: Engine, faces: Pixels) -> None:
 # Determinism
 
 
-def test_same_input_and_seed_give_the_same_bytes(tiny: Engine, pictures: Pixels) -> None:
+def test_optimise_same_seed_gives_the_same_bytes(tiny: Engine, pictures: Pixels) -> None:
     one, two = (optimise(tiny, pictures, steps=20, seed=1) for _ in range(2))
     assert one.tobytes() == two.tobytes()
     assert optimise(tiny, pictures, steps=20, seed=2).tobytes() != one.tobytes()
 
 
-def test_what_else_is_in_the_batch_makes_no_difference(tiny: Engine, pictures: Pixels, face_image: Pixels) -> None:
+def test_invert_result_is_independent_of_the_batch(tiny: Engine, pictures: Pixels, face_image: Pixels) -> None:
     face = to_input(face_image, (32, 32), "images")
     known = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     options = InversionOptions(steps=20, losses=ONLY_L2, patience=3)  # so that pictures leave the batch
@@ -101,7 +101,7 @@ def test_what_else_is_in_the_batch_makes_no_difference(tiny: Engine, pictures: P
             torch.testing.assert_close(together[i : i + 1], alone, atol=0.01, rtol=0)
 
 
-def test_arrays_and_tensors_agree(tiny: Engine, pictures: Pixels) -> None:
+def test_invert_arrays_and_tensors_agree(tiny: Engine, pictures: Pixels) -> None:
     tensor = torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 127.5 - 1
     options = InversionOptions(steps=5)
     by_array = tiny.invert(pictures, method="hybrid", options=options)
@@ -143,7 +143,7 @@ def run(
     return codes, told
 
 
-def test_it_goes_down_to_the_bottom() -> None:
+def test_optimise_latents_reaches_the_minimum() -> None:
     codes, told = run(torch.tensor([0.0, 3.0]).reshape(2, 1, 1).expand(2, 4, 3), steps=200)
     torch.testing.assert_close(codes, torch.ones(2, 4, 3), atol=0.03, rtol=0)
     assert [step.step for step in told] == list(range(1, len(told) + 1))
@@ -152,7 +152,7 @@ def test_it_goes_down_to_the_bottom() -> None:
         assert losses == sorted(losses, reverse=True)
 
 
-def test_a_picture_that_is_done_stops_and_the_others_go_on() -> None:
+def test_optimise_latents_done_images_stop_and_others_go_on() -> None:
     start = torch.tensor([1.0, 4.0]).reshape(2, 1, 1).expand(2, 4, 3)
     codes, told = run(start, steps=40, patience=7)
     assert told[-1].steps_taken == (7, 40)
@@ -160,14 +160,14 @@ def test_a_picture_that_is_done_stops_and_the_others_go_on() -> None:
     assert told[-1].losses[1] < 0.3 * told[0].losses[1]
 
 
-def test_all_are_done_before_the_last_step() -> None:
+def test_optimise_latents_stops_when_all_are_done() -> None:
     _, told = run(torch.ones(2, 4, 3), steps=1000, patience=5)
     assert told[-1].step == 5
     assert told[-1].steps_taken == (5, 5)
 
 
 @pytest.mark.parametrize("learning_rate", [1.0, 100.0])
-def test_the_best_code_is_kept_even_if_it_is_the_start(learning_rate: float) -> None:
+def test_optimise_latents_keeps_the_best_code_even_the_start(learning_rate: float) -> None:
     start = torch.full((1, 2, 3), 1.2)
     codes, told = run(start, steps=12, learning_rate=learning_rate)
     error = (codes - 1).square().mean()
@@ -177,12 +177,12 @@ def test_the_best_code_is_kept_even_if_it_is_the_start(learning_rate: float) -> 
         assert torch.equal(codes, start)
 
 
-def test_a_loss_that_is_no_number_leaves_the_start() -> None:
+def test_optimise_latents_nan_loss_leaves_the_start() -> None:
     codes, _ = run(torch.full((1, 2, 3), torch.nan), steps=30)
     assert codes.isnan().all()
 
 
-def test_no_gradient_is_left_on_the_generator(tiny: Engine, pictures: Pixels) -> None:
+def test_invert_leaves_no_gradient_on_the_generator(tiny: Engine, pictures: Pixels) -> None:
     before = {name: tensor.clone() for name, tensor in tiny.networks.generator.state_dict().items()}
     optimise(tiny, pictures, steps=2)
     for name, parameter in tiny.networks.generator.named_parameters():
@@ -197,7 +197,7 @@ def test_no_gradient_is_left_on_the_generator(tiny: Engine, pictures: Pixels) ->
 @pytest.mark.parametrize(
     ("options", "what"),
     [
-        ({"steps": 0}, "0 steps are asked for"),
+        ({"steps": 0}, "0 steps are too few"),
         ({"space": "z"}, "no space 'z'"),
         ({"losses": {"ssim": 1.0}}, "no loss 'ssim'"),
         ({"losses": {"l2": -1.0}}, "has the weight -1"),
@@ -205,19 +205,19 @@ def test_no_gradient_is_left_on_the_generator(tiny: Engine, pictures: Pixels) ->
         ({"patience": 0}, "patience is 0"),
     ],
 )
-def test_options_out_of_bounds(options: dict[str, object], what: str) -> None:
+def test_inversion_options_out_of_bounds_raise(options: dict[str, object], what: str) -> None:
     with pytest.raises(UsageError, match=what):
         InversionOptions(**options)  # type: ignore[arg-type]
 
 
-def test_unknown_method_and_targets_of_the_wrong_size(tiny: Engine, pictures: Pixels) -> None:
+def test_invert_unknown_method_or_wrong_target_size_raises(tiny: Engine, pictures: Pixels) -> None:
     with pytest.raises(UsageError, match="no method 'magic': choose from encoder, optimise, hybrid, iterative"):
         tiny.invert(pictures, method="magic")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match=r"\(3, 32, 32\), not \(3, 16, 16\)"):
         tiny.invert(torch.zeros(1, 3, 16, 16), method="optimise")
 
 
-def test_a_loss_without_its_network_is_refused(tiny: Engine, pictures: Pixels) -> None:
+def test_objective_loss_without_its_network_raises(tiny: Engine, pictures: Pixels) -> None:
     alone = without_encoder(tiny)
     for name, part in (("perceptual", "neither judge nor encoder"), ("identity", "no identity network")):
         with pytest.raises(MissingPartError, match=part):
@@ -225,18 +225,18 @@ def test_a_loss_without_its_network_is_refused(tiny: Engine, pictures: Pixels) -
     assert Objective(torch.zeros(1, 3, 32, 32), {}, alone.networks).weights == ONLY_L2
 
 
-def test_hybrid_needs_an_encoder(tiny: Engine, pictures: Pixels) -> None:
+def test_hybrid_without_encoder_raises(tiny: Engine, pictures: Pixels) -> None:
     with pytest.raises(MissingPartError, match="has no encoder"):
         without_encoder(tiny).invert(pictures, method="hybrid")
 
 
-def test_losses_are_read() -> None:
+def test_parse_losses_reads_names_and_weights() -> None:
     assert parse_losses("l2") == ONLY_L2
     assert parse_losses("l2, perceptual") == {name: DEFAULT_WEIGHTS[name] for name in ("l2", "perceptual")}
     assert parse_losses("l1=2,identity=0.5") == {"l1": 2, "identity": 0.5}
 
 
 @pytest.mark.parametrize("text", ["", "ssim", "l2,l2", "l2=", "l2=x", "l2=0", "l2=-1", "l2=nan", "l2=inf", "l2;l1"])
-def test_other_losses_are_refused(text: str) -> None:
-    with pytest.raises(UsageError, match="losses"):
+def test_parse_losses_bad_text_raises(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^the losses "):
         parse_losses(text)

@@ -27,7 +27,7 @@ def codes(tiny: Engine) -> np.ndarray:
         return tiny.networks.generator.style_mix([torch.randn(3, 16)]).numpy()  # type: ignore[operator]
 
 
-def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: Pixels, tmp_path: Path) -> None:
+def test_tuning_file_improves_psnr_of_a_real_face(embedded: Engine, faces: Pixels, tmp_path: Path) -> None:
     code = embedded.invert(faces[:1])
     told: list[InversionProgress] = []
     options = TuningOptions(steps=15)
@@ -42,7 +42,7 @@ def test_a_real_face_is_drawn_better_through_its_file(embedded: Engine, faces: P
     assert max(np.abs(embedded.synthesise(one, tunings=[again]).astype(int) - drawn).mean() for one in edits) > 1
 
 
-def test_each_code_is_drawn_by_its_own_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+def test_synthesise_tunings_apply_to_their_own_code(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
     tunings = tiny.tune_generator(pictures, codes, options=TuningOptions(steps=40, rank=2, losses=ONLY_L2))
     plain, tuned = tiny.synthesise(codes), tiny.synthesise(codes, tunings=tunings)
     assert (psnr(pictures, tuned) > psnr(pictures, plain) + 0.5).all()
@@ -54,7 +54,7 @@ def test_each_code_is_drawn_by_its_own_generator(tiny: Engine, pictures: Pixels,
     assert alone[0].encode() == tunings[1].encode()
 
 
-def test_the_rank_bounds_the_file(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+def test_tuning_rank_bounds_the_file_size(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
     (tuning,) = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1, rank=3))
     weights = dict(tiny.networks.generator.named_parameters())
     assert len(tuning.factors) == 7  # the 3x3 convolutions of 4 blocks
@@ -62,13 +62,13 @@ def test_the_rank_bounds_the_file(tiny: Engine, pictures: Pixels, codes: np.ndar
         assert (up.shape, down.shape) == ((weights[name].shape[0], 3), (3, weights[name][0].numel()))
 
 
-def test_noise_reaches_a_tuned_generator(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+def test_synthesise_tuned_uses_noise(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
     tunings = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1))
     for noise in ("none", "random"):
         assert tiny.synthesise(codes[:1], noise=noise, seed=1, tunings=tunings).shape == (1, 32, 32, 3)  # type: ignore[call-overload]
 
 
-def test_the_tuning_of_another_model_is_refused(tiny: Engine, codes: np.ndarray) -> None:
+def test_synthesise_tuning_of_another_model_raises(tiny: Engine, codes: np.ndarray) -> None:
     half = np.zeros((8, 1), np.float16)
     foreign = Tuning({"blocks.0.layers.0.conv.weight": (half, half.T)}, "other", "0" * 16)
     with pytest.raises(LatentError, match=r"'other'.*'tiny-32'"):
@@ -78,7 +78,7 @@ def test_the_tuning_of_another_model_is_refused(tiny: Engine, codes: np.ndarray)
         tiny.synthesise(codes[:1], tunings=[forged])
 
 
-def test_counts_must_agree(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
+def test_synthesise_and_tune_counts_that_differ_raise(tiny: Engine, pictures: Pixels, codes: np.ndarray) -> None:
     with pytest.raises(UsageError, match="3 images and 2 codes"):
         tiny.tune_generator(pictures, codes[:2])
     (tuning,) = tiny.tune_generator(pictures[:1], codes[:1], options=TuningOptions(steps=1))
@@ -87,6 +87,6 @@ def test_counts_must_agree(tiny: Engine, pictures: Pixels, codes: np.ndarray) ->
 
 
 @pytest.mark.parametrize("options", [{"steps": 0}, {"rank": 0}, {"rank": 65}, {"losses": {"ssim": 1.0}}])
-def test_options_out_of_bounds(options: dict[str, object]) -> None:
+def test_tuning_options_out_of_bounds_raise(options: dict[str, object]) -> None:
     with pytest.raises(UsageError):
         TuningOptions(**options)  # type: ignore[arg-type]

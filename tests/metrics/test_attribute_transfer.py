@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from stedit.metrics.attribute_transfer import MIN_PICTURES, KindTally, Probe, differ, shows
+from stedit.metrics.attribute_transfer import MIN_IMAGES, Probe, TransferTally, differ, shows
 from stedit.storage.labels import Label
 
 draw = np.random.default_rng(0)
@@ -34,7 +34,7 @@ def probe() -> Probe:
 
 
 def test_a_probe_reads_kinds_it_has_not_seen_the_pictures_of(probe: Probe) -> None:
-    assert probe.values == (1, 2, 3)  # 0 is no kind of glasses
+    assert probe.values == (1, 2, 3)  # 0 is no type of glasses
     kinds = [1, 2, 3, 1, 2, 3]
     assert probe.errors(features(kinds), [glasses(kind) for kind in kinds]).tolist() == [0] * 6
     assert probe.errors(features([1, 2]), [glasses(2), glasses(2)]).tolist() == [1, 0]
@@ -51,7 +51,7 @@ def test_colours_are_read_as_distances() -> None:
 
 
 def test_too_few_pictures_teach_nothing() -> None:
-    kinds = [0] * 500 + [1, 2] * (MIN_PICTURES // 2 - 1)
+    kinds = [0] * 500 + [1, 2] * (MIN_IMAGES // 2 - 1)
     assert Probe.fit("glasses_type", features(kinds), [glasses(kind) for kind in kinds]) is None
 
 
@@ -77,7 +77,7 @@ def test_which_labels_count() -> None:
 def test_tally_counts_edits_towards_another_kind(probe: Probe) -> None:
     """Of five, one has the reference's kind already, and one reference wears none: three count."""
     mine, theirs, after = [0, 1, 2, 3, 1], [1, 2, 2, 0, 3], [1, 1, 2, 3, 3]
-    tally = KindTally(probe)
+    tally = TransferTally(probe)
     labels = [[glasses(kind) for kind in kinds] for kinds in (mine, theirs)]
     tally.add(*labels, before=features([3, 1, 2, 3, 1]), after=features(after), reference=features(theirs))
     result = tally.result("encoder", "Eyeglasses")
@@ -86,4 +86,4 @@ def test_tally_counts_edits_towards_another_kind(probe: Probe) -> None:
     assert result.before == 0
     assert result.after == pytest.approx(2 / 3)
     assert result.reference == 1
-    assert KindTally(probe).result("encoder", "Eyeglasses") is None
+    assert TransferTally(probe).result("encoder", "Eyeglasses") is None

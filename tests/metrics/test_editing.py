@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stedit.engine import Engine
-from stedit.metrics.editing import EditTally, code_distance, edit_towards, logit_drift, unrelated
+from stedit.metrics.editing import EditTally, code_distance, logit_drift, set_attribute, unrelated
 
 NAMES = ("Smiling", "Eyeglasses", "Black_Hair", "Blond_Hair", "No_Beard")
 
@@ -89,7 +89,7 @@ def test_nothing_counted_is_nothing_told() -> None:
 
 def test_edits_go_the_way_that_is_wanted(engine: Engine, codes: np.ndarray) -> None:
     wanted = np.array([True, False, True, True, False, False])
-    edited = edit_towards(engine, codes, "Eyeglasses", wanted, 1.0, "preserving")
+    edited = set_attribute(engine, codes, "Eyeglasses", wanted, 1.0, "preserving")
     place = engine.attributes.index("Eyeglasses")
     moved = engine.classify(edited)[:, place] - engine.classify(codes)[:, place]
     assert ((moved > 0) == wanted).all()

@@ -14,7 +14,7 @@ import torch
 from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
-from stedit.imaging.files import Pixels, fit_picture, read_image, write_image
+from stedit.imaging.files import Pixels, fit_image, read_image, write_image
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics.evaluation import evaluate
 from stedit.metrics.ground_truth import Pair
@@ -89,8 +89,8 @@ def comparable(results: Results) -> dict[str, Any]:
 def by_hand(engine: Engine, entries: list[ImageRef]) -> tuple[Pixels, Pixels, np.ndarray]:
     """Pictures of the output's size, their reconstructions, and their codes, one at a time."""
     pictures = [read_image(entry.path) for entry in entries]
-    codes = np.concatenate([engine.invert(fit_picture(picture, engine.input_size)) for picture in pictures])
-    shown = np.stack([fit_picture(picture, engine.output_size) for picture in pictures])
+    codes = np.concatenate([engine.invert(fit_image(picture, engine.input_size)) for picture in pictures])
+    shown = np.stack([fit_image(picture, engine.output_size) for picture in pictures])
     return shown, engine.synthesise(codes), codes
 
 
@@ -112,8 +112,8 @@ def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: l
     assert row.l2 == pytest.approx(errors.mean(), rel=1e-3)
     assert row.psnr == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-3)
     seen, seen_again = engine.predict_attributes(shown) > 0.5, engine.predict_attributes(again) > 0.5
-    assert row.judge_agreement == pytest.approx((seen == seen_again).mean())
-    assert 0 < row.judge_agreement < 1
+    assert row.attribute_agreement == pytest.approx((seen == seen_again).mean())
+    assert 0 < row.attribute_agreement < 1
     embeddings = engine.attribute_features(shown), engine.attribute_features(again)
     assert row.identity == pytest.approx(similarity(*embeddings).mean(), abs=1e-3)
     assert results.identity_measure == "judge embedding"
@@ -190,7 +190,7 @@ def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[Image
     one, all_ = (comparable(run(engine, entries, replace(settings, batch_size=size))) for size in (1, 50))
     for key in ("success", "added_pictures", "removed_pictures", "side_effects"):
         assert [row[key] for row in one["edits"]] == [row[key] for row in all_["edits"]]
-    for key in ("l2", "psnr", "identity", "judge_agreement", "judge_frechet"):
+    for key in ("l2", "psnr", "identity", "attribute_agreement", "judge_frechet"):
         assert one["reconstructions"][0][key] == pytest.approx(all_["reconstructions"][0][key], rel=0.01)
 
 
@@ -206,10 +206,10 @@ def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[Imag
 
 def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[ImageRef]) -> None:
     pairs = [Pair("0", "Smiling", entries[0], entries[1]), Pair("1", "Smiling", entries[2], entries[3])]
-    twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).pairs[0]
+    twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).ground_truth[0]
     assert twice.pictures == 4
     results = run(engine, [], Settings(batch_size=2), pairs=[*pairs, Pair("0", "Eyeglasses", entries[4], entries[5])])
-    assert [(row.attribute, row.pictures) for row in results.pairs] == [("Smiling", 4), ("Eyeglasses", 2)]
+    assert [(row.attribute, row.pictures) for row in results.ground_truth] == [("Smiling", 4), ("Eyeglasses", 2)]
     shown, again, codes = by_hand(engine, entries[:4])
     edited = np.concatenate([engine.edit_by_label(codes[[i]], "smile", strength=(1, -1)[i % 2]) for i in range(4)])
     edits, truth, best = engine.synthesise(edited), shown[[1, 0, 3, 2]], again[[1, 0, 3, 2]]
@@ -217,7 +217,7 @@ def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Image
     def l2(pictures: Pixels) -> np.ndarray:
         return np.asarray(np.square((pictures.astype(float) - truth) / 255).mean(axis=(1, 2, 3)))
 
-    row = results.pairs[0]
+    row = results.ground_truth[0]
     assert (row.l2_before, row.l2_after, row.l2_best) == pytest.approx(
         (l2(again).mean(), l2(edits).mean(), l2(best).mean()), rel=1e-3
     )
@@ -272,8 +272,8 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Image
     )
     results = run(told, entries[:1], settings)
     encoder, hybrid = results.reconstructions
-    assert (encoder.method, encoder.least_gain, hybrid.method) == ("encoder", None, "hybrid")
-    assert hybrid.least_gain == pytest.approx(hybrid.psnr - encoder.psnr)  # of one picture
+    assert (encoder.method, encoder.min_psnr_gain, hybrid.method) == ("encoder", None, "hybrid")
+    assert hybrid.min_psnr_gain == pytest.approx(hybrid.psnr - encoder.psnr)  # of one picture
     assert [(row.method, row.direction) for row in results.edits] == [
         (method, direction) for method in settings.methods for direction in settings.directions
     ]
@@ -298,7 +298,7 @@ def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: li
     assert Identity.of(blind) is None
     (row,) = run(blind, entries, Settings()).reconstructions
     assert row.l2 > 0
-    assert (row.identity, row.judge_agreement, row.label_agreement, row.judge_frechet) == (None, None, None, None)
+    assert (row.identity, row.attribute_agreement, row.label_agreement, row.judge_frechet) == (None, None, None, None)
     with pytest.raises(MissingPartError, match="has no judge to see edits"):
         run(blind, entries, Settings(attributes=("Smiling",)))
 
@@ -320,8 +320,10 @@ def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[Imag
         labels[f"other{i}"] = Label({"Eyeglasses": True}, {"glasses_type": kind})
     labels |= {str(i): Label({"Eyeglasses": i > 0}, {"glasses_type": i % 3}) for i in range(COUNT)}
     settings = Settings(attributes=("Eyeglasses", "Smiling"), references=True)
-    (row,) = run(engine, entries, settings, labels=labels, others=others).kinds
-    assert (row.attribute, row.kind) == ("Eyeglasses", "glasses_type")
+    (row,) = run(engine, entries, settings, labels=labels, others=others).attribute_transfer
+    assert (row.attribute, row.fine_attribute) == ("Eyeglasses", "glasses_type")
     assert 0 < row.pictures <= COUNT
     assert {round(share * row.pictures, 6) % 1 for share in (row.before, row.after, row.reference)} == {0}
-    assert run(engine, entries, settings, labels=labels, others=others[:50]).kinds == []  # too few to learn from
+    assert (
+        run(engine, entries, settings, labels=labels, others=others[:50]).attribute_transfer == []
+    )  # too few to learn from

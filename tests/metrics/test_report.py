@@ -17,14 +17,14 @@ from stedit.imaging.files import Pixels
 from stedit.metrics.report import MAX_SIDE, render
 from stedit.metrics.results import (
     EditResult,
+    GroundTruthResult,
+    GroundTruthSample,
     JudgeResult,
-    KindResult,
-    PairResult,
-    PairSample,
     ReconstructionResult,
     Results,
     Sample,
     SampleEdit,
+    TransferResult,
 )
 from stedit.metrics.tables import tables_of
 
@@ -68,15 +68,17 @@ def results() -> Results:
             ReconstructionResult("encoder", 4, 0.005, 23.0, None, 0.8, 0.9, None, 0.97, 0.95, 0.85, None, 0.2, 0.04)
         ],
         edits=[edit("Smiling"), edit("Bangs", added=None), edit("Smiling", by="reference", direction=None)],
-        kinds=[KindResult("encoder", "Eyeglasses", "glasses_type", 3, 0.1, 0.6, 0.8)],
-        pairs=[PairResult("encoder", "preserving", 1.0, "Smiling", 4, 0.5, 0.01, 0.02, 0.003, 0.75, 0.1, 0.05, 0.02)],
+        attribute_transfer=[TransferResult("encoder", "Eyeglasses", "glasses_type", 3, 0.1, 0.6, 0.8)],
+        ground_truth=[
+            GroundTruthResult("encoder", "preserving", 1.0, "Smiling", 4, 0.5, 0.01, 0.02, 0.003, 0.75, 0.1, 0.05, 0.02)
+        ],
         samples={
             ("encoder", "preserving", 1.0): [Sample(picture(30), picture(60), None, edits)],
             ("encoder", "reference", 1.0): [Sample(picture(30), picture(60), picture(200, 400), edits)],
         },
-        pair_samples={
+        ground_truth_samples={
             ("encoder", "preserving", 1.0): [
-                PairSample("Smiling", True, picture(1), picture(2), picture(3), picture(4)),
+                GroundTruthSample("Smiling", True, picture(1), picture(2), picture(3), picture(4)),
             ]
         },
     )
@@ -178,8 +180,8 @@ def test_tables_leave_out_what_nobody_measured(results: Results) -> None:
         "Reconstruction",
         "Label edits: encoder, preserving, strength 1",
         "Edits by reference: encoder, strength 1",
-        "Kinds carried by reference",
-        "True pairs: encoder, preserving, strength 1",
+        "Fine-grained transfer",
+        "Ground-truth edits: encoder, preserving, strength 1",
     ]
     assert "LPIPS" not in tables["Reconstruction"].columns
     assert "FID" not in tables["Reconstruction"].columns

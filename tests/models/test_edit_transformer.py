@@ -39,13 +39,13 @@ def test_batch_equals_singles_and_gradients_reach_everything(config: EditorConfi
         assert parameter.grad.abs().max() > 0, name
 
 
-def test_residual_editor_starts_as_identity() -> None:
+def test_forward_residual_editor_starts_as_identity() -> None:
     editor = EditTransformer(VARIANTS["residual"])
     source = torch.randn(2, 6, 16)
     assert torch.equal(editor(source, torch.randn(2, 6, 16)), source)
 
 
-def test_by_label_two_tokens_stand_in_for_the_reference() -> None:
+def test_by_label_tokens_replace_the_reference() -> None:
     """With and without the attribute, each a row of its own for each label, in whatever order these are listed."""
     editor = EditTransformer(BY_LABEL)
     torch.nn.init.normal_(editor.output.weight)
@@ -61,7 +61,7 @@ def test_by_label_two_tokens_stand_in_for_the_reference() -> None:
     assert (grad.abs().amax(dim=2) > 0).tolist() == [[True, False], [False, True]]
 
 
-def test_the_one_edit_of_an_unconditional_editor_can_be_a_label() -> None:
+def test_by_label_unconditional_editor_has_one_edit() -> None:
     editor = EditTransformer(replace(BY_LABEL, attributes=0, labels=(0,)))
     torch.nn.init.normal_(editor.output.weight)
     source = torch.randn(3, 6, 16)
@@ -70,22 +70,22 @@ def test_the_one_edit_of_an_unconditional_editor_can_be_a_label() -> None:
 
 
 @pytest.mark.parametrize(("attributes", "labels"), [(3, (3,)), (3, (-1,)), (3, (1, 1)), (0, (1,))])
-def test_labels_that_are_no_edits_are_refused(attributes: int, labels: tuple[int, ...]) -> None:
+def test_config_labels_out_of_range_raise(attributes: int, labels: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="labels"):
         replace(PUBLISHED, attributes=attributes, labels=labels)
 
 
-def test_conditional_editor_wants_an_attribute() -> None:
+def test_forward_conditional_editor_without_attribute_raises() -> None:
     editor = EditTransformer(VARIANTS["conditional"])
     source, reference = torch.randn(2, 1, 6, 16)
     first, second = (editor(source, reference, torch.tensor([k])) for k in (0, 1))
     assert (first - second).abs().max() > 1e-3
-    with pytest.raises(ValueError, match="index of the wanted attribute"):
+    with pytest.raises(ValueError, match="index of the edited attribute"):
         editor(source, reference)
 
 
 @pytest.mark.parametrize("config", VARIANTS.values(), ids=VARIANTS)
-def test_attention_is_what_the_network_reads_its_reference_with(config: EditorConfig) -> None:
+def test_attention_is_that_of_forward(config: EditorConfig) -> None:
     editor = EditTransformer(config).requires_grad_(False)
     source, reference = torch.randn(2, 3, 6, 16)
     attribute = torch.tensor([2, 0, 1]) if config.attributes else None

@@ -104,7 +104,7 @@ def test_gradients_reach_everything(config: EncoderConfig) -> None:
     [
         ({"corrections": -1}, "corrections is -1, outside 0..16"),
         ({"corrections": 17}, "corrections is 17, outside 0..16"),
-        ({"corrections": 1, "iterative": True}, "iterative encoders answer with corrections"),
+        ({"corrections": 1, "iterative": True}, "iterative encoders return corrections"),
     ],
 )
 def test_corrections_have_their_bounds(sizes: dict[str, int], told: str) -> None:

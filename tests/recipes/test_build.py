@@ -225,7 +225,7 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     assert engine.predict_attributes(engine.synthesise(codes)).shape == (1, len(names))
     build.evaluate(paths, tmp_path / "toy")
     report = capfd.readouterr().out
-    assert all(title in report for title in ("Label edits", "Edits by reference", "True pairs"))
+    assert all(title in report for title in ("Label edits", "Edits by reference", "Ground-truth edits"))
 
 
 @pytest.mark.usefixtures("renderer")

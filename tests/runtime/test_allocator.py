@@ -22,7 +22,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="the setting is glibc's")
-def test_freed_blocks_are_used_again_without_page_faults() -> None:
+def test_keep_big_blocks_reuses_memory_without_page_faults() -> None:
     command = [sys.executable, "-c", FAULTS_OF_REUSE]
     faults = {
         how: int(subprocess.run([*command, how], check=True, capture_output=True, text=True).stdout)

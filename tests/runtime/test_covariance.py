@@ -21,7 +21,7 @@ def generator(tiny_bundle: Path) -> Generator:
     return network
 
 
-def test_covariance_is_that_of_style_mixed_codes(generator: Generator) -> None:
+def test_mixing_covariance_is_that_of_style_mixed_codes(generator: Generator) -> None:
     """Codes as StyleGAN2 is trained on them: nine of ten swap to another w at a random style."""
     count, dim, samples = 8, 16, 40_000
     w, other = generator.mapping(torch.randn(2, samples, dim))
@@ -35,7 +35,7 @@ def test_covariance_is_that_of_style_mixed_codes(generator: Generator) -> None:
     torch.testing.assert_close(found, found.T)
 
 
-def test_covariance_is_the_same_every_time_and_the_classifiers_where_it_has_one(generator: Generator) -> None:
+def test_latent_covariance_is_deterministic_and_the_classifiers_if_held(generator: Generator) -> None:
     vectors = torch.randn(3, 2, 8 * 16)
     assert torch.equal(
         MixingCovariance.sample(generator).multiply(vectors), MixingCovariance.sample(generator).multiply(vectors)
@@ -50,6 +50,6 @@ def test_covariance_is_the_same_every_time_and_the_classifiers_where_it_has_one(
     )
 
 
-def test_model_computes_it_once(tiny_bundle: Path) -> None:
+def test_model_covariance_is_computed_once(tiny_bundle: Path) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
     assert engine.model.covariance is engine.model.covariance

@@ -220,17 +220,17 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(2**40)  # sparse: takes no room on the disk
-    assert refusal(path) == "it is 1099511.6 MB, larger than any latent code: make it again with stedit invert"
+    assert "(it is 1099511.6 MB, larger than any latent code): make it again with stedit invert" in refusal(path)
     with path.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     assert "larger than any latent code" in refusal(path)
 
 
 def test_places_that_are_no_file(tmp_path: Path) -> None:
-    assert refusal(tmp_path) == "it is not a file: give a file that ends in .latent.safetensors"
+    assert "(it is not a file): make it again with stedit invert" in refusal(tmp_path)
     assert refusal(tmp_path / "none") == "it does not exist: check the spelling"
     os.mkfifo(tmp_path / "pipe")
-    assert refusal(tmp_path / "pipe") == "it is not a file: give a file that ends in .latent.safetensors"
+    assert "(it is not a file): make it again with stedit invert" in refusal(tmp_path / "pipe")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from importlib import util
 from pathlib import Path
@@ -49,44 +47,20 @@ def tensors(folder: Path, file: str = "networks") -> dict[str, torch.Tensor]:
     return load_file(checkpoint.checkpoints(folder)[-1] / f"{file}.safetensors")
 
 
-def assert_same_state(one: Path, other: Path) -> None:
-    for file in ("networks", "optimizers"):
-        a, b = tensors(one, file), tensors(other, file)
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[key], b[key]) for key in a)
-
-
 def metrics(folder: Path) -> list[dict[str, float]]:
     rows = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     return [{key: value for key, value in row.items() if key != "seconds"} for row in rows]
 
 
-class Interrupting:
-    """A monitor that presses Ctrl-C after a step."""
-
-    def __init__(self, step: int) -> None:
-        self.step = step
-        self.told: list[Mapping[str, float]] = []
-
-    def advance(self, step: int, steps: int, seconds_left: float, figures: Mapping[str, float] | None) -> None:
-        assert steps == 12
-        assert seconds_left >= 0
-        if figures:
-            self.told.append(figures)
-        if step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        raise AssertionError(text)
-
-
 @pytest.mark.parametrize("stop", [1, 5, 7, 11])
-def test_resumed_run_is_bit_for_bit_the_unbroken_one(tmp_path: Path, stop: int) -> None:
+def test_resumed_run_is_bit_for_bit_the_unbroken_one(
+    tmp_path: Path, stop: int, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     config = replace(BASE, schedule="cosine", warmup=4)
     whole, outcome = run(config, tmp_path / "whole")
     assert outcome == Outcome(12, "done")
     assert whole.scalars == {"seen": 72}
-    _, outcome = run(config, tmp_path / "broken", monitor=Interrupting(stop))
+    _, outcome = run(config, tmp_path / "broken", monitor=recording_monitor(stop=stop))
     assert outcome == Outcome(stop, "interrupted")
     _, outcome = run(config, tmp_path / "broken", resume=True)
     assert outcome == Outcome(12, "done")
@@ -104,10 +78,12 @@ def slow_float16(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.usefixtures("slow_float16")
-def test_float16_scales_its_losses_and_resumes_bit_for_bit(tmp_path: Path) -> None:
+def test_float16_scales_its_losses_and_resumes_bit_for_bit(
+    tmp_path: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     config = replace(BASE, precision="float16")
     run(config, tmp_path / "whole")
-    run(config, tmp_path / "broken", monitor=Interrupting(5))
+    run(config, tmp_path / "broken", monitor=recording_monitor(stop=5))
     run(config, tmp_path / "broken", resume=True)
     assert_same_state(tmp_path / "whole", tmp_path / "broken")
     scalers = [
@@ -229,7 +205,7 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
         run(replace(BASE, steps=15), tmp_path, resume=True)
 
 
-def test_a_run_of_the_names_before_is_resumed_exactly(tmp_path: Path) -> None:
+def test_a_run_of_the_names_before_is_resumed_exactly(tmp_path: Path, assert_same_state: Callable[..., Any]) -> None:
     run(BASE, tmp_path / "whole")
     half = tmp_path / "half"
     run(replace(BASE, steps=6), half)

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from stedit.errors import ImageError, InputError
-from stedit.imaging.files import Pixels, fit_picture
+from stedit.imaging.files import Pixels, fit_image
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.training.run import Run
 
@@ -99,7 +99,7 @@ class ImageSet:
             if self._cache is not None and image in self._cache:
                 return found, self._cache[image]
             try:
-                pixels = fit_picture(self._reader.read(image), (self.size, self.size))
+                pixels = fit_image(self._reader.read(image), (self.size, self.size))
             except ImageError:
                 self.unreadable.add(image)
                 continue

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import struct
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from stedit.engine import Engine
@@ -20,6 +18,7 @@ from stedit.errors import InputError, LatentError, describe_cause
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import SUFFIX, LatentCode, is_latent_path
+from stedit.storage.tensor_file import encode_tensors, open_tensors
 from stedit.training.data.images import ImageSet
 
 MAX_FILE_BYTES = 2**33  # of many codes
@@ -78,12 +77,8 @@ class LatentSet:
 
         `names` may be left out of such a file, and then its codes are called 0, 1, 2, ... Raises OutputError.
         """
-        payload = self.codes.contiguous().numpy().astype("<f4").tobytes()
         metadata = {"model": bundle.name, "fingerprint": bundle.fingerprint, "names": json.dumps(self.names)}
-        tensor = {"dtype": "F32", "shape": list(self.codes.shape), "data_offsets": (0, len(payload))}
-        header = json.dumps({"__metadata__": metadata, "w": tensor}).encode()
-        header += b" " * (-len(header) % 8)  # tensors start at a multiple of 8
-        write_file(path, struct.pack("<Q", len(header)) + header + payload)
+        write_file(path, encode_tensors({"w": self.codes.numpy()}, metadata))
 
     def batches(self, engine: Engine) -> Iterator[Tensor]:
         """The codes in batches, on the engine's device."""
@@ -140,9 +135,7 @@ def _pictures(source: Path, engine: Engine) -> LatentSet:
 def _many(path: Path, engine: Engine) -> LatentSet:
     """A file of many codes, whose size and header are checked before any tensor is read."""
     try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise InputError(f"{path} is larger than {MAX_FILE_BYTES // 2**30} GB: give it in parts")
-        with safe_open(path, framework="pt") as file:
+        with open_tensors(path, "file of codes", max_bytes=MAX_FILE_BYTES, framework="pt") as file:
             if "w" not in file.keys():  # noqa: SIM118 - it is no dict
                 raise InputError(f"{path} holds no codes (no tensor 'w'): give codes of shape (count, N, D) as 'w'")
             shape, stored = tuple(file.get_slice("w").get_shape()), file.get_slice("w").get_dtype()
@@ -151,7 +144,7 @@ def _many(path: Path, engine: Engine) -> LatentSet:
             w = file.get_tensor("w").float()
     except FileNotFoundError:
         raise InputError(f"there are no codes at {path}: check the spelling") from None
-    except (OSError, SafetensorError) as error:
+    except (OSError, ValueError) as error:
         raise InputError(f"cannot read the codes {path} ({describe_cause(error)}): get a whole copy of it") from error
     if not bool(torch.isfinite(w).all()):
         raise InputError(f"{path} holds numbers that are not finite: make it again")

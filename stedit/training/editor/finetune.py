@@ -24,7 +24,7 @@ from stedit.engine import Engine
 from stedit.errors import InputError, MissingPartError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
-from stedit.metrics.editing import edit_towards
+from stedit.metrics.editing import set_attribute
 from stedit.models.attribute_network import AttributeNetwork, Judge
 from stedit.runtime.framing import centre_crop, resize
 from stedit.storage.bundle import Bundle
@@ -212,7 +212,9 @@ class EditorFinetuneTask:
         edited = source.clone()
         for index in set(attribute.tolist()):
             rows = attribute == index
-            edited[rows] = edit_towards(engine, source[rows], self.attributes[index], present[rows], 1.0, "learned")
+            edited[rows] = set_attribute(
+                engine, source[rows], self.attributes[index], present[rows], 1.0, "transformer"
+            )
         return edited
 
     def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:

@@ -184,7 +184,7 @@ class GeneratorFinetuneTask:
             made = self.engine.edit_by_reference(source, self.codes[reference[rows]], name)
             if self.engine.has_learned_edit(name):
                 without, given = (
-                    self.engine.edit_by_label(source, name, strength=strength, direction="learned")
+                    self.engine.edit_by_label(source, name, strength=strength, direction="transformer")
                     for strength in (-1.0, 1.0)
                 )
                 present = edits.present[rows][:, None, None]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -97,11 +98,11 @@ def test_scenes_with_faults_are_shown_more_often() -> None:
     assert chosen[1] > 1.5 * chosen[3] > 3 * chosen[0]
 
 
-def test_it_learns_to_find_faces(tmp_path: Path) -> None:
+def test_it_learns_to_find_faces(tmp_path: Path, read_metrics: Callable[..., Any]) -> None:
     config = small(tmp_path)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.step == 200
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/recall"] >= 0.7
     assert rows[-1]["val/precision"] >= 0.5
     assert rows[-1]["val/points_error"] < 0.4

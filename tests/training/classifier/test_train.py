@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 import math
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stedit import Engine
@@ -22,7 +20,6 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LowRankCovariance
 from stedit.storage.bundle import AttributeSpec, Bundle
-from stedit.training import checkpoint
 from stedit.training.attributes import accuracy, class_weights, cross_entropy
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.classifier.train import ClassifierTask, build, fit_covariance
@@ -77,7 +74,7 @@ def write(folder: Path, model: Path, count: int = 600) -> ClassifierTrainingConf
     )
 
 
-def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path) -> None:
+def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path, model)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.step == 150
@@ -96,35 +93,18 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path) -> None:
     edited = engine.classify(engine.edit_by_label(codes[:20], "glasses"))
     assert edited[:, 1].min() > 0.93
     assert bundle.fingerprint == Bundle.load(model).fingerprint
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/accuracy"] > 0.95
 
 
-def interrupt(config: ClassifierTrainingConfig, folder: Path, at: int) -> int:
-    """Press Ctrl-C after a step; gives the step at which the training ended."""
-
-    class Monitor:
-        def advance(self, step: int, *_: object) -> None:
-            if step == at:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def note(self, text: str) -> None:
-            raise AssertionError(text)
-
-    return train(lambda: build(config), config, folder, monitor=Monitor())[1].step
-
-
-def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
+def test_resumed_it_is_what_it_would_have_been(
+    tmp_path: Path, model: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     config = replace(write(tmp_path, model, 200), steps=30, eval_interval=10, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
-    assert interrupt(config, tmp_path / "part", at=17) == 17
+    assert train(lambda: build(config), config, tmp_path / "part", monitor=recording_monitor(stop=17))[1].step == 17
     train(lambda: build(config), config, tmp_path / "part", resume=True)
-    for file in ("networks", "optimizers"):
-        one, other = (
-            load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors") for name in ("whole", "part")
-        )
-        assert one.keys() == other.keys()
-        assert all(torch.equal(one[key], other[key]) for key in one)
+    assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
 def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +20,6 @@ from stedit.models.attribute_network import AttributeNetwork, Judge
 from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.storage.bundle import AttributeSpec, Bundle
-from stedit.training import checkpoint
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorTrainingConfig
 from stedit.training.editor.finetune import EditorFinetuneTask
@@ -80,19 +76,17 @@ def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) 
     return replace(config, **keys)
 
 
-def figures(run: Path) -> list[dict[str, float]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
 def answers(engine: Engine, codes: Tensor) -> tuple[Tensor, Tensor]:
     """Edits of the attributes learned by label, and of all by reference."""
     names = [engine.attributes[index] for index in LABELS]
-    by_label = [engine.edit_by_label(codes, name, direction="learned") for name in names]
+    by_label = [engine.edit_by_label(codes, name, direction="transformer") for name in names]
     by_reference = [engine.edit_by_reference(codes, codes[:1], name) for name in engine.attributes]
     return torch.stack(by_label), torch.stack(by_reference)
 
 
-def test_less_of_what_was_not_asked_is_seen_to_change(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+def test_less_of_what_was_not_asked_is_seen_to_change(
+    tmp_path: Path, model: Path, judges: tuple[str, ...], read_metrics: Callable[..., Any]
+) -> None:
     """Nothing is learned from held-out codes; the weights of the losses decide what comes of them."""
     found = {}
     for name, weights in {
@@ -107,7 +101,7 @@ def test_less_of_what_was_not_asked_is_seen_to_change(tmp_path: Path, model: Pat
         config = write(tmp_path, model, judges, steps=70, learning_rate=7e-3, eval_interval=70, **weights)
         task, _ = train(lambda config=config: build(config), config, tmp_path / name)
         assert isinstance(task, EditorFinetuneTask)
-        found[name] = figures(tmp_path / name)[-1]
+        found[name] = read_metrics(tmp_path / name)[-1]
         started = task._first
     others, asked = found["preservation"], found["target"]
     assert max(started["code"], started["reference"]) < 1e-12
@@ -120,7 +114,9 @@ def test_less_of_what_was_not_asked_is_seen_to_change(tmp_path: Path, model: Pat
     assert asked["val/preservation"] > others["val/preservation"]
 
 
-def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+def test_what_is_measured_is_what_the_saved_model_does(
+    tmp_path: Path, model: Path, judges: tuple[str, ...], read_metrics: Callable[..., Any]
+) -> None:
     """Edits go on after the editor's answer, until the classifier is as sure as the model says."""
     bundle = Bundle.load(model)
     sure = tuple(replace(item, learned_target_logit=0.3) for item in bundle.attributes)
@@ -149,13 +145,13 @@ def test_what_is_measured_is_what_the_saved_model_does(tmp_path: Path, model: Pa
         for given in (False, True):
             rows = present == given
             edited = engine.edit_by_label(
-                some[rows], engine.attributes[index], strength=1.0 if given else -1.0, direction="learned"
+                some[rows], engine.attributes[index], strength=1.0 if given else -1.0, direction="transformer"
             )
             before, after = look(some[rows]), look(edited)
             others = ~task._groups[index]
             shows += (after[..., index] == given).flatten().tolist()
             changes += (after != before)[..., others].flatten().tolist()
-    measured = figures(tmp_path / "run")[-1]
+    measured = read_metrics(tmp_path / "run")[-1]
     assert len(shows) == len(task.judges) * 96
     assert sum(shows) / len(shows) == pytest.approx(measured["val/success"], abs=0.03)
     assert sum(changes) / len(changes) == pytest.approx(measured["val/side_effects"], abs=0.02)
@@ -173,33 +169,26 @@ def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]
     assert all(kept < 0.1 * free for free, kept in zip(*moved, strict=True))
 
 
-def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+def test_resumed_it_is_what_it_would_have_been(
+    tmp_path: Path,
+    model: Path,
+    judges: tuple[str, ...],
+    recording_monitor: Callable[..., Any],
+    assert_same_state: Callable[..., Any],
+) -> None:
     shutil.copytree(model, tmp_path / "model")
     config = write(tmp_path, tmp_path / "model", judges, steps=10, eval_interval=4)
     train(lambda: build(config), config, tmp_path / "whole")
 
-    class CtrlC:
-        def advance(self, step: int, *_: object) -> None:
-            if step == 5:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def note(self, text: str) -> None:
-            raise AssertionError(text)
-
-    begun, outcome = train(lambda: build(config), config, tmp_path / "part", monitor=CtrlC())
+    begun, outcome = train(lambda: build(config), config, tmp_path / "part", monitor=recording_monitor(stop=5))
     assert outcome.step == 5
     begun.save(tmp_path / "model", overwrite=True)  # the run's own model goes on with what was learned so far
     train(lambda: build(config), config, tmp_path / "part", resume=True)
-    for file in ("networks", "optimizers"):
-        whole, part = (
-            load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors") for name in ("whole", "part")
-        )
-        assert whole.keys() == part.keys()
-        assert all(torch.equal(whole[key], part[key]) for key in whole)
+    assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
 def test_two_processes_learn_the_same_weights(
-    tmp_path: Path, model: Path, judges: tuple[str, ...], together: Callable[..., str]
+    tmp_path: Path, model: Path, judges: tuple[str, ...], together: Callable[..., str], read_metrics: Callable[..., Any]
 ) -> None:
     weights = {"target_weight": 0.0, "preservation_weight": 10.0, "proximity_weight": 0.1, "learning_rate": 7e-3}
     config = write(tmp_path, model, judges, steps=40, eval_interval=20, **weights)
@@ -208,7 +197,7 @@ def test_two_processes_learn_the_same_weights(
     (first, moved), (second, _) = (line.split() for line in together(script).splitlines())
     assert first == second
     assert float(moved) > 1e-3
-    last = figures(tmp_path / "run")[-1]
+    last = read_metrics(tmp_path / "run")[-1]
     assert last["step"] == 40
     assert last["val/side_effects"] < last["val/side_effects_before"]
 
@@ -232,13 +221,15 @@ leave()
 """
 
 
-def test_the_models_own_judge_looks_where_none_is_named(tmp_path: Path, model: Path) -> None:
+def test_the_models_own_judge_looks_where_none_is_named(
+    tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
+) -> None:
     config = write(tmp_path, model, steps=2, val_fraction=0.0, synthetic_latents=50)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert isinstance(task, EditorFinetuneTask)
     assert len(task.judges) == 1
     assert len(task.training) == 250
-    assert "val/loss" not in figures(tmp_path / "run")[-1]
+    assert "val/loss" not in read_metrics(tmp_path / "run")[-1]
     assert task.sample() is None
 
 

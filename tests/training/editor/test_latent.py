@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 
 from stedit import Engine
@@ -19,7 +17,6 @@ from stedit.errors import AttributeNameError, InputError, MissingPartError
 from stedit.models.config import ClassifierConfig, GeneratorConfig
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.storage.bundle import AttributeSpec, Bundle
-from stedit.training import checkpoint
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorTrainingConfig
@@ -84,11 +81,11 @@ def write(folder: Path, model: Path, **keys: Any) -> EditorTrainingConfig:
     return replace(config, **keys)
 
 
-def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path) -> None:
+def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path, model, steps=250, attribute="glasses")
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     first, last = (row["val/loss"] for row in (rows[0], rows[-1]))
     assert last < 0.6 * first
     assert rows[-1]["val/success"] > 0.85
@@ -102,7 +99,7 @@ def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path) -> None:
     assert bundle.training["editor"]["codes"] == 270
 
 
-def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
+def test_true_edits_are_learned(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
     """Edits that no loss of the classifier knows of: the last style is taken too."""
     config = write(tmp_path, model, steps=200, code_weight=0.0, reference_weight=0.0, source_weight=0.0)
     source = random_codes(200)
@@ -120,12 +117,14 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path) -> None:
     )
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert (len(task.edits), len(task.edits_held_out)) == (180, 20)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     assert lines[-1]["val/edit"] < 0.35  # 1 is to leave the source as it is
 
 
 @pytest.mark.parametrize("only", ["", "Bangs"])
-def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: str) -> None:
+def test_true_edits_are_learned_by_label_too(
+    tmp_path: Path, model: Path, only: str, read_metrics: Callable[..., Any]
+) -> None:
     """Where nothing is said of an edit, the classifier tells whether it gave or took the attribute."""
     config = write(tmp_path, model, steps=300, code_weight=0.0, reference_weight=0.0, source_weight=0.0, attribute=only)
     bangs = Bundle.load(model).attributes.index(AttributeSpec("Bangs"))
@@ -153,7 +152,7 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
     )
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert (task.edits.present == (task.edits.edited < 600)).all()  # 300 codes, 200 sources, 100 that were given bangs
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     assert lines[-1]["val/label"] < 0.5  # 1 is to leave the source as it is
     saved = task.save(tmp_path / "model", overwrite=False)
     engine = Engine.from_pretrained(saved.path, device="cpu")
@@ -164,7 +163,7 @@ def test_true_edits_are_learned_by_label_too(tmp_path: Path, model: Path, only: 
     assert not engine.has_learned_edit("smile")
     codes = random_codes(50)
     for name, wanted in (("bangs", 1.0), ("no-bangs", 0.0)):
-        seen = engine.classify(engine.edit_by_label(codes, name, direction="learned"))[:, bangs]
+        seen = engine.classify(engine.edit_by_label(codes, name, direction="transformer"))[:, bangs]
         assert ((seen > 0.5) == wanted).float().mean() > 0.85, name
 
 
@@ -193,7 +192,7 @@ def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) 
     again = train(lambda: build(config), config, tmp_path / "again")[0].save(tmp_path / "third", overwrite=False)
     assert again.parts["editor"].config["labels"] == [0, 1, 2]
     third = Engine.from_pretrained(again.path, device="cpu")
-    edits = [one.edit_by_label(codes, names[1], direction="learned") for one in (engine, third)]
+    edits = [one.edit_by_label(codes, names[1], direction="transformer") for one in (engine, third)]
     torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)
 
 
@@ -214,26 +213,15 @@ def test_an_edit_and_its_reverse_are_held_out_together() -> None:
     assert list(zip(measured.source.tolist(), measured.edited.tolist(), strict=True)) == [(3, 0), (0, 3)]
 
 
-def test_resumed_it_is_what_it_would_have_been(tmp_path: Path, model: Path) -> None:
+def test_resumed_it_is_what_it_would_have_been(
+    tmp_path: Path, model: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     config = write(tmp_path, model, steps=12, eval_interval=4, batch_size=16, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
 
-    class CtrlC:
-        def advance(self, step: int, *_: object) -> None:
-            if step == 7:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def note(self, text: str) -> None:
-            raise AssertionError(text)
-
-    assert train(lambda: build(config), config, tmp_path / "part", monitor=CtrlC())[1].step == 7
+    assert train(lambda: build(config), config, tmp_path / "part", monitor=recording_monitor(stop=7))[1].step == 7
     train(lambda: build(config), config, tmp_path / "part", resume=True)
-    for file in ("networks", "optimizers"):
-        whole, part = (
-            load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors") for name in ("whole", "part")
-        )
-        assert whole.keys() == part.keys()
-        assert all(torch.equal(whole[key], part[key]) for key in whole)
+    assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
 def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
@@ -248,12 +236,14 @@ def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
     ).shape == (1, 8, 16)
 
 
-def test_it_stops_when_it_gets_no_better_and_keeps_the_best(tmp_path: Path, model: Path) -> None:
+def test_it_stops_when_it_gets_no_better_and_keeps_the_best(
+    tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
+) -> None:
     config = write(tmp_path, model, learning_rate=3.0, schedule="constant", eval_interval=2, patience=3, steps=100)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.reason == "stopped"
     assert outcome.why == "no better on held-out examples for 3 evaluations"
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     losses = [line["val/loss"] for line in lines]
     assert task.scalars["best"] == min(losses) == losses[-4]
     assert any(

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -72,24 +70,9 @@ def pictures(model: Bundle, tmp_path: Path) -> str:
     return str(folder)
 
 
-class Watcher:
-    def __init__(self, stop: int = 0) -> None:
-        self.stop = stop
-        self.notes: list[str] = []
-
-    def advance(self, step: int, *_: object) -> None:
-        if step == self.stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_known_codes_are_learnt_without_any_picture(model: Bundle, tmp_path: Path) -> None:
+def test_known_codes_are_learnt_without_any_picture(
+    model: Bundle, tmp_path: Path, recording_monitor: Callable[..., Any], read_metrics: Callable[..., Any]
+) -> None:
     config = replace(
         SMALL,
         model=str(model.path),
@@ -99,12 +82,12 @@ def test_known_codes_are_learnt_without_any_picture(model: Bundle, tmp_path: Pat
         w_norm_weight=0.0,
         schedule="cosine",
     )
-    watcher = Watcher()
+    watcher = recording_monitor()
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert any("all pictures are samples" in note for note in watcher.notes)
     assert any("give lpips_backbone, judge or discriminator" in note for note in watcher.notes)
     assert any("model_ir_se50.pth" in note and "moco" in note for note in watcher.notes)
-    rows = rows_of(tmp_path / "run")
+    rows = read_metrics(tmp_path / "run")
     assert rows[-1]["codes"] < 0.7 * rows[0]["codes"]
     assert rows[-1]["l2"] < 0.6 * rows[0]["l2"]
     bundle = task.save(tmp_path / "model", overwrite=False)
@@ -115,30 +98,38 @@ def test_known_codes_are_learnt_without_any_picture(model: Bundle, tmp_path: Pat
     assert F.mse_loss(engine.reconstruct(images), images) < 0.75 * unlike
 
 
-def test_the_generator_and_the_meaning_of_codes_stay(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_the_generator_and_the_meaning_of_codes_stay(
+    model: Bundle,
+    pictures: str,
+    tmp_path: Path,
+    recording_monitor: Callable[..., Any],
+    read_metrics: Callable[..., Any],
+) -> None:
     config = replace(
         SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.5, val_images=4, identity_weight=0.0
     )
     before = (model.path / "generator.safetensors").read_bytes()
     torch.manual_seed(config.seed)
     fresh = EncoderTask(config)
-    watcher = Watcher()
+    watcher = recording_monitor()
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.path / "generator.safetensors").read_bytes() == before
     assert bundle.fingerprint == model.fingerprint
     assert bundle.training["encoder"]["losses"] == ["l2", "w_norm"]
     assert not any("identity" in note for note in watcher.notes)
-    assert {"l2", "w_norm", "codes", "val/l2", "val/psnr"} <= set(rows_of(tmp_path / "run")[-1])
+    assert {"l2", "w_norm", "codes", "val/l2", "val/psnr"} <= set(read_metrics(tmp_path / "run")[-1])
     for key, value in task.tokens.named_parameters():  # the copy of the mapping network learns
         assert not torch.equal(value, dict(fresh.tokens.named_parameters())[key])
     torch.testing.assert_close(task.encoder.queries, task.tokens())
 
 
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+    model: Bundle, pictures: str, tmp_path: Path, recording_monitor: Callable[..., Any]
+) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.25)
     train(lambda: EncoderTask(config), config, tmp_path / "whole")
-    train(lambda: EncoderTask(config), config, tmp_path / "broken", monitor=Watcher(stop=2))
+    train(lambda: EncoderTask(config), config, tmp_path / "broken", monitor=recording_monitor(stop=2))
     train(lambda: EncoderTask(config), config, tmp_path / "broken", resume=True)
     a, b = (
         load_file(checkpoint.checkpoints(tmp_path / name)[-1] / "networks.safetensors") for name in ("whole", "broken")
@@ -146,17 +137,23 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(model: Bundle, picture
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_the_discriminator_of_a_run_gives_the_perceptual_loss(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
+    model: Bundle,
+    pictures: str,
+    tmp_path: Path,
+    recording_monitor: Callable[..., Any],
+    read_metrics: Callable[..., Any],
+) -> None:
     gan = GeneratorTrainingConfig(
         steps=1, batch_size=4, resolution=16, style_dim=8, mapping_layers=1, channels=(8, 8, 8), data=(pictures,),
         device="cpu",
     )  # fmt: skip
     judged, _ = train(lambda: StyleGan2Task(gan, {}), gan, tmp_path / "gan")
     config = replace(SMALL, model=str(model.path), data=(pictures,), discriminator=str(tmp_path / "gan"))
-    watcher = Watcher()
+    watcher = recording_monitor()
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "the perceptual loss is that of the discriminator's features"
-    assert rows_of(tmp_path / "run")[-1]["discriminator"] > 0
+    assert read_metrics(tmp_path / "run")[-1]["discriminator"] > 0
     pairs = zip(judged.critic.network.parameters(), task.perceptual.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
     with pytest.raises(UsageError, match="there is no config"):
@@ -174,7 +171,9 @@ def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: 
     assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
 
 
-def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(
+    model: Bundle, pictures: str, tmp_path: Path, read_metrics: Callable[..., Any]
+) -> None:
     common = replace(SMALL, data=(pictures,), flip=False, w_norm_weight=0.0, image_weight=1.0, identity_weight=0.0)
     first = replace(common, model=str(model.path), steps=60)
     task, _ = train(lambda: EncoderTask(first), first, tmp_path / "first")
@@ -192,7 +191,7 @@ def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(model: Bundle,
     task, _ = train(lambda: EncoderTask(second), second, tmp_path / "second")
     assert set(task.networks) == {"encoder", "average"}
     assert not torch.equal(task.encoder.queries, untrained.encoder.queries)  # they learn too, without a mapping network
-    last = rows_of(tmp_path / "second")[-1]
+    last = read_metrics(tmp_path / "second")[-1]
     assert last["val/l2"] < 0.9 * missed
     assert last["image"] > 0
     bundle = task.save(tmp_path / "model", overwrite=False)
@@ -248,10 +247,12 @@ def test_wrong_sizes_are_refused(model: Bundle) -> None:
         EncoderTask(replace(SMALL, model=str(model.path), data=("nowhere",)))
 
 
-def test_bad_pictures_are_told(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_bad_pictures_are_told(
+    model: Bundle, pictures: str, tmp_path: Path, recording_monitor: Callable[..., Any]
+) -> None:
     (Path(pictures) / "03.png").write_bytes(b"no picture")
     config = replace(SMALL, model=str(model.path), data=(pictures,), steps=3)
-    watcher = Watcher()
+    watcher = recording_monitor()
     train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     (note,) = (note for note in watcher.notes if note.startswith("1 of 20 pictures cannot be read, such as "))
     assert note.endswith("03.png")

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -68,24 +67,9 @@ def squares(tmp_path: Path) -> str:
     return str(folder)
 
 
-class Watcher:
-    def __init__(self, stop: int = 0) -> None:
-        self.stop = stop
-        self.notes: list[str] = []
-
-    def advance(self, step: int, *_: object) -> None:
-        if step == self.stop:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        self.notes.append(text)
-
-
-def rows_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-
-
-def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path: Path) -> None:
+def test_it_learns_to_reconstruct_and_the_bundle_does_too(
+    squares: str, tmp_path: Path, read_metrics: Callable[..., Any]
+) -> None:
     run = tmp_path / "run"
     config = replace(
         SMALL,
@@ -98,7 +82,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
         ema_images=100,
     )
     task, _ = train(lambda: AutoencoderTask(config, {}), config, run)
-    rows = rows_of(run)
+    rows = read_metrics(run)
     assert {"image", "labels", "parameters"} <= set(rows[0])
     assert rows[-1]["image"] < 0.65 * rows[0]["image"]
     assert rows[-1]["val/psnr"] > 15
@@ -114,7 +98,9 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(squares: str, tmp_path
     assert (engine.networks.generator.mapping.mean - mean).abs().mean() < 0.5 * mean.abs().mean()
 
 
-def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares: str, tmp_path: Path) -> None:
+def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(
+    squares: str, tmp_path: Path, recording_monitor: Callable[..., Any], read_metrics: Callable[..., Any]
+) -> None:
     """It sets in after the steps at half size, which it cannot judge; before, the mapping network stays as it is."""
     config = replace(
         SMALL,
@@ -126,11 +112,11 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares:
         log_interval=1,
         r1_interval=2,
     )
-    watcher = Watcher()
+    watcher = recording_monitor()
     torch.manual_seed(config.seed)
     before = AutoencoderTask(config, {})
     task, _ = train(lambda: AutoencoderTask(config, {}), config, tmp_path / "run", monitor=watcher)
-    rows = rows_of(tmp_path / "run")
+    rows = read_metrics(tmp_path / "run")
     assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
     assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
     assert watcher.notes == ["the perceptual loss is that of the discriminator's features"]
@@ -140,7 +126,9 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(squares:
         assert all("noise_strength" in key for key in still)
 
 
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path: Path) -> None:
+def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+    squares: str, tmp_path: Path, recording_monitor: Callable[..., Any]
+) -> None:
     eye = AttributeNetwork(2, widths=(4, 8))
     save_file(eye.state_dict(), tmp_path / "eye.safetensors")
     config = replace(
@@ -151,7 +139,7 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path
         adversarial_weight=0.1,
         precision="bfloat16",
     )
-    watcher = Watcher(stop=3)
+    watcher = recording_monitor(stop=3)
     train(lambda: build(config), config, tmp_path / "whole")
     train(lambda: build(config), config, tmp_path / "broken", monitor=watcher)
     train(lambda: build(config), config, tmp_path / "broken", resume=True)

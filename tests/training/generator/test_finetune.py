@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -160,7 +161,9 @@ def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorT
     assert F.l1_loss(drawn_colours, colours) < 0.85 * F.l1_loss(drawn_colours.roll(1, 0), colours)
 
 
-def test_codes_are_found_where_none_are_given(config: GeneratorTrainingConfig, tmp_path: Path) -> None:
+def test_codes_are_found_where_none_are_given(
+    config: GeneratorTrainingConfig, tmp_path: Path, read_metrics: Callable[..., Any]
+) -> None:
     config = replace(config, codes=(), steps=2, val_images=3, eval_interval=1)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert isinstance(task, GeneratorFinetuneTask)
@@ -168,7 +171,7 @@ def test_codes_are_found_where_none_are_given(config: GeneratorTrainingConfig, t
     pixels = np.stack([task.pictures.read(index)[1] for index in range(COUNT)])
     np.testing.assert_allclose(task.codes, engine.invert(pixels), atol=1e-4)
     assert (len(task.training), len(task.held_out), len(task.edits)) == (21, 3, 7)
-    lines = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "run")
     errors = [line["val/l2"] for line in lines if "val/l2" in line]
     images = task.pictures.images(task.held_out.tolist())
     with torch.no_grad():
@@ -178,7 +181,7 @@ def test_codes_are_found_where_none_are_given(config: GeneratorTrainingConfig, t
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
 def test_resuming_gives_the_weights_of_an_unbroken_run(
-    config: GeneratorTrainingConfig, tmp_path: Path, weight: float
+    config: GeneratorTrainingConfig, tmp_path: Path, weight: float, read_metrics: Callable[..., Any]
 ) -> None:
     for name in ("eye", "second"):
         save_file(AttributeNetwork(2, widths=(4, 8)).state_dict(), tmp_path / f"{name}.safetensors")
@@ -200,7 +203,7 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
     assert checkpoint.checkpoints(tmp_path / "parts")
     resumed, _ = train(lambda: build(config), config, tmp_path / "parts", resume=True)
     assert ("discriminator" in whole.networks) == bool(weight)
-    lines = [json.loads(line) for line in (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()]
+    lines = read_metrics(tmp_path / "whole")
     judged = [line["step"] for line in lines if "adversarial" in line]
     assert judged == ([line["step"] for line in lines][1:] if weight else [])
     for name, network in whole.networks.items():
@@ -209,7 +212,10 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
 
 
 def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbours_code(
-    config: GeneratorTrainingConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    config: GeneratorTrainingConfig,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    recording_monitor: Callable[..., Any],
 ) -> None:
     pixels = [decode_image(tmp_path / "pictures" / f"p{number:02}.png").pixels for number in range(COUNT)]
     for number in (4, 17):  # the latter is the picture of an edit
@@ -221,16 +227,8 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
         wanted.extend(target)
         return F.l1_loss(output, target)
 
-    class Watcher:
-        notes: tuple[str, ...] = ()
-
-        def advance(self, *_: object) -> None: ...
-
-        def note(self, text: str) -> None:
-            self.notes = (*self.notes, text)
-
     monkeypatch.setattr(finetune, "multiscale_l1", loss)
-    config, watcher = replace(config, steps=12, val_images=4, eval_interval=12), Watcher()
+    config, watcher = replace(config, steps=12, val_images=4, eval_interval=12), recording_monitor()
 
     def build_and_listen() -> GeneratorFinetuneTask:
         task = build(config)

@@ -3,23 +3,19 @@
 from __future__ import annotations
 
 import gc
-import json
-import os
-import signal
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.engine import Engine
 from stedit.imaging.files import write_image
-from stedit.training import checkpoint
 from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer
 from stedit.training.generator.stylegan2 import StyleGan2Task
@@ -59,39 +55,27 @@ def squares(tmp_path: Path) -> str:
     return str(folder)
 
 
-class InterruptAt:
-    def __init__(self, step: int) -> None:
-        self.step = step
-
-    def advance(self, step: int, *_: object) -> None:
-        if step == self.step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    def note(self, text: str) -> None:
-        raise AssertionError(text)
-
-
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(squares: str, tmp_path: Path) -> None:
+def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+    squares: str, tmp_path: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     """Through lazy regularisation, augmentation, style mixing, moving averages and both optimisers."""
     config = replace(SMALL, data=(squares,))
     whole, _ = train(lambda: build(config), config, tmp_path / "whole")
-    train(lambda: build(config), config, tmp_path / "broken", monitor=InterruptAt(3))
+    train(lambda: build(config), config, tmp_path / "broken", monitor=recording_monitor(stop=3))
     resumed, outcome = train(lambda: build(config), config, tmp_path / "broken", resume=True)
     assert outcome.step == 6
     assert whole.scalars == resumed.scalars
     assert whole.scalars["p"] == pytest.approx(16 / 40)  # it rose once, for a target that is always exceeded
-    for file in ("networks", "optimizers"):
-        a, b = (
-            load_file(checkpoint.checkpoints(tmp_path / name)[-1] / f"{file}.safetensors")
-            for name in ("whole", "broken")
-        )
-        assert a.keys() == b.keys()
-        assert all(torch.equal(a[key], b[key]) for key in a)
+    assert_same_state(tmp_path / "whole", tmp_path / "broken")
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
 def test_every_network_learns_and_every_loss_is_told(
-    squares: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, precision: Literal["bfloat16", "float16"]
+    squares: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    precision: Literal["bfloat16", "float16"],
+    read_metrics: Callable[..., Any],
 ) -> None:
     monkeypatch.setattr("stedit.training.run.require_precision", lambda *_: None)  # float16 on the CPU
     config = replace(SMALL, data=(squares,), precision=precision, log_interval=1)
@@ -102,7 +86,7 @@ def test_every_network_learns_and_every_loss_is_told(
         pairs = zip(before.networks[name].named_parameters(), task.networks[name].parameters(), strict=True)
         still = [key for (key, a), b in pairs if torch.equal(a, b)]
         assert not still
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert {"generator", "discriminator", "real", "augmentation"} <= set(rows[0])
     assert [row["step"] for row in rows if "r1" in row] == [1, 3, 5]
     assert [row["step"] for row in rows if "path_length" in row] == [1, 4]

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import os
-import signal
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from safetensors.torch import load_file
 
 from stedit.errors import AttributeNameError, InputError, UsageError
 from stedit.imaging.files import Pixels, write_image
 from stedit.runtime.arrays import to_tensor
 from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
-from stedit.training import checkpoint
 from stedit.training.calibration import calibration_error
 from stedit.training.data.augmentation import perturb
 from stedit.training.judge.config import JudgeTrainingConfig
@@ -62,7 +58,7 @@ def write(folder: Path, count: int = 240) -> JudgeTrainingConfig:
     )
 
 
-def test_it_learns_and_is_calibrated(tmp_path: Path) -> None:
+def test_it_learns_and_is_calibrated(tmp_path: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.step == 120
@@ -75,33 +71,18 @@ def test_it_learns_and_is_calibrated(tmp_path: Path) -> None:
     seen = load_network(bundle, "judge")(to_tensor(pictures)).sigmoid().numpy()
     assert ((seen > 0.5) == labels).mean(axis=0).min() > 0.93
     assert calibration_error(torch.from_numpy(seen).logit(), torch.from_numpy(labels).float()).max() < 0.12
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/accuracy"] > 0.93
 
 
-def interrupt(config: JudgeTrainingConfig, folder: Path, at: int) -> int:
-    """Press Ctrl-C after a step; gives the step at which the training ended."""
-
-    class Monitor:
-        def advance(self, step: int, *_: object) -> None:
-            if step == at:
-                os.kill(os.getpid(), signal.SIGINT)
-
-        def note(self, text: str) -> None:
-            raise AssertionError(text)
-
-    return train(lambda: build(config), config, folder, monitor=Monitor())[1].step
-
-
-def test_resumed_it_is_what_it_would_have_been(tmp_path: Path) -> None:
+def test_resumed_it_is_what_it_would_have_been(
+    tmp_path: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
+) -> None:
     config = replace(write(tmp_path, 60), steps=20, eval_interval=6, patience=5)
     train(lambda: build(config), config, tmp_path / "whole")
-    assert interrupt(config, tmp_path / "part", at=9) == 9
+    assert train(lambda: build(config), config, tmp_path / "part", monitor=recording_monitor(stop=9))[1].step == 9
     train(lambda: build(config), config, tmp_path / "part", resume=True)
-    for file in ("networks", "optimizers"):
-        ends = [load_file(checkpoint.require(tmp_path / name) / f"{file}.safetensors") for name in ("whole", "part")]
-        assert ends[0].keys() == ends[1].keys()
-        assert all(torch.equal(ends[0][key], ends[1][key]) for key in ends[0])
+    assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
 def test_it_joins_a_model_and_keeps_the_order_of_its_attributes(tmp_path: Path, tiny_bundle: Path) -> None:
@@ -136,14 +117,16 @@ def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path
         assert task._labels[task.pictures.readable_index(index), 0] == red
 
 
-def test_two_processes_keep_the_best_weights_as_they_were(tmp_path: Path, together: Callable[..., str]) -> None:
+def test_two_processes_keep_the_best_weights_as_they_were(
+    tmp_path: Path, together: Callable[..., str], read_metrics: Callable[..., Any]
+) -> None:
     """Statistics of batches are shared by all processes, but the best weights are the main one's alone."""
     config = replace(write(tmp_path, 60), steps=12, batch_size=8, eval_interval=2, patience=9, learning_rate=0.2)
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
     processes, told, again = map(float, together(script).split())
     assert processes == 2
-    rows = [json.loads(line) for line in (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()]
+    rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/loss"] > told + 0.01  # it had become worse again, so the best weights were kept for a while
     assert again == pytest.approx(told, abs=1e-4)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit import Engine
-from stedit.metrics.editing import edit_towards, side_effects
+from stedit.metrics.editing import set_attribute, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.storage.bundle import AttributeSpec
 from stedit.training.data.edits import GroundTruthEdits
@@ -69,12 +69,12 @@ def calibrate(engine: Engine, network: AttributeNetwork, codes: Tensor) -> list[
         name = spec.name
         least = partial(_least, engine, network, index, before)
         opposite = ~before[:, index]
-        by_label = partial(edit_towards, codes=some, attribute=name, wanted=opposite, strength=1.0)
+        by_label = partial(set_attribute, codes=some, attribute=name, wanted=opposite, strength=1.0)
         candidates = [replace(spec, target_logit=value) for value in TARGET_LOGITS]
         spec = least(candidates, opposite, partial(by_label, direction="preserving"))
         if engine.has_learned_edit(name):
             candidates = [replace(spec, learned_target_logit=value) for value in LEARNED_TARGET_LOGITS]
-            spec = least(candidates, opposite, partial(by_label, direction="learned"))
+            spec = least(candidates, opposite, partial(by_label, direction="transformer"))
         candidates = [replace(spec, reference_target_logit=value) for value in LEARNED_TARGET_LOGITS]
         edit = partial(Engine.edit_by_reference, codes=some, references=references, attributes=name)
         specs.append(least(candidates, of_reference[:, index], edit))

@@ -139,7 +139,7 @@ def measure_renders(engine: Engine, facekit: Path, people: int, *, model_free: b
             change = estimate_change(photo, before, after)
             result = composite(photo, change)
             pasted = np.asarray(cv2.resize(after, (SIZE, SIZE), interpolation=cv2.INTER_CUBIC), np.uint8)
-            seen = engine.judge_embedding(np.stack([shrunk(x, size) for x in (true, photo, pasted, result)]))
+            seen = engine.attribute_features(np.stack([shrunk(x, size) for x in (true, photo, pasted, result)]))
             others = (photo, pasted, result)
             rows.setdefault(name, []).append(
                 [psnr(x, true, face) for x in others]
@@ -167,7 +167,7 @@ def measure_pairs(engine: Engine, photos: Path) -> None:
         code = engine.invert(neutral)
         before, after = (engine.synthesise(w)[0] for w in (code, engine.edit_by_label(code, "smile")))
         result = composite(neutral, estimate_change(neutral, before, after))
-        seen = engine.judge_embedding(np.stack([shrunk(x, size) for x in (smile, neutral, result)]))
+        seen = engine.attribute_features(np.stack([shrunk(x, size) for x in (smile, neutral, result)]))
         features.append(np.linalg.norm(seen[0] - seen[2]) < np.linalg.norm(seen[0] - seen[1]))
         side = neutral.shape[0]
         mouth = np.s_[round(0.57 * side) : round(0.89 * side), round(0.34 * side) : round(0.66 * side)]
