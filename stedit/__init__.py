@@ -38,20 +38,26 @@ if TYPE_CHECKING:
         UsageError,
     )
     from stedit.imaging.files import read_image, write_image
+    from stedit.inversion.options import InversionOptions, InversionProgress, TuningOptions
     from stedit.photo.photograph import FaceSearch, Photo
     from stedit.storage.bundle import Bundle
+    from stedit.storage.directions import Directions
     from stedit.storage.latents import LatentCode
+    from stedit.storage.tunings import Tuning
 
 __all__ = [
     "AttributeNameError",
     "Bundle",
     "BundleError",
     "DeviceError",
+    "Directions",
     "Engine",
     "FaceSearch",
     "HubError",
     "ImageError",
     "InputError",
+    "InversionOptions",
+    "InversionProgress",
     "LatentCode",
     "LatentError",
     "MissingPartError",
@@ -59,21 +65,25 @@ __all__ = [
     "Photo",
     "SteditError",
     "TrainingError",
+    "Tuning",
+    "TuningOptions",
     "UsageError",
     "__version__",
     "read_image",
     "write_image",
 ]
 
-_HOMES = {
-    "Bundle": "stedit.storage.bundle",
-    "Engine": "stedit.engine",
-    "FaceSearch": "stedit.photo.photograph",
-    "LatentCode": "stedit.storage.latents",
-    "Photo": "stedit.photo.photograph",
-    "read_image": "stedit.imaging.files",
-    "write_image": "stedit.imaging.files",
+_MODULES = {
+    "stedit.engine": ("Engine",),
+    "stedit.imaging.files": ("read_image", "write_image"),
+    "stedit.inversion.options": ("InversionOptions", "InversionProgress", "TuningOptions"),
+    "stedit.photo.photograph": ("FaceSearch", "Photo"),
+    "stedit.storage.bundle": ("Bundle",),
+    "stedit.storage.directions": ("Directions",),
+    "stedit.storage.latents": ("LatentCode",),
+    "stedit.storage.tunings": ("Tuning",),
 }
+_HOMES = {name: module for module, names in _MODULES.items() for name in names}
 
 
 def __getattr__(name: str) -> object:
