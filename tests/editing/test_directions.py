@@ -76,6 +76,10 @@ def test_direction_by_its_former_name() -> None:
     assert parse_direction("learned") == "transformer"
 
 
+def test_former_name_of_a_direction_is_read() -> None:
+    assert parse_direction("learned") == "transformer"
+
+
 @pytest.mark.parametrize("text", ["", "third-order", "sefa", "sefa:-1", "sefa:x", "linear", "linear:"])
 def test_parse_direction_unknown_text_raises(text: str) -> None:
     with pytest.raises(UsageError, match="unknown direction"):
