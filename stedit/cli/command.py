@@ -81,7 +81,8 @@ def _use_former(values: dict[str, Any], option: inspect.Parameter, value: Any) -
     if value is None or value == []:
         return
     if values[option.name] != option.default:
-        now = next(mark for mark in get_args(option.annotation) if isinstance(mark, OptionInfo))
-        flag = (now.param_decls or [""])[0]
+        mark = next(mark for mark in get_args(option.annotation) if isinstance(mark, OptionInfo))
+        declared = [mark.default, *(mark.param_decls or ())]  # inside Annotated, the first is taken for a default
+        flag = next(text for text in declared if str(text).startswith("--"))
         raise UsageError(f"{flag} and {_former_flag(option)} are one option: give it once")
     values[option.name] = value

@@ -1,4 +1,4 @@
-"""`stedit evaluate`: how good a model's reconstructions and edits are, as tables, JSON and a page with pictures."""
+"""`stedit evaluate`: how good a model's reconstructions and edits are, as tables, JSON and a page with images."""
 
 from __future__ import annotations
 
@@ -16,155 +16,178 @@ from stedit._version import __version__
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, complete_attribute
+from stedit.cli.options import FormerName, ModelOptions, Overwrite, Recursive, complete_attribute
 from stedit.errors import ImageError, OutputError, UsageError
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
     from stedit.imaging.sources import ImageReader, ImageRef
-    from stedit.metrics.ground_truth import Pair
     from stedit.metrics.results import Results, Settings
     from stedit.storage.bundle import Bundle
 
 _ALL = "all"
 
 _ATTR = "Attributes to edit, both ways: smile,glasses,... or all."
-_LABELS = "What is known of the pictures: .jsonl, .csv, or CelebA's list, gzipped or not."
-_PAIRS = "True edits: records (.jsonl, .jsonl.gz) and the folders or reader of their pictures. Repeat it for each."
+_LABELS = "Labels of the images: .jsonl, .csv, or CelebA's list, gzipped or not."
+_GROUND_TRUTH = (
+    "Ground-truth edits: records (.jsonl, .jsonl.gz) and the folders or archives of their images. Repeatable."
+)
+_REFERENCE_EDITS = "Edit by reference too, each image after another one."
 _FID = "Measure the FID too, with Inception's weights, torch-fidelity's file."
 _LPIPS = "Measure LPIPS too, with AlexNet's or VGG16's weights, torchvision's file."
 _LPIPS_HEADS = "The heads of LPIPS for that network; without them all its channels count the same."
 
+Images = Annotated[
+    list[str] | None,
+    typer.Argument(metavar="IMAGES", show_default=False, help="Images, folders of images, or zip archives."),
+]
 
-@flatten_options
-def evaluate(
-    model: ModelOptions,
-    console: Console,
-    inputs: Annotated[
-        list[str] | None,
-        typer.Argument(metavar="PICTURES", show_default=False, help="Pictures, folders of pictures, or zip reader."),
-    ] = None,
-    labels: Annotated[Path | None, typer.Option("--labels", "-l", metavar="FILE", help=_LABELS)] = None,
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What beside the images is read."""
+
+    labels: Annotated[Path | None, typer.Option("--labels", "-l", metavar="FILE", help=_LABELS)] = None
+    ground_truth: Annotated[
+        list[Path] | None,
+        typer.Option("--ground-truth", metavar="FILE|FOLDER", help=_GROUND_TRUTH),
+        FormerName("--pairs"),
+    ] = None
+    limit: Annotated[int | None, typer.Option("--limit", metavar="COUNT", min=1, help="Only the first images.")] = None
+    recursive: Recursive = False
+
+
+@dataclass(frozen=True)
+class MeasuredOptions:
+    """Which inversions and edits are measured."""
+
     attr: Annotated[
         list[str] | None,
         typer.Option("--attr", "-a", metavar="NAMES", help=_ATTR, autocompletion=complete_attribute),
-    ] = None,
-    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help="Of edits.")] = "1",
-    direction: Annotated[str, typer.Option("--direction", metavar="NAMES", help="Of edits by label.")] = "auto",
-    method: Annotated[str, typer.Option("--method", metavar="NAMES", help="Of inversion.")] = "encoder",
-    reference_edits: Annotated[
-        bool, typer.Option("--reference-edits", help="Edit by reference too, each picture after another one.")
-    ] = False,
-    pairs: Annotated[list[Path] | None, typer.Option("--pairs", metavar="FILE|FOLDER", help=_PAIRS)] = None,
-    fid: Annotated[Path | None, typer.Option("--fid", metavar="FILE", help=_FID)] = None,
-    lpips: Annotated[Path | None, typer.Option("--lpips", metavar="FILE", help=_LPIPS)] = None,
-    lpips_heads: Annotated[Path | None, typer.Option("--lpips-heads", metavar="FILE", help=_LPIPS_HEADS)] = None,
-    limit: Annotated[
-        int | None, typer.Option("--limit", metavar="COUNT", min=1, help="Only the first pictures.")
-    ] = None,
-    seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="What references are drawn by.")] = 0,
-    recursive: Recursive = False,
+    ] = None
+    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help="Of edits.")] = "1"
+    direction: Annotated[str, typer.Option("--direction", metavar="NAMES", help="Of edits by label.")] = "auto"
+    method: Annotated[str, typer.Option("--method", metavar="NAMES", help="Of inversion.")] = "encoder"
+    reference_edits: Annotated[bool, typer.Option("--reference-edits", help=_REFERENCE_EDITS)] = False
+    seed: Annotated[int, typer.Option("--seed", metavar="NUMBER", min=0, help="Seed of the choice of references.")] = 0
+
+    def settings(self, bundle: Bundle, *, batch_size: int, examples: int) -> Settings:
+        """The same for the library. Raises UsageError and AttributeNameError."""
+        from stedit.metrics.results import Settings
+
+        return Settings(
+            methods=_names(self.method, "--method"),
+            attributes=_attributes(self.attr or [], bundle),
+            directions=_directions(self.direction),
+            strengths=_strengths(self.strength),
+            references=self.reference_edits,
+            seed=self.seed,
+            batch_size=batch_size,
+            samples=examples,
+        )
+
+
+@dataclass(frozen=True)
+class MetricOptions:
+    """Files of networks that measure, which come with no model."""
+
+    fid: Annotated[Path | None, typer.Option("--fid", metavar="FILE", help=_FID)] = None
+    lpips: Annotated[Path | None, typer.Option("--lpips", metavar="FILE", help=_LPIPS)] = None
+    lpips_heads: Annotated[Path | None, typer.Option("--lpips-heads", metavar="FILE", help=_LPIPS_HEADS)] = None
+
+
+@dataclass(frozen=True)
+class PageOptions:
+    """The page that is written."""
+
     output: Annotated[
-        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Write a page with pictures.")
-    ] = None,
-    overwrite: Overwrite = False,
-    samples: Annotated[
-        int, typer.Option("--samples", metavar="COUNT", min=1, help="Rows of pictures in the page.")
-    ] = 6,
-    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="A line for the page, such as a date.")] = "",
+        Path | None, typer.Option("--output", "-o", metavar="FILE.html", help="Write a page with images.")
+    ] = None
+    overwrite: Overwrite = False
+    examples: Annotated[
+        int,
+        typer.Option("--examples", metavar="COUNT", min=1, help="Rows of images in the page."),
+        FormerName("--samples"),
+    ] = 6
+    note: Annotated[str, typer.Option("--note", metavar="TEXT", help="A line for the page, such as a date.")] = ""
+
+
+@flatten_options
+def evaluate(
+    data: DataOptions,
+    measured: MeasuredOptions,
+    metrics: MetricOptions,
+    page: PageOptions,
+    model: ModelOptions,
+    console: Console,
+    inputs: Images = None,
 ) -> int:
     """Measure reconstructions and edits.
 
-    Edits are seen by the model's judge, a network that looks at the pictures
-    alone. Lists such as --method encoder,hybrid compare.
+    Edits are judged by the model's attribute predictor, a network that reads
+    images alone. Lists such as --method encoder,hybrid compare.
 
     [bold]Examples[/]
     stedit evaluate photos
     stedit evaluate photos -a smile,glasses -s 0.5,1 -o report.html
     stedit evaluate test.zip --labels test.jsonl.gz -a all --reference-edits
-    stedit evaluate --pairs pairs.jsonl.gz --pairs pairs.zip --json
+    stedit evaluate --ground-truth edits.jsonl.gz --ground-truth edits.zip --json
     """
     from stedit.hub.find import find_bundle
     from stedit.imaging.sources import ImageReader
     from stedit.metrics.ground_truth import read_pairs
-    from stedit.metrics.results import Settings
     from stedit.storage.bundle import Bundle
     from stedit.storage.labels import LabelTable
 
-    if not inputs and not pairs:
-        raise UsageError("nothing to measure: give pictures, or --pairs")
-    if reference_edits and not (attr and inputs):
-        raise UsageError("--reference-edits needs pictures, and the attributes to take over: name some with --attr")
-    if lpips_heads and not lpips:
+    if not inputs and not data.ground_truth:
+        raise UsageError("nothing to measure: give images, or --ground-truth")
+    if measured.reference_edits and not (measured.attr and inputs):
+        raise UsageError("--reference-edits needs images, and the attributes to take over: name some with --attr")
+    if metrics.lpips_heads and not metrics.lpips:
         raise UsageError("--lpips-heads is given without the network that they read: name it with --lpips")
     bundle = Bundle.load(find_bundle(model.model))
-    settings = Settings(
-        methods=_names(method, "--method"),
-        attributes=_attributes(attr or [], bundle),
-        directions=_names(direction, "--direction"),
-        strengths=_numbers(strength),
-        references=reference_edits,
-        seed=seed,
-        batch_size=model.batch_size,
-        samples=samples if output else 0,
-    )
-    if output and _exists(output, overwrite=overwrite):
-        console.note(f"skipped because {output} exists (--overwrite replaces it)")
+    settings = measured.settings(bundle, batch_size=model.batch_size, examples=page.examples if page.output else 0)
+    if page.output and _exists(page.output, overwrite=page.overwrite):
+        console.note(f"skipped because {page.output} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     with ImageReader() as reader:
-        known = LabelTable.read(labels).rows if labels else {}
-        entries = _entries(inputs or [], reader, console, recursive=recursive)
-        others = entries[limit:] if limit else []
-        entries = entries[:limit]
-        records = [path for path in pairs or () if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
-        places = [str(path) for path in pairs or () if path not in records]
-        true_pairs = read_pairs(records, _entries(places, reader, console, recursive=recursive))
-        if not entries and not true_pairs:
+        labels = LabelTable.read(data.labels).rows if data.labels else {}
+        images = _find_images(inputs or [], reader, console, recursive=data.recursive)
+        records = [path for path in data.ground_truth or () if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
+        places = [str(path) for path in data.ground_truth or () if path not in records]
+        pairs = read_pairs(records, _find_images(places, reader, console, recursive=data.recursive))
+        measured_images = images[: data.limit]
+        if not measured_images and not pairs:
             console.note("nothing to do")
             return NOTHING_TO_DO
         engine, results = _measure(
             settings,
             model,
             console,
-            reader,
-            entries,
-            true_pairs,
-            _Weights(fid, lpips, lpips_heads),
-            labels=known,
-            others=others,
+            metrics,
+            entries=measured_images,
+            others=images[data.limit :] if data.limit else [],
+            pairs=pairs,
+            reader=reader,
+            labels=labels,
         )
-    facts = _facts(engine, settings, model, results, inputs or [], labels, pairs or [])
-    _tell(results, facts, output, console)
-    if output:
+    facts = _facts(engine, settings, model, results, inputs or [], data)
+    _emit(results, facts, page.output, console)
+    if page.output:
         from stedit.metrics.report import render
         from stedit.storage.atomic import write_file
 
-        page = render(f"{bundle.name}, measured", facts, results, note=note)
-        write_file(output, page.encode("utf-8", "surrogateescape"))
-        console.note(f"written: {output}")
+        text = render(f"{bundle.name}, measured", facts, results, note=page.note)
+        write_file(page.output, text.encode("utf-8", "surrogateescape"))
+        console.note(f"written: {page.output}")
     return FAILED if results.failed else DONE
 
 
-@dataclass(frozen=True)
-class _Weights:
-    """Files of networks that measure, which come with no model."""
-
-    fid: Path | None
-    lpips: Path | None
-    lpips_heads: Path | None
-
-
 def _measure(
-    settings: Settings,
-    model: ModelOptions,
-    console: Console,
-    reader: ImageReader,
-    entries: Sequence[ImageRef],
-    pairs: Sequence[Pair],
-    weights: _Weights,
-    **known: Any,
+    settings: Settings, model: ModelOptions, console: Console, metrics: MetricOptions, **data: Any
 ) -> tuple[Engine, Results]:
-    with console.bar(len(entries) + len(pairs), "Measuring") as progress:
+    """Load the model and the networks that measure, and evaluate `data`: see `stedit.metrics.evaluation.evaluate`."""
+    with console.bar(len(data["entries"]) + len(data["pairs"]), "Measuring") as bar:
         from stedit.checkpoints.perceptual import load_lpips
         from stedit.engine import Engine
         from stedit.metrics import distortion
@@ -173,51 +196,41 @@ def _measure(
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
         console.verbose_note(f"{engine.bundle.name} on {engine.device}, {model.precision}")
-        inception = Inception(weights.fid, engine.device) if weights.fid else None
+        inception = Inception(metrics.fid, engine.device) if metrics.fid else None
         lpips = None
-        if weights.lpips:
-            network = load_lpips(str(weights.lpips), str(weights.lpips_heads or "")).to(engine.device)
+        if metrics.lpips:
+            network = load_lpips(str(metrics.lpips), str(metrics.lpips_heads or "")).to(engine.device)
             lpips = partial(distortion.lpips, network)
         if not distortion.has_structural_similarity():
             console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
-        if progress:
-            progress.begin()
+        bar.begin()
 
-        def fail(name: str, error: ImageError) -> None:
+        def failed(name: str, error: ImageError) -> None:
             console.error(error, name)
 
         results = evaluate(
-            engine,
-            entries,
-            settings,
-            reader=reader,
-            pairs=pairs,
-            inception=inception,
-            lpips=lpips,
-            advance=progress.advance if progress else lambda: None,
-            failed=fail,
-            **known,
+            engine, settings=settings, inception=inception, lpips=lpips, advance=bar.advance, failed=failed, **data
         )
     return engine, results
 
 
-def _entries(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
-    """The pictures that inputs stand for, in their order; archives hold pictures like folders."""
+def _find_images(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
+    """The images that inputs stand for, in their order; archives hold images like folders."""
     from stedit.batch.inputs import collect_inputs
     from stedit.imaging.sources import ImageRef
 
-    entries: list[ImageRef] = []
+    images: list[ImageRef] = []
     for text in inputs:
         if text.lower().endswith(".zip"):
-            entries += reader.find(Path(text))
+            images += reader.find(Path(text))
             continue
         found = collect_inputs([text], recursive=recursive, latents=False)
         for name, error in found.unreadable:
             console.error(error, name)
         for folder in found.empty:
-            console.note(f"{folder} holds no pictures to work on (--recursive looks into its folders)")
-        entries += [ImageRef(source.path) for source in found.sources if source.path]
-    return list(dict.fromkeys(entries))
+            console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
+        images += [ImageRef(source.path) for source in found.sources if source.path]
+    return list(dict.fromkeys(images))
 
 
 def _attributes(names: Sequence[str], bundle: Bundle) -> tuple[str, ...]:
@@ -225,10 +238,10 @@ def _attributes(names: Sequence[str], bundle: Bundle) -> tuple[str, ...]:
     from stedit.editing.attributes import resolve_attribute
 
     known = [attribute.name for attribute in bundle.attributes]
-    wanted = [name for part in names for name in part.split(",") if name.strip()]
-    if _ALL in wanted:
+    listed = [name for part in names for name in part.split(",") if name.strip()]
+    if _ALL in listed:
         return tuple(known)
-    return tuple(dict.fromkeys(resolve_attribute(name, known)[0] for name in wanted))
+    return tuple(dict.fromkeys(resolve_attribute(name, known)[0] for name in listed))
 
 
 def _names(text: str, option: str) -> tuple[str, ...]:
@@ -238,7 +251,14 @@ def _names(text: str, option: str) -> tuple[str, ...]:
     return names
 
 
-def _numbers(text: str) -> tuple[float, ...]:
+def _directions(text: str) -> tuple[str, ...]:
+    """Raises UsageError for a name that is not a direction's."""
+    from stedit.editing.directions import parse_direction
+
+    return tuple(dict.fromkeys(str(parse_direction(name)) for name in _names(text, "--direction")))
+
+
+def _strengths(text: str) -> tuple[float, ...]:
     from stedit.batch.notation import parse_strengths
 
     strengths = tuple(dict.fromkeys(parse_strengths(text)))
@@ -262,21 +282,21 @@ def _facts(
     model: ModelOptions,
     results: Results,
     inputs: Sequence[str],
-    labels: Path | None,
-    pairs: Sequence[Path],
+    data: DataOptions,
 ) -> dict[str, str]:
-    """What was run, in words."""
+    """The settings of the run, for people."""
+    edited = settings.attributes or data.ground_truth
     facts = {
         "model": engine.bundle.name,
         "fingerprint": engine.bundle.fingerprint,
         "pictures": f"{results.pictures}" + (f", {results.failed} failed" if results.failed else ""),
         "from": ", ".join(inputs),
-        "labels": f"{labels} ({results.labelled} pictures)" if labels else "",
-        "pairs": ", ".join(map(str, pairs)),
+        "labels": f"{data.labels} ({results.labelled} pictures)" if data.labels else "",
+        "ground truth": ", ".join(map(str, data.ground_truth or ())),
         "methods": ", ".join(settings.methods),
         "attributes edited": str(len(settings.attributes)) if settings.attributes else "",
-        "directions": ", ".join(settings.directions) if settings.attributes or pairs else "",
-        "strengths": ", ".join(f"{value:g}" for value in settings.strengths) if settings.attributes or pairs else "",
+        "directions": ", ".join(settings.directions) if edited else "",
+        "strengths": ", ".join(f"{value:g}" for value in settings.strengths) if edited else "",
         "seed": str(settings.seed) if settings.references else "",
         "device": f"{engine.device}, {model.precision}, {model.batch_size} at a time",
         "peak memory": f"{results.peak_memory / 1e6:.0f} MB" if results.peak_memory else "",
@@ -285,15 +305,15 @@ def _facts(
     return {name: value for name, value in facts.items() if value}
 
 
-def _tell(results: Results, facts: dict[str, str], output: Path | None, console: Console) -> None:
+def _emit(results: Results, facts: dict[str, str], output: Path | None, console: Console) -> None:
     """Print the results: tables for a person, one JSON object for a program."""
     from stedit.metrics.tables import tables_of
 
     values = {"report": str(output) if output else None, "run": facts, **results.to_json()}
-    console.emit(values, "\n".join(map(_drawn, tables_of(results))))
+    console.emit(values, "\n".join(map(_format_table, tables_of(results))))
 
 
-def _drawn(table: Any) -> str:
+def _format_table(table: Any) -> str:
     """A table in text, coloured for a terminal."""
     from io import StringIO
 
@@ -302,12 +322,12 @@ def _drawn(table: Any) -> str:
     from rich.table import Table as RichTable
 
     terminal = sys.stdout.isatty()
-    drawn = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=bool(table.means))
+    formatted = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=bool(table.means))
     for i, name in enumerate(table.columns):
         footer = table.means[i].text if table.means else ""
-        drawn.add_column(name, footer, justify="left" if i == 0 else "right", overflow="fold")
+        formatted.add_column(name, footer, justify="left" if i == 0 else "right", overflow="fold")
     for row in table.rows:
-        drawn.add_row(*(cell.text for cell in row))
+        formatted.add_row(*(cell.text for cell in row))
     text = StringIO()
-    RichConsole(file=text, force_terminal=terminal, width=None if terminal else 160, markup=False).print(drawn)
+    RichConsole(file=text, force_terminal=terminal, width=None if terminal else 160, markup=False).print(formatted)
     return text.getvalue().rstrip("\n")

@@ -33,6 +33,8 @@ _RESUME = "Go on from the last checkpoint of the run; without CONFIG, with the c
 _OUTPUT = "The model folder to write at the end."
 _PRINT = "Print the effective config, every key with its meaning, and stop."
 
+_OFF = "__off"  # behind a key, the name of the flag that turns it off
+
 _FOLDERS = {"inversion": "encoder"}  # of stedit.training, where it is not called as the command
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
@@ -55,13 +57,14 @@ class RunOptions:
     print_config: Annotated[bool, typer.Option("--print-config", help=_PRINT)] = False
 
 
-def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
+def training(name: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
     """The command that trains what `stedit.training.<folder>.train` builds: its `build(config)` gives the task."""
     flags = _flags(config_class)
 
     def command(run: RunOptions, keys: Any, console: Console, config: Config = None) -> int:
-        given = {field.name: value for field in fields(keys) if (value := getattr(keys, field.name)) is not None}
-        return _train(kind, config_class, config, run, given, console)
+        values = {field.name: getattr(keys, field.name) for field in fields(keys)}
+        given = {key.removesuffix(_OFF): value for key, value in values.items() if value is not None}
+        return _train(name, config_class, config, run, given, console)
 
     command.__annotations__["keys"] = flags
     command.__doc__ = help_text
@@ -69,7 +72,7 @@ def training(kind: str, config_class: type[TrainingConfig], help_text: str) -> C
 
 
 def _train(
-    kind: str,
+    name: str,
     config_class: type[TrainingConfig],
     path: Path | None,
     options: RunOptions,
@@ -92,7 +95,7 @@ def _train(
 
     from stedit.training import loop
 
-    module = import_module(f"stedit.training.{_FOLDERS.get(kind, kind)}.train")
+    module = import_module(f"stedit.training.{_FOLDERS.get(name, name)}.train")
     try:
         with _monitor(console, config.steps) as monitor:
             task, outcome = loop.train(
@@ -168,23 +171,30 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
         hint, name = hints[field.name], flag(field.name)
         switch = hint is bool
         option = typer.Option(
-            f"{name}/--no-{name[2:]}" if switch else name,
+            name,
             metavar="<word>" if get_origin(hint) is Literal else None,  # all of them would leave the help no room
             help=field.metadata["text"] + (" Repeat it for several." if item_type(hint) else ""),
-            show_default=_shown(field.default),
-            rich_help_panel="Keys of the config that are on or off" if switch else "Keys of the config",
+            show_default=_format_default(field.default),
+            rich_help_panel="Keys of the config that are on or off (--no-KEY)" if switch else "Keys of the config",
         )
         inner = item_type(hint)
-        wanted = list[inner] if inner else hint  # type: ignore[valid-type]
-        members.append((field.name, Annotated[wanted | None, option], None))
+        value_type: Any = list[inner] if inner else hint  # type: ignore[valid-type]
+        members.append((field.name, Annotated[value_type | None, option], None))
+        if switch:  # shown beside the other, it would leave the help no room
+            members.append((field.name + _OFF, Annotated[bool | None, typer.Option(_off(name), hidden=True)], None))
         for old in (old for old, new in config_class.old_names().items() if new == field.name):
             name = flag(old)
-            hidden = typer.Option(f"{name}/--no-{name[2:]}" if switch else name, hidden=True)
-            members.append((old, Annotated[wanted | None, hidden], None))
+            hidden = typer.Option(name + _off(name).strip() if switch else name, hidden=True)
+            members.append((old, Annotated[value_type | None, hidden], None))
     return make_dataclass("Flags", members, frozen=True)
 
 
-def _shown(default: Any) -> str:
+def _off(name: str) -> str:
+    """What declares a flag that means off: `--no-flip`."""
+    return f" /--no-{name[2:]}"
+
+
+def _format_default(default: Any) -> str:
     if isinstance(default, tuple):
         return ", ".join(map(str, default)) or "none"
     return str(default).lower() if isinstance(default, bool) else str(default) or "none"
@@ -193,7 +203,7 @@ def _shown(default: Any) -> str:
 generator = training(
     "generator",
     GeneratorTrainingConfig,
-    """Train a StyleGAN2 generator on pictures.
+    """Train a StyleGAN2 generator on images.
 
     [bold]Examples[/]
     stedit train generator --print-config > faces.toml   [dim]# a config to edit[/]
@@ -205,7 +215,7 @@ generator = training(
 inversion = training(
     "inversion",
     EncoderTrainingConfig,
-    """Train an encoder that inverts pictures into the codes of a model's generator.
+    """Train an encoder that inverts images to the codes of a model's generator.
 
     [bold]Examples[/]
     stedit train inversion --print-config > inversion.toml
@@ -217,7 +227,7 @@ inversion = training(
 classifier = training(
     "classifier",
     ClassifierTrainingConfig,
-    """Train a classifier that sees attributes in codes, by which label edits are made.
+    """Train a classifier that predicts attributes from codes, for edits by label.
 
     [bold]Examples[/]
     stedit train classifier --print-config > classifier.toml
@@ -229,7 +239,7 @@ classifier = training(
 editor = training(
     "editor",
     EditorTrainingConfig,
-    """Train the edit transformer, which gives a picture an attribute as a reference has it.
+    """Train the edit transformer, which gives a face an attribute as a reference has it.
 
     [bold]Examples[/]
     stedit train editor --print-config > editor.toml

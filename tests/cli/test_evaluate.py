@@ -69,17 +69,17 @@ def test_true_pairs(cli: Cli, archive: Path) -> None:
         for value in (0, 1)
     ]
     Path("pairs.jsonl").write_text("\n".join(map(json.dumps, records)))
-    record = json.loads(cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive, "--json").stdout)
+    record = json.loads(cli("evaluate", "--ground-truth", "pairs.jsonl", "--ground-truth", archive, "--json").stdout)
     assert [(row["attribute"], row["pictures"]) for row in record["ground_truth"]] == [("Smiling", 6)]
     assert record["reconstructions"] == []
-    result = cli("evaluate", "--pairs", "pairs.jsonl", "--pairs", archive)
+    result = cli("evaluate", "--ground-truth", "pairs.jsonl", "--ground-truth", archive)
     assert result.exit_code == 0
     assert "Ground-truth edits: encoder, auto, strength 1" in result.stdout
 
 
 def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> None:
     arguments = ("evaluate", photos, "-a", "smile", "-o", "report.html", "--note", "a Friday")
-    result = cli(*arguments, "--samples", 2)
+    result = cli(*arguments, "--examples", 2)
     assert (result.exit_code, result.stderr) == (0, "written: report.html\n")
     page = Path("report.html").read_text()
     assert page.startswith("<!doctype html>")
@@ -110,8 +110,8 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
-        ([], 2, "nothing to measure: give pictures, or --pairs"),
-        (["photos", "--reference-edits"], 2, "--reference-edits needs pictures, and the attributes to take over"),
+        ([], 2, "nothing to measure: give images, or --ground-truth"),
+        (["photos", "--reference-edits"], 2, "--reference-edits needs images, and the attributes to take over"),
         (["photos", "-a", "smyle"], 2, "unknown attribute 'smyle': did you mean smile"),
         (["photos", "-a", "smile", "-s", "0,1"], 2, "--strength 0,1 holds a number that is not above 0"),
         (["photos", "-a", "smile", "-s", "much"], 2, "the strength 'much' is not a number"),
@@ -120,7 +120,7 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
         (["photos", "-o", "nowhere/report.html"], 1, "cannot write nowhere/report.html: its folder does not exist"),
         (["photos", "-l", "nowhere.csv"], 1, "cannot read nowhere.csv (no such file or directory)"),
         (["nowhere.zip"], 1, "there are no pictures at nowhere.zip"),
-        (["photos", "--pairs", "nowhere.jsonl"], 1, "cannot read nowhere.jsonl"),
+        (["photos", "--ground-truth", "nowhere.jsonl"], 1, "cannot read nowhere.jsonl"),
     ],
 )
 def test_refusals_are_sentences(cli: Cli, photos: Path, arguments: list[str], code: int, reason: str) -> None:
