@@ -11,12 +11,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from stedit.editing.label import edit_by_label
+from stedit.editing.reference import edit_by_reference
 from stedit.engine import Engine
 from stedit.errors import AttributeNameError, BundleError, DeviceError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_image
+from stedit.inversion.methods import invert_by_encoder
 from stedit.inversion.options import InversionOptions, TuningOptions
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
+from stedit.runtime.arrays import to_input
+from stedit.runtime.synthesis import synthesise
 from stedit.storage.bundle import CONFIG_NAME, Bundle
 
 from .conftest import TINY_ATTRIBUTES
@@ -273,3 +278,12 @@ def test_engine_old_names_still_work(engine: Engine, face_image: Pixels, codes: 
     assert [step.step for step in steps] == [1, 2]
     (tuning,) = engine.tune(face_image, codes[:1], options=TuningOptions(steps=1), report=lambda *_: None)
     assert tuning.fingerprint == engine.bundle.fingerprint
+
+
+def test_functions_of_a_model_give_what_the_engine_gives(engine: Engine, face_image: Pixels, codes: np.ndarray) -> None:
+    model, w = engine.model, torch.from_numpy(codes)
+    images = to_input(face_image, model.input_size, "images")
+    assert torch.equal(invert_by_encoder(model, images), torch.from_numpy(engine.invert(face_image)))
+    assert torch.equal(edit_by_label(model, w, "smile"), engine.edit_by_label(w, "smile"))
+    assert torch.equal(edit_by_reference(model, w, [w[:1]], "bangs"), engine.edit_by_reference(w, w[:1], "bangs"))
+    assert torch.equal(synthesise(model, w, noise="none"), engine.synthesise(w, noise="none"))
