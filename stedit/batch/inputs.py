@@ -9,8 +9,9 @@ from pathlib import Path
 
 from stedit.batch.naming import own_outputs, stem_of
 from stedit.errors import InputError, UsageError, describe_cause
+from stedit.imaging import heic
 from stedit.storage.latents import is_latent_path
-from stedit.storage.suffixes import IMAGE_SUFFIXES
+from stedit.storage.suffixes import HEIC_SUFFIXES, IMAGE_SUFFIXES
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Inputs:
     sources: tuple[Source, ...] = ()
     unreadable: tuple[tuple[str, InputError], ...] = ()  # folders that could not be listed
     left_out: tuple[Path, ...] = ()  # images that earlier runs have made
+    unsupported: tuple[Path, ...] = ()  # HEIC photographs in folders, where the extra that reads them is not installed
     empty: tuple[Path, ...] = ()  # folders without an image
 
 
@@ -58,6 +60,7 @@ def collect_inputs(
     sources: dict[Path | None, Source] = {}  # by absolute path, so that a file that is named twice is taken once
     unreadable: list[tuple[str, InputError]] = []
     left_out: list[Path] = []
+    unsupported: list[Path] = []
     empty: list[Path] = []
     for name in map(str, names):
         if not name:
@@ -74,13 +77,17 @@ def collect_inputs(
             usable = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
             ours = own_outputs(usable, own_outputs_of) if own_outputs_of is not None else set()
             left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
+            if not heic.can_read():
+                unsupported += [file for file in usable if file.suffix.lower() in HEIC_SUFFIXES]
+                usable = [file for file in usable if file not in unsupported]
+                found = found or bool(unsupported)
             for file in usable:
                 if file not in ours and (latents or not is_latent_path(file)):
                     sources.setdefault(file.absolute(), Source(file, folder.relative_to(path)))
                     found = True
         if not found:
             empty.append(path)
-    return Inputs(tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(empty))
+    return Inputs(tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(unsupported), tuple(empty))
 
 
 def _walk(

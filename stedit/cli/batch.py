@@ -16,6 +16,7 @@ from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
 from stedit.cli.options import FileOptions, ModelOptions
 from stedit.cli.progress import Bar, NoBar
 from stedit.errors import UsageError
+from stedit.imaging import heic
 
 if TYPE_CHECKING:
     from stedit.batch.process import Output
@@ -183,6 +184,8 @@ def _show(plan: Plan, console: Console) -> int:
 def _note_left_out(plan: Plan, console: Console) -> None:
     for folder in plan.inputs.empty:
         console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
+    if heic_files := plan.inputs.unsupported:
+        console.note(f"{len(heic_files)} HEIC left out, such as {heic_files[0]}: {heic.ADVICE}")
     if left_out := plan.inputs.left_out:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 

@@ -29,7 +29,6 @@ from stedit.imaging.samples import COLOUR_MODES, Pixels, Samples, samples_of, si
 from stedit.storage.atomic import write_file
 
 __all__ = [  # Pixels are at home in samples.py
-    "IMAGE_SUFFIXES",
     "MAX_FILE_BYTES",
     "MAX_PIXELS",
     "WRITABLE_FORMATS",
@@ -47,23 +46,6 @@ __all__ = [  # Pixels are at home in samples.py
 MAX_PIXELS = 64_000_000
 MAX_FILE_BYTES = 2**28
 
-# What a folder is searched for; a file that is named outright may be called anything.
-IMAGE_SUFFIXES = heic.HEIC_SUFFIXES | {
-    ".png",
-    ".apng",
-    ".jpg",
-    ".jpeg",
-    ".jfif",
-    ".webp",
-    ".avif",
-    ".gif",
-    ".bmp",
-    ".tif",
-    ".tiff",
-    ".ppm",
-    ".pgm",
-    ".pbm",
-}
 WRITABLE_FORMATS = {suffix[1:]: format_ for suffix, format_ in FORMATS.items() if format_ != "HEIF"}
 
 # Pillow can open more, but some of it starts other programs (EPS) or is rarely fuzzed. The common ones come first

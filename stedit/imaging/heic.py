@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import cache
 from importlib.util import find_spec
 
-HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})
-
 # Brands that ISO/IEC 23008-12 gives to still pictures in HEVC; others that start alike are videos.
 _BRANDS = frozenset({b"heic", b"heix", b"heim", b"heis", b"mif1", b"msf1", b"hevc", b"hevx"})
 

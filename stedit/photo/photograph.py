@@ -83,7 +83,7 @@ class Photo:
             return (whole,)
         if search.align == "auto" and detector.is_aligned_crop(self.pixels):
             return (whole,)
-        faces = detector.detect(self.pixels)
+        faces = detector.detect(self.pixels, largest=search.face == "largest")
         if search.align == "auto" and faces and is_aligned_crop(self.pixels, faces[0]):
             return (whole,)
         return tuple(face.quad for face in choose(faces, search.face, self.name))

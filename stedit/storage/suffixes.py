@@ -1,7 +1,8 @@
 """How files of images end, by which a folder is searched and a label finds its picture."""
 
+HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})  # which the extra `heic` reads
 # A file that is named outright may be called anything.
-IMAGE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = HEIC_SUFFIXES | frozenset(
     {
         ".png",
         ".apng",

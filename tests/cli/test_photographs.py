@@ -158,3 +158,15 @@ def test_what_cannot_be_is_said_in_one_sentence(cli: Cli, photo: Path, option: s
     assert result.exit_code in (1, 2)
     assert sentence in result.stderr
     assert not Path("me.smile.jpg").exists()
+
+
+def test_heic_in_a_folder_is_named_where_the_extra_is_missing(
+    cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("stedit.imaging.heic.find_spec", lambda _name: None)
+    Path("trip").mkdir()
+    photo.rename("trip/me.jpg")
+    Path("trip/IMG_1.HEIC").write_bytes(b"\0\0\0\x18ftypheic")
+    result = cli("edit", "-a", "smile", "trip", "-o", "out")
+    assert (result.exit_code, result.stdout) == (0, "out/me.smile.jpg\n")
+    assert "1 HEIC left out, such as trip/IMG_1.HEIC: install `pip install 'stedit[heic]'`" in result.stderr

@@ -441,7 +441,7 @@ def evaluate(paths: Paths, output: Path) -> None:
     """Print the tables of the model card."""
     command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output)]
     wanted = ["--attr", ",".join(EVALUATED), "--reference-edits"]
-    pairs = [item for path in sorted(paths.small.glob("pairs*")) for item in ("--pairs", str(path))]
+    pairs = [item for path in sorted(paths.small.glob("pairs*")) for item in ("--ground-truth", str(path))]
     for folder in (paths.photos, paths.small):
         test = [*map(str, sorted(folder.glob("test-*.zip"))), "--labels", str(folder / "test.jsonl.gz")]
         subprocess.run([*command, *test, *wanted], check=True)  # noqa: S603 - our own command
