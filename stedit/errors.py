@@ -20,15 +20,17 @@ Nothing here imports anything, so that any module may raise any of these.
 class SteditError(Exception):
     """Base of all errors below; `str(error)` is one sentence, ready to be shown to a person."""
 
-    def __init__(self, sentence: str = "", *, argument: str = "") -> None:
+    def __init__(self, sentence: str = "", *, argument: str = "", action: str = "", on: str = "") -> None:
         """Say what is wrong, and what to do next.
 
         Args:
-            sentence: without a full stop. Where `argument` is given, the sentence ends in what to do with it.
+            sentence: without a full stop. It ends in what to do, where one of the following says how.
             argument: the parameter to set, as the library calls it; the command line appends its own flag for it.
+            action: what to do, in a word, as "pull"; the command line appends its own command for it.
+            on: what to do it to, as the name of a model.
         """
         super().__init__(sentence)
-        self.argument = argument
+        self.argument, self.action, self.on = argument, action, on
 
 
 class InputError(SteditError):

@@ -1,8 +1,8 @@
 """A Hub on loopback: enough of the Hugging Face Hub's HTTP API for huggingface_hub to pull from it and push to it.
 
-Like the real one, it keeps `.safetensors` as large files: `resolve` redirects to another origin, the CDN, which serves
-ranges; uploads go through the LFS batch API; everything else travels in the commit itself. Errors carry X-Error-Code.
-It serves what it is told to, including what no honest Hub would.
+Like the real one, it keeps `.safetensors` and `.onnx` as large files: `resolve` redirects to another origin, the CDN,
+which serves ranges; uploads go through the LFS batch API; everything else travels in the commit itself. Errors carry
+X-Error-Code. It serves what it is told to, including what no honest Hub would.
 """
 
 from __future__ import annotations
@@ -344,7 +344,7 @@ ROUTES: list[tuple[re.Pattern[str], Callable[..., None]]] = [
 
 def is_large(path: str) -> bool:
     """Whether the Hub keeps it apart from git."""
-    return path.endswith(".safetensors")
+    return path.endswith((".safetensors", ".onnx"))
 
 
 def sha256(data: bytes) -> str:

@@ -64,8 +64,8 @@ class PhotoOptions:
     """largest, all, or a number, counted from the largest."""
     landmarks: Path | None = None
     """A JSON file of points given by hand."""
-    detector: Path | None = None
-    """YuNet's ONNX file; None for the model's own detector."""
+    detector: str | Path | None = None
+    """YuNet's ONNX file, or "yunet" for the one that was pulled; None for the model's own detector."""
     max_pixels: int | None = None
     """Of a photograph; None for the usual limit."""
     result: Result | None = None

@@ -195,7 +195,7 @@ def model_card(joined: ModelParts, name: str) -> str:
             "",
             f"# {name}",
             "",
-            "Put together by `stedit weights` from the files below.",
+            "Put together from the files below.",
             "",
             *table(joined),
             "",

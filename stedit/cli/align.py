@@ -56,7 +56,7 @@ def align(
         request,
         inputs,
         bundle,
-        verb="AlignerTask",
+        verb="Aligning",
         files=files,
         model=model,
         console=console,

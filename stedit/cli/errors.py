@@ -1,4 +1,4 @@
-"""From exceptions to what a person reads: one sentence with the flag to set next, and an exit code."""
+"""From exceptions to what a person reads: one sentence with the flag or command to give next, and an exit code."""
 
 from __future__ import annotations
 
@@ -37,6 +37,14 @@ _FLAGS = {
     "weights": "--ref-weights",
 }
 
+# what to do, in a word of the library -> the command that does it
+_COMMANDS = {
+    "assemble": "weights assemble",
+    "list": "weights list",
+    "pull": "weights pull",
+    "train a classifier": "train classifier",
+}
+
 
 def exit_code(error: BaseException) -> int:
     """The exit code of a command that `error` ended."""
@@ -48,8 +56,10 @@ def format_error(error: BaseException, about: str = "") -> str:
     if isinstance(error, KeyboardInterrupt):
         return "interrupted: what is written is whole, so give the same command again to go on"
     if isinstance(error, SteditError):
-        flag = _FLAGS.get(error.argument)
-        return f"{error} with {flag}" if flag else str(error)
+        how = _FLAGS.get(error.argument, "")
+        if error.action:
+            how = f"`stedit {' '.join([_COMMANDS[error.action], error.on]).strip()}`"
+        return f"{error} with {how}" if how else str(error)
     first_line = (str(error).strip() or "no message").splitlines()[0]
     where = f"{about}: " if about else ""
     return f"{where}unexpected {type(error).__name__}: {first_line} (run again with --debug to see where)"

@@ -245,8 +245,14 @@ class FaceFlags:
         _about_photos("--landmarks", metavar="FILE", show_default=False, help="JSON of points given by hand."),
     ] = None
     detector: Annotated[
-        Path | None,
-        _about_photos("--detector", metavar="FILE", show_default="the model's own", help="YuNet's ONNX file."),
+        str | None,
+        _about_photos(
+            "--detector",
+            metavar="yunet|FILE",
+            show_default="the model's own",
+            help="YuNet, as pulled by stedit weights pull yunet, or its ONNX file.",
+            autocompletion=lambda incomplete: ["yunet"] if "yunet".startswith(incomplete) else [],
+        ),
     ] = None
     max_pixels: Annotated[
         int | None,

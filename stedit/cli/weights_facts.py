@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from stedit.storage.bundle import Bundle
 
 
@@ -27,6 +29,22 @@ def facts_of(bundle: Bundle, model: str, commit: str) -> dict[str, Any]:
         },
         "attributes": [attribute.name for attribute in bundle.attributes],
         "training": dict(bundle.training),
+    }
+
+
+def yunet_facts(path: Path) -> dict[str, Any]:
+    """The JSON object of YuNet's file in the cache."""
+    from stedit.hub import yunet
+
+    return {
+        "model": yunet.YUNET,
+        "name": "YuNet",
+        "description": "Finds faces, for --detector yunet.",
+        "license": yunet.LICENCE,
+        "path": str(path),
+        "commit": yunet.MODEL.revision,
+        "bytes": yunet.FILE.size,
+        "sha256": yunet.FILE.etag,
     }
 
 

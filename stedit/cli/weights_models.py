@@ -22,13 +22,15 @@ Model = Annotated[
         autocompletion=complete_model,
     ),
 ]
-OnHub = Annotated[
+OnHubOrYunet = Annotated[
     str,
     typer.Argument(
-        metavar="OWNER/NAME[@REV]",
+        metavar="OWNER/NAME[@REV]|yunet",
         show_default=False,
-        help="A model on the Hugging Face Hub.",
-        autocompletion=lambda incomplete: [name for name in complete_model(incomplete) if "/" in name],
+        help="A model on the Hugging Face Hub, or the detector YuNet.",
+        autocompletion=lambda incomplete: [
+            name for name in (*complete_model(incomplete), "yunet") if "/" in name or name.startswith(incomplete)
+        ],
     ),
 ]
 

@@ -5,13 +5,13 @@ from __future__ import annotations
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
-from stedit.cli.weights_facts import facts_of
-from stedit.cli.weights_models import OnHub, require_hub_id
+from stedit.cli.weights_facts import facts_of, yunet_facts
+from stedit.cli.weights_models import OnHubOrYunet, require_hub_id
 
 
 @flatten_options
-def pull(console: Console, model: OnHub) -> int:
-    """Fetch a model from the Hugging Face Hub, or what is new of it.
+def pull(console: Console, model: OnHubOrYunet) -> int:
+    """Fetch a model from the Hugging Face Hub, or what is new of it; or YuNet, which finds faces.
 
     It is kept in the Hub's cache and works offline from then on. An
     interrupted download goes on where it stopped. @REV pins a branch, a tag
@@ -21,9 +21,16 @@ def pull(console: Console, model: OnHub) -> int:
     stedit weights pull jane/my-face
     stedit weights pull jane/my-face@v1.0
     stedit edit -a smile --model jane/my-face face.png  [dim]# pulls if need be[/]
+    stedit weights pull yunet                           [dim]# for --detector yunet[/]
     """
     from stedit import hub
+    from stedit.hub import yunet
 
+    if yunet.is_yunet(model):
+        path = yunet.pull_yunet()
+        console.emit(yunet_facts(path), str(yunet.MODEL))
+        console.verbose_note(f"  {path}")
+        return DONE
     name = require_hub_id(model)
     bundle = hub.pull(name)
     commit = bundle.path.name

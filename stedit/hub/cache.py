@@ -62,17 +62,17 @@ def remove(model: HubModelId) -> int:
     else:
         removed = _cached_commits(model.repository)
     if not removed:
-        raise HubError(f"{model} is not on this machine: `stedit weights list` shows the models that are")
+        raise HubError(f"{model} is not on this machine: choose one of those that are", action="list")
     if not any(_is_model(one) for one in removed):
         raise HubError(f"{model} is not a stedit model: remove it with `hf cache rm model/{model.repository}`")
-    before = _size(repository_folder(model.repository))
+    before = folder_size(repository_folder(model.repository))
     try:
         delete_revisions(model.repository, [one.commit for one in removed])
     except OSError as error:
         raise HubError(
             f"cannot remove {model} ({describe_cause(error)}): check the permissions of {cache_folder()}"
         ) from error
-    return before - _size(repository_folder(model.repository))
+    return before - folder_size(repository_folder(model.repository))
 
 
 def delete_revisions(repository: str, commits: list[str]) -> None:
@@ -122,5 +122,6 @@ def repository_folder(repository: str) -> Path:
     return cache_folder() / f"models--{repository.replace('/', '--')}"
 
 
-def _size(folder: Path) -> int:
+def folder_size(folder: Path) -> int:
+    """Bytes of the files in a folder, each once."""
     return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file() and not path.is_symlink())

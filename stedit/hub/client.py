@@ -83,7 +83,7 @@ def _sentence(error: Exception, model: HubModelId, writing: bool) -> str:
     )
     sentences = {  # the first that fits is the one
         errors.OfflineModeIsEnabled: (
-            f"cannot fetch {model} while HF_HUB_OFFLINE is set: unset it and run `stedit weights pull {model}`, once"
+            f"cannot fetch {model} while HF_HUB_OFFLINE is set: unset it and try again, once"
         ),
         errors.GatedRepoError: (
             f"{model} is gated: ask for access at {page}, then log in with `hf auth login` or set HF_TOKEN"

@@ -69,7 +69,9 @@ def fetch_part(model: HubModelId, commit: str, file: HubFile, sha256: str) -> No
         if not matches_sha256(partial, sha256):
             partial.unlink()
             raise HubError(
-                f"{file.name} of {model} arrived damaged (its checksum differs): run `stedit weights pull {model}`"
+                f"{file.name} of {model} arrived damaged (its checksum differs): pull it again",
+                action="pull",
+                on=str(model),
             )
         partial.replace(blob)
 

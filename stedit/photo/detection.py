@@ -19,6 +19,7 @@ import numpy.typing as npt
 import torch
 
 from stedit.errors import InputError
+from stedit.hub.yunet import YUNET, require_yunet
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import MIRRORED, POINTS, Aligner
 from stedit.photo.alignment import Quad, transform
@@ -121,12 +122,17 @@ class YuNetFinder:
     view_side = 416
 
     def __init__(self, path: str | Path) -> None:
-        """Raise InputError if the file is no YuNet."""
-        path = Path(path)
+        """Load it from a file, or by the name "yunet" from where it was pulled to.
+
+        Raises InputError if the file is no YuNet, HubError if it has not been pulled.
+        """
+        path = require_yunet() if str(path) == YUNET else Path(path)
         try:
             size = path.stat().st_size
         except OSError as error:
-            raise InputError(f"there is no detector {path}: give YuNet's ONNX file") from error
+            raise InputError(
+                f"there is no detector {path}: give YuNet's ONNX file, or the name {YUNET} for the one on the Hub"
+            ) from error
         if size > MAX_YUNET_BYTES:
             raise InputError(
                 f"the detector {path} is larger than {MAX_YUNET_BYTES // 2**20} MB: give YuNet's ONNX file"

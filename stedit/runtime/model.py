@@ -50,8 +50,8 @@ class Model:
         bundle = Bundle.load(find_bundle(name_or_path))
         if "generator" not in bundle.parts:
             raise MissingPartError(
-                f"the model {bundle.name!r} has no generator, only {', '.join(bundle.parts)}: join it to one with "
-                "`stedit weights assemble`"
+                f"the model {bundle.name!r} has no generator, only {', '.join(bundle.parts)}: join it to one",
+                action="assemble",
             )
         chosen = choose_device(device)
         require_precision(precision, chosen)

@@ -12,7 +12,7 @@
       identity.safetensors      faces -> embeddings of who it is        may be absent
       README.md
 
-A bundle without a generator is a partial bundle: it computes nothing until `stedit weights assemble` adds one.
+A bundle without a generator is a partial bundle: it computes nothing until `checkpoints/merge.py` joins it to one.
 
 Bundles come from strangers: every field is checked and every size bounded before any memory is taken for it, and
 no file name may lead out of the folder. Torch is imported only to read or write tensors.
@@ -152,7 +152,7 @@ class Bundle:
         """Read and check everything but the tensors. Raises BundleError."""
         path = Path(path)
         if not path.exists():
-            raise BundleError(f"there is no model at {path}: `stedit weights list` shows the models that you have")
+            raise BundleError(f"there is no model at {path}: choose one of those that are here", action="list")
         if not path.is_dir():
             raise BundleError(f"{path} is a file, but a model is a folder that holds {CONFIG_NAME}: give the folder")
         try:
@@ -192,7 +192,7 @@ class Bundle:
         from safetensors.torch import load
 
         if name not in self.parts:
-            raise MissingPartError(f"the model {self.name!r} has no {name}: choose another (see `stedit weights list`)")
+            raise MissingPartError(f"the model {self.name!r} has no {name}: choose another", argument="model")
         tensors: dict[str, torch.Tensor] = load(self._read_checked(self.parts[name]))
         return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
 

@@ -71,14 +71,14 @@ class LatentCode:
         metadata, w = _read(path)
         for name in ("format", "model", "fingerprint"):
             if not metadata.get(name):
-                raise LatentError(f"{path} does not state the {name} of its code: make it again with stedit invert")
+                raise LatentError(f"{path} does not state the {name} of its code: invert the picture again")
         if metadata["format"] != FORMAT:
             raise LatentError(f"{path} is of the latent format {metadata['format']!r}: upgrade stedit to read it")
         known = {field.name for field in fields(cls)} - {"w"}
         try:
             return cls(w, **{name: text for name, text in metadata.items() if name in known})
         except ValueError as error:
-            raise LatentError(f"{path} is damaged ({error}): make it again with stedit invert") from error
+            raise LatentError(f"{path} is damaged ({error}): invert the picture again") from error
 
     def require(self, *, model: str, fingerprint: str, shape: tuple[int, int], path: str | Path) -> None:
         """Raise LatentError, naming both models, unless this code, read from `path`, belongs to the model described."""
@@ -96,11 +96,11 @@ class LatentCode:
 
 def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:
     """Metadata and `w` of a file, whose size and header are checked before any tensor is read."""
-    again = "make it again with stedit invert"
+    again = "invert the picture again"
     try:
         with open_tensors(path, "latent code", max_bytes=MAX_FILE_BYTES) as file:
             if "w" not in file.keys():  # noqa: SIM118 - it is no dict
-                raise LatentError(f"{path} holds no latent code (no tensor 'w'): give a file made by stedit invert")
+                raise LatentError(f"{path} holds no latent code (no tensor 'w'): invert a picture to make one")
             tensor = file.get_slice("w")
             if tensor.get_dtype() != "F32":
                 raise LatentError(f"{path} holds a code in {tensor.get_dtype()}, not F32: {again}")

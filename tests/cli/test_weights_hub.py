@@ -9,21 +9,25 @@ import re
 import shlex
 import shutil
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
 import pytest
-from hub_server import WRITER, HubServer
+from hub_server import WRITER, HubServer, Repository, sha256
+from photo.scenes import backdrop, place
 from typer.testing import Result
 
+from stedit.hub import yunet
 from stedit.hub.find import embedded_bundles
-from stedit.imaging.files import Pixels, write_image
+from stedit.imaging.files import Pixels, read_image, write_image
 from stedit.storage.bundle import Bundle
 
 Cli = Callable[..., Result]
 Process = Callable[..., "Popen[bytes]"]
 
 PAGE = (Path(__file__).resolve().parents[2] / "docs" / "hub.md").read_text(encoding="utf-8")
+FACES = Path(__file__).parents[1] / "data" / "faces"
 NAME = "jane/tiny-32"
 LICENCE = f"{NAME} is under the licence MIT\n"
 
@@ -96,8 +100,7 @@ def test_the_switch_of_the_hub_keeps_everything_offline(
         stdout, stderr = away.communicate()
     assert (away.returncode, stdout) == (1, b"")
     assert stderr.decode() == (
-        "error: cannot fetch joe/other while HF_HUB_OFFLINE is set: unset it and run `stedit weights pull joe/other`, "
-        "once\n"
+        "error: cannot fetch joe/other while HF_HUB_OFFLINE is set: unset it and try again, once\n"
     )
     assert hub.requests == []
 
@@ -226,3 +229,42 @@ def _without_numbers(text: str) -> list[str]:
         re.sub(r" +", " ", re.sub(r"\b[0-9a-f]{12,40}\b|[\d.]+ (?=MB)", "N ", line)).strip()
         for line in text.splitlines()
     ]
+
+
+@pytest.fixture
+def detector(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> bytes:
+    """The bytes of a YuNet, which stands on the Hub in the place of the pinned one."""
+    path = Path(__file__).resolve().parents[2].parent / "shared" / "models" / "yunet_n_640_640.onnx"
+    if not path.is_file():
+        pytest.skip("YuNet's file is not here")
+    data = path.read_bytes()
+    monkeypatch.setattr(yunet, "FILE", replace(yunet.FILE, size=len(data), etag=sha256(data)))
+    repository = hub.repositories[yunet.MODEL.repository] = Repository()
+    repository.commits[str(yunet.MODEL.revision)] = {yunet.FILE.name: data}
+    return data
+
+
+def test_yunet_is_pulled_listed_used_and_removed(cli: Cli, detector: bytes, hub: HubServer) -> None:
+    scene = backdrop(480, 640, seed=7)
+    place(scene, read_image(FACES / "serious.jpg"), (300, 240), 170, angle=-15)
+    write_image("me.png", scene)
+    use = ("align", "me.png", "--detector", "yunet", "--model", "synthface-128", "--overwrite")
+    missing = cli(*use)
+    assert (missing.exit_code, hub.requests) == (1, [])
+    assert missing.stderr == (
+        "error: the detector YuNet is not on this machine, or is damaged: pull it with `stedit weights pull yunet`\n"
+    )
+    pulled = cli("weights", "pull", "yunet")
+    assert (pulled.exit_code, pulled.stdout) == (0, f"{yunet.MODEL}\n")
+    assert pulled.stderr == "fetching opencv/face_detection_yunet from the Hub (0.3 MB, licence MIT)\n"
+    path = Path(json.loads(cli("weights", "pull", yunet.MODEL.repository, "--json").stdout)["path"])
+    assert path.read_bytes() == detector
+    assert cli("weights", "list").stdout.splitlines()[-1].split() == ["yunet", "0.3", "MB", "MIT", "detector"]
+    hub.requests.clear()
+    assert cli(*use).stdout == "me.aligned.png\n"
+    by_name = Path("me.aligned.png").read_bytes()
+    assert cli(*use, "--detector", path).exit_code == 0
+    assert Path("me.aligned.png").read_bytes() == by_name
+    assert hub.requests == []
+    assert cli("weights", "remove", "yunet").stdout == "yunet: removed, 0.3 MB freed\n"
+    assert cli("weights", "list").stdout.count("\n") == len(embedded_bundles())

@@ -225,7 +225,7 @@ def test_what_is_left_of_a_download_may_be_garbage(tiny_bundle: Path) -> None:
     partial = cache() / "models--jane--tiny-32" / "blobs" / f"{sha256(data)}.incomplete"
     partial.parent.mkdir(parents=True)
     partial.write_bytes(b"?" * 10)
-    with pytest.raises(HubError, match=rf"editor.safetensors of {NAME} arrived damaged .*: run `stedit weights pull"):
+    with pytest.raises(HubError, match=rf"editor.safetensors of {NAME} arrived damaged .*: pull it again"):
         pull(MODEL)
     assert not partial.exists()
     partial.write_bytes(b"?" * (len(data) + 1))

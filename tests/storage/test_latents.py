@@ -151,43 +151,43 @@ def test_the_largest_code_can_be_saved_and_loaded(code: LatentCode, tmp_path: Pa
         (file_of({"w": w_of([-8, 16])}, bytes(512)), "it is not a latent code, or is damaged"),
         (
             file_of({"__metadata__": METADATA}),
-            "it holds no latent code (no tensor 'w'): give a file made by stedit invert",
+            "it holds no latent code (no tensor 'w'): invert a picture to make one",
         ),
         (
             file_of({"__metadata__": METADATA, "W": w_of([8, 16])}, bytes(512)),
-            "it holds no latent code (no tensor 'w'): give a file made by stedit invert",
+            "it holds no latent code (no tensor 'w'): invert a picture to make one",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([8, 16], "F16", 256)}, bytes(256)),
-            "it holds a code in F16, not F32: make it again with stedit invert",
+            "it holds a code in F16, not F32: invert the picture again",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([8, 16], "BF16", 256)}, bytes(256)),
-            "it holds a code in BF16, not F32: make it again with stedit invert",
+            "it holds a code in BF16, not F32: invert the picture again",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([128])}, bytes(512)),
-            "it is damaged (w is float32 (128,), not float32 (N, D)): make it again with stedit invert",
+            "it is damaged (w is float32 (128,), not float32 (N, D)): invert the picture again",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([0, 16])}),
-            "it is damaged (w has the shape (0, 16), outside (1..64, 1..4096)): make it again with stedit invert",
+            "it is damaged (w has the shape (0, 16), outside (1..64, 1..4096)): invert the picture again",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([65, 1])}, bytes(260)),
-            "it is damaged (w has the shape (65, 1), outside (1..64, 1..4096)): make it again with stedit invert",
+            "it is damaged (w has the shape (65, 1), outside (1..64, 1..4096)): invert the picture again",
         ),
         (
             file_of({"__metadata__": METADATA, "w": w_of([1, 1])}, struct.pack("<f", np.nan)),
-            "it is damaged (w holds numbers that are not finite): make it again with stedit invert",
+            "it is damaged (w holds numbers that are not finite): invert the picture again",
         ),
         (
             file_of({"w": w_of([1, 1])}, bytes(4)),
-            "it does not state the format of its code: make it again with stedit invert",
+            "it does not state the format of its code: invert the picture again",
         ),
         (
             file_of({"__metadata__": {**METADATA, "model": ""}, "w": w_of([1, 1])}, bytes(4)),
-            "it does not state the model of its code: make it again with stedit invert",
+            "it does not state the model of its code: invert the picture again",
         ),
         (
             file_of({"__metadata__": {**METADATA, "format": "2"}, "w": w_of([1, 1])}, bytes(4)),
@@ -220,17 +220,17 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(2**40)  # sparse: takes no room on the disk
-    assert "(it is 1099511.6 MB, larger than any latent code): make it again with stedit invert" in refusal(path)
+    assert "(it is 1099511.6 MB, larger than any latent code): invert the picture again" in refusal(path)
     with path.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     assert "larger than any latent code" in refusal(path)
 
 
 def test_places_that_are_no_file(tmp_path: Path) -> None:
-    assert "(it is not a file): make it again with stedit invert" in refusal(tmp_path)
+    assert "(it is not a file): invert the picture again" in refusal(tmp_path)
     assert refusal(tmp_path / "none") == "it does not exist: check the spelling"
     os.mkfifo(tmp_path / "pipe")
-    assert "(it is not a file): make it again with stedit invert" in refusal(tmp_path / "pipe")
+    assert "(it is not a file): invert the picture again" in refusal(tmp_path / "pipe")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")

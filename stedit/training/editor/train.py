@@ -24,8 +24,8 @@ def build(config: EditorTrainingConfig) -> Task:
     engine = Engine.from_pretrained(config.model, device=config.device)
     if engine.networks.classifier is None:
         raise MissingPartError(
-            f"the model {engine.bundle.name!r} has no classifier, by which edits are learned: give it one with "
-            "stedit train classifier"
+            f"the model {engine.bundle.name!r} has no classifier, by which edits are learned: train one first",
+            action="train a classifier",
         )
     if config.mode == "pictures":
         return EditorFinetuneTask(config, engine)
