@@ -36,6 +36,7 @@ from stedit.imaging.files import Pixels, write_image
 from stedit.imaging.heatmap import heatmap
 from stedit.imaging.sheets import enlarged, sheet
 from stedit.photo.photograph import crop_of
+from stedit.runtime.framing import frame
 from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import Tuning
 
@@ -411,9 +412,7 @@ def _render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], re
     They are of the engine's `target_size`: what a square rendering of something wider is padded with is left out.
     """
     images = engine.synthesise(codes, noise=rendering.noise, seed=rendering.seed, tunings=tunings)
-    (height, width), resolution = engine.target_size, engine.output_size[0]
-    top, left = (resolution - height) // 2, (resolution - width) // 2
-    return list(images[:, top : top + height, left : left + width])
+    return list(frame(images, engine.target_size))
 
 
 def _latent(engine: Engine, batch: CodeBatch, index: int, method: str) -> LatentCode:

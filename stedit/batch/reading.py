@@ -17,9 +17,10 @@ from stedit.batch.request import PhotoOptions
 from stedit.errors import InputError
 from stedit.imaging.files import MAX_PIXELS, Pixels, decode_image
 from stedit.photo.alignment import Quad
-from stedit.photo.detection import YuNetFinder
+from stedit.photo.detection import FaceDetector, YuNetFinder
 from stedit.photo.landmarks import Landmarks
 from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for
+from stedit.runtime.model import Model
 from stedit.storage.latents import LatentCode, is_latent_path
 from stedit.storage.tunings import Tuning, tuning_path
 
@@ -57,10 +58,7 @@ class InputReader:
         """`several` faces of an image can be used. Raises InputError if landmarks or detector cannot be read."""
         self._engine, self._inverter, self._options = engine, inverter, options
         self._keep_originals, self._several = keep_originals, several
-        landmarks = Landmarks.read(options.landmarks) if options.landmarks else None
-        self._search = FaceSearch(options.align, options.face, landmarks)
-        finder = YuNetFinder(options.detector) if options.detector else None
-        self._detector = None if options.align == "never" else detector_for(engine.model, finder)
+        self._search, self._detector = face_search(options, engine.model)
 
     def read(self, source: Source) -> LoadedInput:
         """Raises InputError."""
@@ -91,6 +89,17 @@ class InputReader:
             photo = Photo.open(self._options.into, max_pixels=self._options.max_pixels or MAX_PIXELS)
             quads = (_quad_of(code, photo, source.name),)
         return LoadedInput(source, code=code.w, tuning=tuning, photo=photo, quads=quads)
+
+
+def face_search(options: PhotoOptions, model: Model) -> tuple[FaceSearch, FaceDetector | None]:
+    """How the faces of photographs are found for a model, and by what: None where each image is taken whole.
+
+    Raises InputError if landmarks or a detector cannot be read.
+    """
+    landmarks = Landmarks.read(options.landmarks) if options.landmarks else None
+    search = FaceSearch(options.align, options.face, landmarks)
+    finder = YuNetFinder(options.detector) if options.detector else None
+    return search, None if options.align == "never" else detector_for(model, finder)
 
 
 def _quad_of(code: LatentCode, photo: Photo, name: str) -> Quad:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -16,12 +15,22 @@ from stedit._version import __version__
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
-from stedit.cli.options import FormerName, ModelOptions, Overwrite, Recursive, complete_attribute
-from stedit.errors import ImageError, OutputError, UsageError
+from stedit.cli.options import (
+    FaceFlags,
+    FormerName,
+    ModelOptions,
+    Overwrite,
+    Recursive,
+    complete_attribute,
+    photo_options,
+)
+from stedit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
+    from stedit.batch import PhotoOptions
     from stedit.engine import Engine
-    from stedit.imaging.sources import ImageReader, ImageRef
+    from stedit.imaging.sources import ImageReader
+    from stedit.metrics.inputs import EvaluationData
     from stedit.metrics.results import Results, Settings
     from stedit.storage.bundle import Bundle
 
@@ -117,6 +126,7 @@ def evaluate(
     data: DataOptions,
     measured: MeasuredOptions,
     metrics: MetricOptions,
+    faces: FaceFlags,
     page: PageOptions,
     model: ModelOptions,
     console: Console,
@@ -124,8 +134,10 @@ def evaluate(
 ) -> int:
     """Measure reconstructions and edits.
 
-    Edits are judged by the model's attribute predictor, a network that reads
-    images alone. Lists such as --method encoder,hybrid compare.
+    Faces of photographs are cropped first, as in every command; images without
+    one are named and left out. Edits are judged by the model's attribute
+    predictor, a network that reads images alone. Lists such as --method
+    encoder,hybrid compare.
 
     [bold]Examples[/]
     stedit evaluate photos
@@ -134,10 +146,10 @@ def evaluate(
     stedit evaluate --ground-truth edits.jsonl.gz --ground-truth edits.zip --json
     """
     from stedit.hub.find import find_bundle
+    from stedit.imaging.files import MAX_PIXELS
     from stedit.imaging.sources import ImageReader
-    from stedit.metrics.ground_truth import read_pairs
+    from stedit.metrics.inputs import EvaluationData
     from stedit.storage.bundle import Bundle
-    from stedit.storage.labels import LabelTable
 
     if not inputs and not data.ground_truth:
         raise UsageError("nothing to measure: give images, or --ground-truth")
@@ -145,32 +157,26 @@ def evaluate(
         raise UsageError("--reference-edits needs images, and the attributes to take over: name some with --attr")
     if metrics.lpips_heads and not metrics.lpips:
         raise UsageError("--lpips-heads is given without the network that they read: name it with --lpips")
+    photo = photo_options(faces)
     bundle = Bundle.load(find_bundle(model.model))
     settings = measured.settings(bundle, batch_size=model.batch_size, examples=page.examples if page.output else 0)
     if page.output and _exists(page.output, overwrite=page.overwrite):
         console.note(f"skipped because {page.output} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
-    with ImageReader() as reader:
-        labels = LabelTable.read(data.labels).rows if data.labels else {}
-        images = _find_images(inputs or [], reader, console, recursive=data.recursive)
-        records = [path for path in data.ground_truth or () if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
-        places = [str(path) for path in data.ground_truth or () if path not in records]
-        pairs = read_pairs(records, _find_images(places, reader, console, recursive=data.recursive))
-        measured_images = images[: data.limit]
-        if not measured_images and not pairs:
+    with ImageReader(faces.max_pixels or MAX_PIXELS) as reader:
+        read = EvaluationData.find(
+            inputs or [],
+            reader,
+            labels=data.labels,
+            ground_truth=data.ground_truth or (),
+            limit=data.limit,
+            recursive=data.recursive,
+        )
+        _note_not_found(read, console)
+        if not read.images and not read.pairs:
             console.note("nothing to do")
             return NOTHING_TO_DO
-        engine, results = _measure(
-            settings,
-            model,
-            console,
-            metrics,
-            entries=measured_images,
-            others=images[data.limit :] if data.limit else [],
-            pairs=pairs,
-            reader=reader,
-            labels=labels,
-        )
+        engine, results = _measure(settings, read, reader, photo, metrics, model, console)
     facts = _facts(engine, settings, model, results, inputs or [], data)
     _emit(results, facts, page.output, console)
     if page.output:
@@ -184,11 +190,16 @@ def evaluate(
 
 
 def _measure(
-    settings: Settings, model: ModelOptions, console: Console, metrics: MetricOptions, **data: Any
+    settings: Settings,
+    data: EvaluationData,
+    reader: ImageReader,
+    photo: PhotoOptions,
+    metrics: MetricOptions,
+    model: ModelOptions,
+    console: Console,
 ) -> tuple[Engine, Results]:
-    """Load the model and the networks that measure, and evaluate `data`: see `stedit.metrics.evaluation.evaluate`."""
-    with console.bar(len(data["entries"]) + len(data["pairs"]), "Measuring") as bar:
-        from stedit.checkpoints.perceptual import load_lpips
+    """Load what is needed and evaluate, in sight of a person who is watching."""
+    with console.bar(len(data.images) + len(data.pairs), "Measuring") as bar:
         from stedit.engine import Engine
         from stedit.metrics import distortion
         from stedit.metrics.evaluation import evaluate
@@ -196,41 +207,36 @@ def _measure(
 
         engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
         console.verbose_note(f"{engine.bundle.name} on {engine.device}, {model.precision}")
+        if not distortion.has_structural_similarity():
+            console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
         inception = Inception(metrics.fid, engine.device) if metrics.fid else None
         lpips = None
         if metrics.lpips:
-            network = load_lpips(str(metrics.lpips), str(metrics.lpips_heads or "")).to(engine.device)
-            lpips = partial(distortion.lpips, network)
-        if not distortion.has_structural_similarity():
-            console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
+            lpips = distortion.lpips_measure(metrics.lpips, metrics.lpips_heads, engine.device)
         bar.begin()
-
-        def failed(name: str, error: ImageError) -> None:
-            console.error(error, name)
-
         results = evaluate(
-            engine, settings=settings, inception=inception, lpips=lpips, advance=bar.advance, failed=failed, **data
+            engine,
+            data.images,
+            settings,
+            reader=reader,
+            photo=photo,
+            labels=data.labels,
+            pairs=data.pairs,
+            others=data.others,
+            inception=inception,
+            lpips=lpips,
+            advance=bar.advance,
+            failed=lambda name, error: console.error(error, name),
+            left_out=lambda _name, error: console.note(f"left out: {error}"),
         )
     return engine, results
 
 
-def _find_images(inputs: Sequence[str], reader: ImageReader, console: Console, *, recursive: bool) -> list[ImageRef]:
-    """The images that inputs stand for, in their order; archives hold images like folders."""
-    from stedit.batch.inputs import collect_inputs
-    from stedit.imaging.sources import ImageRef
-
-    images: list[ImageRef] = []
-    for text in inputs:
-        if text.lower().endswith(".zip"):
-            images += reader.find(Path(text))
-            continue
-        found = collect_inputs([text], recursive=recursive, latents=False)
-        for name, error in found.unreadable:
-            console.error(error, name)
-        for folder in found.empty:
-            console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
-        images += [ImageRef(source.path) for source in found.sources if source.path]
-    return list(dict.fromkeys(images))
+def _note_not_found(data: EvaluationData, console: Console) -> None:
+    for name, error in data.found.unreadable:
+        console.error(error, name)
+    for folder in data.found.empty:
+        console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
 
 
 def _attributes(names: Sequence[str], bundle: Bundle) -> tuple[str, ...]:
@@ -289,7 +295,9 @@ def _facts(
     facts = {
         "model": engine.bundle.name,
         "fingerprint": engine.bundle.fingerprint,
-        "pictures": f"{results.pictures}" + (f", {results.failed} failed" if results.failed else ""),
+        "pictures": f"{results.pictures}"
+        + (f", {results.failed} failed" if results.failed else "")
+        + (f", {results.without_face} left out without a face" if results.without_face else ""),
         "from": ", ".join(inputs),
         "labels": f"{data.labels} ({results.labelled} pictures)" if data.labels else "",
         "ground truth": ", ".join(map(str, data.ground_truth or ())),

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import BinaryIO, Self, cast
 
 from stedit.errors import ImageError, InputError, describe_cause
-from stedit.imaging.files import Pixels, decode_image, read_image
+from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image
 from stedit.storage.labels import example_id
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
@@ -37,7 +37,9 @@ class ImageRef:
 class ImageReader:
     """Finds and reads images, by several threads if need be; each zip file is opened once, and closed by `close`."""
 
-    def __init__(self) -> None:
+    def __init__(self, max_pixels: int = MAX_PIXELS) -> None:
+        """Images of more pixels than `max_pixels` are refused."""
+        self._max_pixels = max_pixels
         self._archives: dict[Path, zipfile.ZipFile] = {}
         self._lock = threading.Lock()
 
@@ -70,12 +72,17 @@ class ImageReader:
         return [ImageRef(source, name) for name in sorted(names)]
 
     def read(self, image: ImageRef) -> Pixels:
-        """Decode an image, uint8 (H, W, 3). Raises ImageError."""
+        """The pixels of an image, uint8 (H, W, 3). Raises ImageError."""
+        return self.decode(image).pixels
+
+    def decode(self, image: ImageRef) -> DecodedImage:
+        """Decode an image. Raises ImageError."""
         if not image.member:
-            return read_image(image.path)
+            return decode_image(image.path, max_pixels=self._max_pixels)
         try:
             with self._archive(image.path).open(image.member) as stream:  # of which no more is read than is allowed
-                return decode_image(cast(BinaryIO, stream), name=image.name).pixels
+                source = cast(BinaryIO, stream)
+                return decode_image(source, name=image.name, max_pixels=self._max_pixels)
         except ImageError:
             raise
         except Exception as error:  # zipfile meets damage, passwords and unknown compressions with several types

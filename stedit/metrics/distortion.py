@@ -6,16 +6,21 @@ Pictures are uint8 (B, H, W, 3); every function gives one number for each, compu
 from __future__ import annotations
 
 import importlib.util
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from stedit.checkpoints.perceptual import load_lpips
 from stedit.imaging.files import Pixels
 from stedit.models.lpips import Lpips
 
 Numbers = NDArray[np.float64]
+Measure = Callable[[Pixels, Pixels], Numbers]
 
 MAX_PSNR = 100.0  # dB, of pictures that are equal
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
@@ -56,6 +61,14 @@ def lpips(network: Lpips, pictures: Pixels, others: Pixels) -> Numbers:
         given, other = (_to_tensor(part).to(device) * 2 - 1 for part in (pictures, others))
         values = network.distances(given, other)
     return values.cpu().double().numpy()
+
+
+def lpips_measure(weights: Path, heads: Path | None, device: torch.device) -> Measure:
+    """`lpips` by torchvision's weights of AlexNet or VGG16, and the heads that LPIPS trained for them, if given.
+
+    Raises InputError if a file cannot be used.
+    """
+    return partial(lpips, load_lpips(str(weights), str(heads or "")).to(device))
 
 
 def scales_of(height: int, width: int) -> int:

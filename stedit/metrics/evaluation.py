@@ -9,13 +9,15 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
+from stedit.batch.request import PhotoOptions
 from stedit.engine import Engine
-from stedit.errors import ImageError, MissingPartError
+from stedit.errors import ImageError, InputError, MissingPartError
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics.attribute_transfer import FINE_ATTRIBUTE_OF, FineAttribute, Probe
+from stedit.metrics.distortion import Measure
 from stedit.metrics.frechet import Inception
 from stedit.metrics.ground_truth import Pair
-from stedit.metrics.methods import FrechetAccumulator, Measure, MethodEvaluator, References
+from stedit.metrics.methods import FrechetAccumulator, MethodEvaluator, References
 from stedit.metrics.predictions import Evaluation
 from stedit.metrics.results import Results, Settings
 from stedit.storage.labels import Label
@@ -26,10 +28,11 @@ PROBE_IMAGES = 2000
 
 def evaluate(
     engine: Engine,
-    entries: Sequence[ImageRef],
+    images: Sequence[ImageRef],
     settings: Settings,
     *,
     reader: ImageReader,
+    photo: PhotoOptions | None = None,
     labels: Mapping[str, Label] | None = None,
     pairs: Sequence[Pair] = (),
     others: Sequence[ImageRef] = (),
@@ -37,58 +40,60 @@ def evaluate(
     lpips: Measure | None = None,
     advance: Callable[[], None] = lambda: None,
     failed: Callable[[str, ImageError], None] = lambda _name, _error: None,
+    left_out: Callable[[str, InputError], None] = lambda _name, _error: None,
 ) -> Results:
     """Measure a model.
 
     Args:
         engine: the model. Edits need its judge.
-        entries: pictures to reconstruct and edit.
+        images: photographs or aligned crops, whose faces are reconstructed and edited.
         settings: what to measure.
-        reader: read the pictures.
+        reader: reads the images.
+        photo: which faces, and how they are found; by default the largest of what is no crop already.
         labels: by picture id, where known.
         pairs: pictures with their true edits; each is edited both ways.
-        others: further pictures, none of the `entries`; probes of glasses, beards and hair are fitted on the labelled.
+        others: further images, none of the `images`; probes of glasses, beards and hair are fitted on the labelled.
         inception: measures the FID.
         lpips: gives the distance (B,) of pictures (B, H, W, 3).
-        advance: called after each picture and pair.
-        failed: called with the name of each picture that cannot be read; the others are measured.
+        advance: called after each image and pair.
+        failed: called with the name of each image or pair that cannot be read; the others are measured.
+        left_out: called with the name of each in which no such face is found, and the reason.
 
     Raises:
         MissingPartError: edits are asked for and the model has no judge, classifier or editor.
-        UsageError: references are to be drawn from fewer than two pictures.
+        InputError: landmarks or a detector cannot be read.
+        UsageError: references are to be drawn from fewer than two faces, or all faces are asked for of pairs.
     """
     if (settings.attributes or pairs) and engine.networks.judge is None:
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
-    evaluation = Evaluation(engine, settings, reader, labels or {}, advance, failed)
+    evaluation = Evaluation(engine, settings, reader, labels or {}, photo or PhotoOptions(), advance, failed, left_out)
     methods: list[MethodEvaluator] = []
     for name in settings.methods:
         methods.append(MethodEvaluator(evaluation, name, inception, lpips, methods[0] if methods else None))
     sources = FrechetAccumulator(inception)
-    references = References.draw(evaluation, methods, entries) if settings.references and settings.attributes else None
+    references = References.draw(evaluation, methods, images) if settings.references and settings.attributes else None
     probes = _fit_probes(evaluation, others) if references else {}
-    for batch in evaluation.read(entries):
+    for batch in evaluation.read(images):
         predictions = evaluation.predict(batch.shown)
         evaluation.compare_with_labels(batch, predictions)
         sources.add(batch.shown, predictions)
         for method in methods:
             method.measure(batch, predictions, references, probes)
         evaluation.out.pictures += len(batch.entries)
-        evaluation.advance_by(len(batch.entries))
     for batch, attribute in evaluation.read_pairs(pairs):
         for method in methods:
             method.measure_pairs(batch, attribute)
-        evaluation.advance_by(len(batch.entries) // 2)
     for method in methods:
         method.finish(sources)
     return evaluation.finish()
 
 
-def _fit_probes(evaluation: Evaluation, entries: Sequence[ImageRef]) -> dict[FineAttribute, Probe]:
+def _fit_probes(evaluation: Evaluation, images: Sequence[ImageRef]) -> dict[FineAttribute, Probe]:
     """Fit a probe for each fine attribute that enough labelled images have."""
     wanted = {FINE_ATTRIBUTE_OF[name] for name in evaluation.settings.attributes if name in FINE_ATTRIBUTE_OF}
-    known = [entry for entry in entries if entry.id in evaluation.labels and evaluation.labels[entry.id].details]
+    known = [image for image in images if image.id in evaluation.labels and evaluation.labels[image.id].details]
     if not wanted or not known:
         return {}
     embeddings, labels = [], []

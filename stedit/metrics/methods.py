@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -18,11 +18,12 @@ from stedit.imaging.files import Pixels
 from stedit.imaging.sources import ImageRef
 from stedit.metrics import distortion
 from stedit.metrics.attribute_transfer import FINE_ATTRIBUTE_OF, FineAttribute, Probe, TransferTally
+from stedit.metrics.distortion import Measure
 from stedit.metrics.editing import EditTally, code_distance, logit_drift, set_attribute
 from stedit.metrics.frechet import Inception, Moments, frechet_distance
 from stedit.metrics.ground_truth import GroundTruthTally
 from stedit.metrics.identity import similarity
-from stedit.metrics.predictions import Evaluation, ImageBatch, Predictions
+from stedit.metrics.predictions import Evaluation, FaceRef, ImageBatch, Predictions
 from stedit.metrics.results import (
     Gallery,
     GroundTruthSample,
@@ -31,8 +32,6 @@ from stedit.metrics.results import (
     SampleEdit,
 )
 from stedit.runtime.arrays import Latents
-
-Measure = Callable[[Pixels, Pixels], distortion.Numbers]
 
 REFERENCES = 64
 """Pictures that references are drawn from; their codes are held in memory."""
@@ -46,7 +45,7 @@ class FrechetAccumulator:
         self._inception = inception
 
     def add(self, pictures: Pixels, predictions: Predictions) -> None:
-        """Take in pictures (B, R, R, 3)."""
+        """Take in pictures (B, H, W, 3)."""
         if predictions.features.shape[1]:
             self.judge.add(predictions.features.reshape(len(pictures), -1, 16).mean(axis=2))  # over the 4 x 4 places
         if self._inception:
@@ -55,7 +54,7 @@ class FrechetAccumulator:
 
 @dataclass(frozen=True)
 class Rendered:
-    """Codes (B, N, D) of a batch by one method, their renderings (B, R, R, 3), and the predictions from these."""
+    """Codes (B, N, D) of a batch by one method, their renderings (B, H, W, 3), and the predictions from these."""
 
     codes: Latents
     pictures: Pixels
@@ -63,21 +62,30 @@ class Rendered:
 
 
 @dataclass(frozen=True)
-class References:
-    """Pictures to take attributes from."""
+class Edit:
+    """One edit of a batch, rendered."""
 
-    entries: Sequence[ImageRef]
+    attribute: str
+    rendered: Rendered
+    wanted: NDArray[np.bool_]  # (B,): whether the attribute is to be predicted
+    shown: NDArray[np.bool_]  # (B,): whether it is
+    references: Pixels | None = None  # (B, H, W, 3)
+
+
+@dataclass(frozen=True)
+class References:
+    """Faces to take attributes from."""
+
+    entries: Sequence[FaceRef]
     rendered: Mapping[str, Rendered]  # by method
-    drawn: NDArray[np.int64]  # for each picture, the number of its reference
+    drawn: Mapping[ImageRef, int]  # for each image, the number of its reference
 
     @classmethod
-    def draw(
-        cls, evaluation: Evaluation, methods: Sequence[MethodEvaluator], entries: Sequence[ImageRef]
-    ) -> References:
-        """Choose a pool of pictures, and one of it for each picture, by the seed alone."""
+    def draw(cls, evaluation: Evaluation, methods: Sequence[MethodEvaluator], images: Sequence[ImageRef]) -> References:
+        """Choose a pool of faces, and one of it for each image, by the seed alone."""
         draw = np.random.default_rng(evaluation.settings.seed)
-        chosen = [entries[i] for i in draw.permutation(len(entries))[:REFERENCES]]
-        batches = list(evaluation.read(chosen, report=False))  # unreadable ones are reported when their turn comes
+        chosen = [images[i] for i in draw.permutation(len(images))[:REFERENCES]]
+        batches = list(evaluation.read(chosen, report=False))  # what is left out is reported when its turn comes
         pool = [entry for batch in batches for entry in batch.entries]
         if len(pool) < 2:
             raise UsageError("references are drawn from the pictures: give two pictures at least")
@@ -85,11 +93,11 @@ class References:
         for method in methods:
             parts = [method.render(method.invert(batch)[0]) for batch in batches]
             rendered[method.name] = _join(parts)
-        return cls(pool, rendered, draw.integers(len(pool), size=len(entries)))
+        return cls(pool, rendered, dict(zip(images, draw.integers(len(pool), size=len(images)).tolist(), strict=True)))
 
     def of(self, batch: ImageBatch) -> NDArray[np.int64]:
         """The numbers (B,) of the references of a batch; nobody is their own."""
-        drawn = self.drawn[batch.first : batch.first + len(batch.entries)].copy()
+        drawn = np.array([self.drawn[entry.image] for entry in batch.entries])
         for i, entry in enumerate(batch.entries):
             if self.entries[drawn[i]] == entry:
                 drawn[i] = (drawn[i] + 1) % len(self.entries)
@@ -134,7 +142,7 @@ class MethodEvaluator:
 
     def render(self, codes: Latents) -> Rendered:
         """Render codes, and predict from the renderings."""
-        pictures = self.evaluation.engine.synthesise(codes)
+        pictures = self.evaluation.synthesise(codes)
         return Rendered(codes, pictures, self.evaluation.predict(pictures))
 
     def measure(
@@ -147,7 +155,7 @@ class MethodEvaluator:
         """Reconstruct and edit a batch of pictures."""
         codes, seconds = self.invert(batch)
         began = time.perf_counter()
-        pictures = self.evaluation.engine.synthesise(codes)
+        pictures = self.evaluation.synthesise(codes)
         seconds += time.perf_counter() - began
         reconstruction = Rendered(codes, pictures, self.evaluation.predict(pictures))
         self._pictures += len(pictures)
@@ -158,9 +166,7 @@ class MethodEvaluator:
             began = time.perf_counter()
             edited = set_attribute(self.evaluation.engine, codes, attribute, wanted, strength, direction)
             edit = self._add_edit(tally, reconstruction, edited, wanted, time.perf_counter() - began)
-            self._keep(
-                batch, (self.name, direction, strength), attribute, reconstruction, edit, wanted, tally.attribute, None
-            )
+            self._keep(batch, (self.name, direction, strength), reconstruction, edit)
         if references:
             self._edit_by_reference(batch, reconstruction, references, probes)
 
@@ -168,12 +174,13 @@ class MethodEvaluator:
         """Edit pictures without the attribute, and as many with it, towards each other."""
         engine, settings = self.evaluation.engine, self.evaluation.settings
         codes, _ = self.invert(batch)
-        reconstruction = engine.synthesise(codes)
+        reconstruction = self.evaluation.synthesise(codes)
         half = len(codes) // 2
         wanted = np.arange(len(codes)) < half
         swapped = np.roll(np.arange(len(codes)), half)  # each picture's counterpart
         for direction, strength in product(settings.directions, settings.strengths):
-            edits = engine.synthesise(set_attribute(engine, codes, attribute, wanted, strength, direction))
+            edited = set_attribute(engine, codes, attribute, wanted, strength, direction)
+            edits = self.evaluation.synthesise(edited)
             tally = self._ground_truth[direction, strength, attribute]
             samples = self.evaluation.out.ground_truth_samples.setdefault((self.name, direction, strength), [])
             if not tally.pictures:
@@ -253,18 +260,19 @@ class MethodEvaluator:
 
     def _add_edit(
         self, tally: EditTally, reconstruction: Rendered, edited: Latents, wanted: NDArray[np.bool_], seconds: float
-    ) -> Rendered:
-        edit = self.render(edited)
+    ) -> Edit:
+        rendered = self.render(edited)
         tally.add(
             reconstruction.predictions.attributes,
-            edit.predictions.attributes,
+            rendered.predictions.attributes,
             wanted,
-            identity=similarity(reconstruction.predictions.identity, edit.predictions.identity),
+            identity=similarity(reconstruction.predictions.identity, rendered.predictions.identity),
             logit_drift=logit_drift(self.evaluation.engine, reconstruction.codes, edited, tally.others),
             code_distance=code_distance(reconstruction.codes, edited),
             seconds=seconds,
         )
-        return edit
+        name = self.evaluation.attributes[tally.attribute]
+        return Edit(name, rendered, wanted, rendered.predictions.attributes[:, tally.attribute])
 
     def _edit_by_reference(
         self, batch: ImageBatch, reconstruction: Rendered, references: References, probes: Mapping[FineAttribute, Probe]
@@ -279,37 +287,28 @@ class MethodEvaluator:
                 reconstruction.codes, pool.codes[drawn], attribute, strength=strength
             )
             edit = self._add_edit(tally, reconstruction, edited, wanted, time.perf_counter() - began)
-            gallery = (self.name, "reference", strength)
-            self._keep(batch, gallery, attribute, reconstruction, edit, wanted, tally.attribute, pool.pictures[drawn])
+            shown = replace(edit, references=pool.pictures[drawn])
+            self._keep(batch, (self.name, "reference", strength), reconstruction, shown)
             fine = FINE_ATTRIBUTE_OF.get(attribute)
             if fine and fine in probes and strength == self.evaluation.settings.strengths[0]:
                 transfer = self._transfer.setdefault(attribute, TransferTally(probes[fine]))
                 features = (
                     reconstruction.predictions.features,
-                    edit.predictions.features,
+                    edit.rendered.predictions.features,
                     pool.predictions.features[drawn],
                 )
                 transfer.add(labels, reference_labels, before=features[0], after=features[1], reference=features[2])
 
-    def _keep(
-        self,
-        batch: ImageBatch,
-        gallery: Gallery,
-        attribute: str,
-        reconstruction: Rendered,
-        edit: Rendered,
-        wanted: NDArray[np.bool_],
-        place: int,
-        references: Pixels | None,
-    ) -> None:
+    def _keep(self, batch: ImageBatch, gallery: Gallery, reconstruction: Rendered, edit: Edit) -> None:
         """Keep the first images for the report."""
         samples = self.evaluation.out.samples.setdefault(gallery, [])
         for i in range(min(len(batch.entries), self.evaluation.settings.samples - batch.first)):
             if len(samples) <= batch.first + i:
-                reference = None if references is None else references[i]
+                reference = None if edit.references is None else edit.references[i]
                 samples.append(Sample(batch.shown[i], reconstruction.pictures[i], reference))
-            success = bool(edit.predictions.attributes[i, place] == wanted[i])
-            samples[batch.first + i].edits[attribute] = SampleEdit(edit.pictures[i], bool(wanted[i]), success)
+            wanted = bool(edit.wanted[i])
+            picture = edit.rendered.pictures[i]
+            samples[batch.first + i].edits[edit.attribute] = SampleEdit(picture, wanted, bool(edit.shown[i] == wanted))
 
 
 def _join(parts: Sequence[Rendered]) -> Rendered:

@@ -50,7 +50,7 @@ tfoot { font-weight: 650; }
 .faces th, .faces td { padding: .3rem .25rem; text-align: center; vertical-align: top; border: 0 !important; }
 .faces tbody th { padding: .8rem; text-align: left; vertical-align: middle; }
 .faces thead th { padding: .6rem .2rem; font-size: .72rem; vertical-align: bottom; }
-.faces img { display: block; margin: 0 auto; width: 80px; height: 80px; object-fit: cover; border-radius: 6px; }
+.faces img { display: block; margin: 0 auto; width: 80px; border-radius: 6px; }
 .faces .missed img { outline: 2px solid var(--bad); outline-offset: 1px; }
 .faces small { display: block; margin-top: .15rem; color: var(--soft); font-size: .74rem; line-height: 1.2; }
 .faces .missed small { color: var(--bad); }

@@ -179,7 +179,11 @@ class Results:
     """All that was measured."""
 
     pictures: int = 0
+    """Faces, or images that are taken whole."""
     failed: int = 0
+    """Images, or pairs, that could not be read."""
+    without_face: int = 0
+    """Images, or pairs, in which no such face was found; they are left out."""
     labelled: int = 0
     identity_measure: str | None = None
     ms_ssim_scales: int | None = None

@@ -86,12 +86,19 @@ def _reconstructions(results: Results) -> Iterator[Table]:
     rows = [[make(row) for _, make in columns] for row in results.reconstructions]
     shown = [i for i in range(len(columns)) if any(row[i].text != "–" for row in rows)]
     text = (
-        f"{results.pictures} pictures and their reconstructions. Attribute agreement: attributes that the judge "
-        "predicts alike for both. Labels confirmed: labels that it predicts for the reconstruction"
+        f"{results.pictures} pictures and their reconstructions{_left_out(results)}. Attribute agreement: attributes "
+        "that the judge predicts alike for both. Labels confirmed: labels that it predicts for the reconstruction"
     )
     if results.judge:
         text += f"; for the pictures themselves it predicts {percent(results.judge.label_agreement).text} of them"
     yield Table("Reconstruction", text + ".", [columns[i][0] for i in shown], [[row[i] for i in shown] for row in rows])
+
+
+def _left_out(results: Results) -> str:
+    """`; 3 without a face are left out`."""
+    if not results.without_face:
+        return ""
+    return f"; {results.without_face} without a face {'is' if results.without_face == 1 else 'are'} left out"
 
 
 def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from torch import Tensor
 from torch.nn import functional as F
 
+from stedit.imaging.files import Pixels
+
 
 def content_size(resolution: int, input_size: tuple[int, int]) -> tuple[int, int]:
     """(height, width) of the part of a square rendering that shows the image.
@@ -19,6 +21,12 @@ def centre_crop(images: Tensor, size: tuple[int, int]) -> Tensor:
     """Renderings (B, 3, R, R) -> their middle (B, 3, *size)."""
     top, left = (images.shape[-2] - size[0]) // 2, (images.shape[-1] - size[1]) // 2
     return images[:, :, top : top + size[0], left : left + size[1]]
+
+
+def frame(renderings: Pixels, size: tuple[int, int]) -> Pixels:
+    """The same for uint8 (B, R, R, 3) -> (B, *size, 3)."""
+    top, left = (renderings.shape[1] - size[0]) // 2, (renderings.shape[2] - size[1]) // 2
+    return renderings[:, top : top + size[0], left : left + size[1]]
 
 
 def resize(images: Tensor, size: tuple[int, int]) -> Tensor:

@@ -14,9 +14,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from photo.scenes import backdrop, place
 from typer.testing import Result
 
-from stedit.imaging.files import Pixels, encode_image, write_image
+from stedit.imaging.files import Pixels, encode_image, read_image, write_image
 from stedit.models.lpips import Lpips
 from stedit.storage.bundle import PART_CONFIGS, Bundle
 
@@ -107,9 +108,32 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
     assert second == "error: nobody.png does not exist: check the spelling"
 
 
+def test_faces_of_photographs_are_found_and_what_has_none_is_named(cli: Cli, tmp_path: Path) -> None:
+    scene, nobody = backdrop(240, 320, seed=7), backdrop(240, 320, seed=9)
+    place(scene, read_image(Path(__file__).parents[1] / "data" / "faces" / "serious.jpg"), (150, 120), 100, angle=-15)
+    (tmp_path / "party").mkdir()
+    write_image("party/scene.png", scene)
+    write_image("party/nobody.png", nobody)
+    result = cli("evaluate", "party", "-m", "synthface-128")
+    assert result.exit_code == 0, result.stderr
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("left out: party/nobody.png: no face was found")
+    assert "1 without a face is left out" not in result.stdout  # the terminal's tables bear no explanation
+    record = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--json").stdout)
+    assert (record["pictures"], record["without_face"], record["failed"]) == (1, 1, 0)
+    assert record["run"]["pictures"] == "1, 1 left out without a face"
+    whole = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--align", "never", "--json").stdout)
+    assert (whole["pictures"], whole["without_face"]) == (2, 0)
+    assert whole["reconstructions"][0]["psnr"] < record["reconstructions"][0]["psnr"] - 2
+    cli("evaluate", "party", "-m", "synthface-128", "-o", "report.html")
+    assert "1 pictures and their reconstructions; 1 without a face is left out." in Path("report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "reason"),
     [
+        (["photos", "--face", "none"], 2, "none"),
+        (["photos", "--landmarks", "nowhere.json"], 1, "there are no landmarks nowhere.json"),
         ([], 2, "nothing to measure: give images, or --ground-truth"),
         (["photos", "--reference-edits"], 2, "--reference-edits needs images, and the attributes to take over"),
         (["photos", "-a", "smyle"], 2, "unknown attribute 'smyle': did you mean smile"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import zipfile
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,22 +11,29 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from photo.scenes import backdrop, place
 
+from stedit.batch.request import PhotoOptions
 from stedit.editing.attributes import related
 from stedit.engine import Engine
 from stedit.errors import ImageError, MissingPartError, UsageError
 from stedit.imaging.files import Pixels, fit_image, read_image, write_image
 from stedit.imaging.sources import ImageReader, ImageRef
+from stedit.metrics.distortion import l2
 from stedit.metrics.evaluation import evaluate
 from stedit.metrics.ground_truth import Pair
 from stedit.metrics.identity import Identity, similarity
+from stedit.metrics.inputs import EvaluationData
 from stedit.metrics.results import Results, Settings
 from stedit.models.attribute_network import Judge
 from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import BackboneConfig, JudgeConfig
+from stedit.models.style_transformer import StyleTransformer
+from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for
 from stedit.storage.labels import Label
 
 COUNT = 7
+FACES = Path(__file__).parents[1] / "data" / "faces"
 EDITED = ("Smiling", "Blond_Hair", "No_Beard")
 
 
@@ -327,3 +335,116 @@ def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[Imag
     assert (
         run(engine, entries, settings, labels=labels, others=others[:50]).attribute_transfer == []
     )  # too few to learn from
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory: pytest.TempPathFactory) -> list[ImageRef]:
+    """A tilted face in a scene, two faces, nobody, and a crop."""
+    folder = tmp_path_factory.mktemp("photographs")
+    one, two, nobody = (backdrop(240, 320, seed=seed) for seed in (7, 8, 9))
+    serious, smiling = read_image(FACES / "serious.jpg"), read_image(FACES / "smile.jpg")
+    place(one, serious, (150, 120), 100, angle=-15)
+    place(two, serious, (90, 120), 80)
+    place(two, smiling, (230, 120), 70)
+    images = {"a_one": one, "b_two": two, "c_nobody": nobody, "d_crop": smiling}
+    for name, image in images.items():
+        write_image(folder / f"{name}.png", image)
+    return [ImageRef(folder / f"{name}.png") for name in images]
+
+
+@pytest.fixture(scope="module")
+def of_faces(engine: Engine) -> Engine:
+    """The small model, if its images were aligned faces."""
+    return Engine(replace(engine.model, bundle=replace(engine.bundle, alignment="ffhq")))
+
+
+def test_faces_of_photographs_are_cropped_first(of_faces: Engine, photographs: list[ImageRef]) -> None:
+    left_out: list[tuple[str, str]] = []
+    steps: list[None] = []
+    results = run(
+        of_faces,
+        photographs,
+        Settings(batch_size=2),
+        left_out=lambda name, error: left_out.append((name, str(error))),
+        advance=lambda: steps.append(None),
+    )
+    assert (results.pictures, results.without_face, results.failed, len(steps)) == (3, 1, 0, 4)
+    ((name, reason),) = left_out
+    assert name == photographs[2].name
+    assert "no face was found" in reason
+    errors = []
+    for image in (photographs[0], photographs[1], photographs[3]):
+        photo = Photo.open(image.path)
+        (quad,) = photo.find_quads(FaceSearch(), detector_for(of_faces.model))
+        crop = crop_for(photo.pixels, quad, (32, 32))
+        errors.append(l2(crop[None], of_faces.reconstruct(crop))[0])
+    assert results.reconstructions[0].l2 == pytest.approx(np.mean(errors), rel=1e-3)
+    whole = run(of_faces, photographs, Settings(), photo=PhotoOptions(align="never"))
+    assert (whole.pictures, whole.without_face) == (4, 0)
+    assert whole.reconstructions[0].l2 != pytest.approx(results.reconstructions[0].l2, rel=0.05)
+
+
+def test_all_faces_are_measured_where_all_are_asked_for(of_faces: Engine, photographs: list[ImageRef]) -> None:
+    settings = Settings(attributes=("Smiling",), references=True, batch_size=3, samples=10)
+    steps: list[None] = []
+    both = PhotoOptions(face="all")
+    results = run(of_faces, photographs, settings, photo=both, advance=lambda: steps.append(None))
+    assert (results.pictures, results.without_face, len(steps)) == (4, 1, 4)
+    samples = results.samples["encoder", "reference", 1.0]
+    assert len(samples) == 4
+    for sample in samples:
+        assert sample.reference is not None
+        assert not np.array_equal(sample.reference, sample.reconstruction)  # nobody is their own
+    second = run(of_faces, photographs, Settings(), photo=PhotoOptions(face=2))
+    assert (second.pictures, second.without_face) == (2, 2)  # a crop is taken whole, whichever face is asked for
+    pair = Pair("0", "Smiling", photographs[0], photographs[1])
+    with pytest.raises(UsageError, match="choose the largest or a number"):
+        run(of_faces, [], Settings(), pairs=[pair], photo=both)
+    assert run(of_faces, [], Settings(), pairs=[pair]).ground_truth[0].pictures == 2
+    nobody = Pair("1", "Smiling", photographs[0], photographs[2])
+    assert run(of_faces, [], Settings(), pairs=[pair, nobody]).without_face == 1
+
+
+def test_of_wider_images_the_frame_is_measured_and_never_its_padding(engine: Engine, entries: list[ImageRef]) -> None:
+    torch.manual_seed(0)
+    assert engine.networks.encoder is not None
+    encoder = StyleTransformer(replace(engine.networks.encoder.config, input_height=16)).eval()
+    wide = Engine(engine.model.with_networks(encoder=encoder))
+    assert (wide.target_size, wide.output_size) == ((16, 32), (32, 32))
+    settings = Settings(attributes=("Smiling",), references=True, samples=2)
+    results = run(wide, entries, settings, pairs=[Pair("0", "Smiling", entries[0], entries[1])])
+    shown = np.stack([fit_image(read_image(entry.path), (16, 32)) for entry in entries])
+    again = wide.synthesise(wide.invert(shown))[:, 8:24]
+    assert results.reconstructions[0].l2 == pytest.approx(l2(shown, again).mean(), rel=1e-3)
+    sample = results.samples["encoder", "reference", 1.0][0]
+    assert sample.reference is not None
+    shapes = {
+        image.shape
+        for image in (sample.source, sample.reconstruction, sample.reference, sample.edits["Smiling"].picture)
+    }
+    assert shapes == {(16, 32, 3)}
+    assert results.ground_truth_samples["encoder", "auto", 1.0][0].edit.shape == (16, 32, 3)
+
+
+def test_what_names_stand_for_is_found_once_and_limited(entries: list[ImageRef], tmp_path: Path) -> None:
+    with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
+        for entry in entries[:3]:
+            file.write(entry.path, entry.path.name)
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "labels.jsonl").write_text('{"id": "1", "attributes": {"Smiling": 1}}')
+    records = [{"id": str(i), "identity": "x", "attribute": "Smiling", "value": i} for i in (0, 1)]
+    (tmp_path / "pairs.jsonl").write_text("\n".join(map(json.dumps, records)))
+    folder = entries[0].path.parent
+    with ImageReader() as reader:
+        data = EvaluationData.find(
+            [folder, entries[0].path, tmp_path / "set.zip", tmp_path / "empty"],
+            reader,
+            labels=tmp_path / "labels.jsonl",
+            ground_truth=[tmp_path / "pairs.jsonl", tmp_path / "set.zip"],
+            limit=2,
+        )
+    assert data.images == tuple(entries[:2])
+    assert [image.name for image in data.others[COUNT - 2 :]] == [f"{tmp_path}/set.zip:{i}.png" for i in range(3)]
+    assert data.labels["1"].attributes == {"Smiling": True}
+    assert [(pair.without.id, pair.with_it.id) for pair in data.pairs] == [("0", "1")]
+    assert data.found.empty == (tmp_path / "empty",)

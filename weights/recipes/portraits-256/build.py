@@ -439,7 +439,7 @@ def relabel(paths: Paths, model: Bundle, codes: LatentSet) -> Bundle:
 
 def evaluate(paths: Paths, output: Path) -> None:
     """Print the tables of the model card."""
-    command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output)]
+    command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output), "--align", "never"]
     wanted = ["--attr", ",".join(EVALUATED), "--reference-edits"]
     pairs = [item for path in sorted(paths.small.glob("pairs*")) for item in ("--ground-truth", str(path))]
     for folder in (paths.photos, paths.small):
