@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from stedit.checkpoints import arcface, lcnet, nvidia, psp, reference_edit, rosinality, style_transformer
-from stedit.checkpoints.state_dicts import Checkpoint, Part, canonicalise
+from stedit.checkpoints.state_dicts import Checkpoint, Part, canonicalise, require_distinct
 from stedit.errors import InputError
 
 NVIDIA_LICENSE = "NVIDIA Source Code License (non-commercial)"
@@ -93,6 +93,7 @@ def convert(checkpoint: Mapping[str, Any]) -> Conversion:
     """
     try:
         canonical = nvidia.network_of(checkpoint) or canonicalise(checkpoint)
+        require_distinct(canonical.tensors)
     except ValueError as error:
         raise InputError(f"the checkpoint cannot be used: {error}") from error
     found = recognise(canonical)

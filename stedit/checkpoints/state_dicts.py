@@ -16,6 +16,8 @@ Part = tuple[NetworkConfig, dict[str, Tensor]]
 
 WRAPPERS = ("g_ema", "state_dict")  # of rosinality's checkpoints, of everybody else's
 
+FEW_BYTES = 2**20  # of small tensors that may well share their numbers
+
 
 @dataclass(frozen=True)
 class Checkpoint:
@@ -40,6 +42,14 @@ def canonicalise(checkpoint: Mapping[str, Any]) -> Checkpoint:
     }
     mean, opts = checkpoint.get("latent_avg"), checkpoint.get("opts")
     return Checkpoint(tensors, mean if isinstance(mean, Tensor) else None, opts if isinstance(opts, dict) else {})
+
+
+def require_distinct(tensors: Tensors) -> None:
+    """Raise ValueError if the tensors would take far more memory apart than together: many names for one tensor."""
+    held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in tensors.values()}
+    named = sum(tensor.numel() * tensor.element_size() for tensor in tensors.values())
+    if named > 2 * sum(held.values()) + FEW_BYTES:
+        raise ValueError("it gives the same numbers many names, so it would take more memory than the file has bytes")
 
 
 def subtree(tensors: Tensors, prefix: str) -> dict[str, Tensor]:
@@ -93,7 +103,7 @@ def remap(build: Callable[[], nn.Module], rename: Callable[[str], str | None], t
 def finite(key: str, tensor: Tensor) -> Tensor:
     """The tensor, in float32. Raises ValueError if it holds anything but numbers."""
     if not tensor.is_floating_point():
-        raise ValueError(f"the tensor {key} holds whole numbers in place of weights")
+        raise ValueError(f"the tensor {key} holds {tensor.dtype} in place of weights")
     if not torch.isfinite(tensor).all():
         raise ValueError(f"the tensor {key} holds numbers that are not finite, so its training went wrong")
     return tensor.float()

@@ -178,8 +178,7 @@ def hostile(harm: Path) -> dict[str, tuple[object, str]]:
         "import": (Call(__import__, "os"), "__import__"),
         "open": (Call(open, str(harm), "w"), "open"),
         "torch.load": (Call(torch.load, str(harm)), "torch.serialization.load"),
-        "class": (Call(Path, str(harm)), "pathlib"),
-        "partial": ({"a": Call(functools.partial, os.system, command)}, "functools.partial"),
+        "partial": ({"a": Call(functools.partial, os.system, command)}, ".system"),
     }
 
 
@@ -196,27 +195,23 @@ def test_nothing_is_executed(save: Save, file: Path, tmp_path: Path, case: str, 
         save(file, content, legacy=wrap == "legacy")
     sentence = refusal(file)
     assert name in sentence
-    assert "only tensors and plain containers are read" in sentence
+    assert "as only an attack does: delete it" in sentence
     assert [path.name for path in tmp_path.iterdir()] == [file.name]
 
 
 @pytest.mark.parametrize(
     ("program", "sentence"),
     [
-        (b"cos\nsystem\n(S'true'\ntR.", "asks for os.system"),
-        (b"cargparse\nNamespace.__init__\n.", "asks for argparse.Namespace.__init__"),
-        (b"ccollections\nOrderedDict\n(cos\nsystem\ntR.", "asks for os.system"),
+        (b"cos\nsystem\n(S'true'\ntR.", "would run os.system"),
+        (b"ccollections\nOrderedDict\n(cos\nsystem\ntR.", "would run os.system"),
         (b"\x8c\x0bcollections\x8c\x0bOrderedDict\x93\x8c\x05clear\x93.", "damaged"),
-        (b"ctorch\nFloatStorage\n(I1\ntR.", "calls 'torch.FloatStorage', which builds neither"),
-        (b"S'a'\n(tR.", "calls 'a'"),
-        (b"(ios\nsystem\n.", "the instruction INST"),
-        (b"(cos\nsystem\no.", "asks for os.system"),
+        (b"S'a'\n(tR.", "calls a str"),
+        (b"(ios\nsystem\n.", "would run os.system"),
+        (b"(cos\nsystem\no.", "would run os.system"),
         (b"\x82\x01.", "the instruction EXT1"),
         (b"Pid\n.", "the instruction PERSID"),
         (b"(I1\nI2\ntQ.", "a storage where none can be"),
-        (b"}(I1\nI2\nt}s.", "with a tuple for a key"),
-        (b"}]K\x01s.", "with a list for a key"),
-        (b"]}b.", "sets attributes of what is no plain container"),
+        (b"]}b.", "sets attributes of a list"),
         (b"]K\x01K\x02s.", "sets items of what is no dictionary"),
         (b"}K\x01a.", "appends to what is no list"),
         (b"0.", "damaged"),
@@ -224,11 +219,10 @@ def test_nothing_is_executed(save: Save, file: Path, tmp_path: Path, case: str, 
         (b"h\x05.", "damaged"),
         (b"N", "exhausted"),
         (b"\xff.", "opcode"),
-        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "bytes8"),
+        (b"\x8e\xff\xff\xff\xff\xff\xff\xff\x7f.", "a text of"),
         (b"r\xff\xff\xff\xff.", "damaged"),
-        (b"cdnnlib.tflib.network\nNetwork\n.", "TensorFlow era: convert it with the legacy.py"),
-        (b"ctorch\nSize\n(I1\ntR.", "damaged"),
-        (b"cnumpy.core.multiarray\nscalar\n(S'O8'\nC\x08\0\0\0\0\0\0\0\0tR.", "a NumPy number of a strange kind"),
+        (b"ctorch\nSize\n(I1\ntR.", "a tensor that is none"),
+        (b"cnumpy.core.multiarray\nscalar\n(cnumpy\ndtype\n(S'f8'\ntRC\x04\0\0\0\0tR.", "of the wrong size"),
         (b"c_codecs\nencode\n(S'a'\nS'rot13'\ntR.", "strange encoding"),
         (b"ctorch.storage\n_load_from_bytes\n(S'a'\ntR.", "nests files in files"),
     ],
@@ -256,7 +250,7 @@ def test_a_storage_read_again_and_again_takes_no_more_memory_than_the_file_has(f
 
 
 def test_an_endless_pickle_is_given_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stedit.checkpoints.unpickler.MAX_OPERATIONS", 1000)
+    monkeypatch.setattr("stedit.checkpoints.pickle_names.MAX_STEPS", 1000)
     file.write_bytes(b"N0" * 1000 + b"N.")
     assert "more than 1000 instructions" in refusal(file)
 
@@ -295,7 +289,7 @@ def test_a_tensor_of_sizes_that_are_true(file: Path) -> None:
         ((4, 2, (3,), (1,)), "needs more numbers than the file has"),
         ((4, 0, (2, 2), (3, 1)), "needs more numbers than the file has"),
         ((4, 0, (10**12,), (0,)), "needs more numbers than the file has"),
-        ((4, 0, (10**30,), (1,)), "needs more numbers than the file has"),
+        ((4, 0, (10**30,), (1,)), "impossible shape"),
         ((4, -1, (3,), (1,)), "impossible shape"),
         ((4, 0, (-3,), (1,)), "impossible shape"),
         ((4, 3, (3,), (-1,)), "impossible shape"),
@@ -304,7 +298,7 @@ def test_a_tensor_of_sizes_that_are_true(file: Path) -> None:
         ((4, 0, (True,), (1,)), "impossible shape"),
         ((4, 0, (2, 2), (1,)), "a tensor that is none"),
         ((4, 0, (1,) * 20, (1,) * 20), "a tensor that is none"),
-        ((4, 0, 3, 1), "damaged"),
+        ((4, 0, 3, 1), "a tensor that is none"),
         ((400, 0, (3,), (1,)), "a storage is missing, or of another size"),
         ((3, 0, (3,), (1,)), "a storage is missing, or of another size"),
         ((-4, 0, (3,), (1,)), "impossible storage"),
