@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from dataclasses import dataclass
 from functools import partial
@@ -19,7 +18,7 @@ from stedit.imaging.files import MAX_PIXELS, Pixels, decode_image
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import FaceDetector, YuNetFinder
 from stedit.photo.landmarks import Landmarks
-from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for
+from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for, quad_of
 from stedit.runtime.model import Model
 from stedit.storage.latents import LatentCode, is_latent_path
 from stedit.storage.tunings import Tuning, tuning_path
@@ -87,7 +86,7 @@ class InputReader:
         quads: tuple[Quad, ...] = ()
         if self._options.into:
             photo = Photo.open(self._options.into, max_pixels=self._options.max_pixels or MAX_PIXELS)
-            quads = (_quad_of(code, photo, source.name),)
+            quads = (quad_of(code.crop, photo, source.name),)
         return LoadedInput(source, code=code.w, tuning=tuning, photo=photo, quads=quads)
 
 
@@ -100,22 +99,3 @@ def face_search(options: PhotoOptions, model: Model) -> tuple[FaceSearch, FaceDe
     search = FaceSearch(options.align, options.face, landmarks)
     finder = YuNetFinder(options.detector) if options.detector else None
     return search, None if options.align == "never" else detector_for(model, finder)
-
-
-def _quad_of(code: LatentCode, photo: Photo, name: str) -> Quad:
-    """Where the face of a code lies in the photograph that it was made of. Raises InputError."""
-    height, width = photo.pixels.shape[:2]
-    if not code.crop:
-        return Quad.of_picture(height, width)
-    try:
-        values = json.loads(code.crop)
-        quad = Quad.of_values(values["quad"])
-        size = tuple(values["photo"])
-    except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise InputError(f"the crop in {name} cannot be read: invert the photograph again") from error
-    if size != (height, width):
-        raise InputError(
-            f"{name} was made of a photograph of {size[1]} x {size[0]} px, and {photo.name} has {width} x {height}: "
-            "give the photograph that it was made of"
-        )
-    return quad

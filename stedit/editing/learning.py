@@ -33,6 +33,9 @@ class LearnedDirection:
     """Learned from and held back, together."""
     method: str
 
+    def __repr__(self) -> str:
+        return f"LearnedDirection({self.method!r}, {self.codes} codes, accuracy {self.accuracy:.3f})"
+
 
 def learn_direction(
     model: Model, attribute: str, w: Tensor | None = None, labels: Sequence[bool] | None = None

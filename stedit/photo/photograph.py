@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal, Union, cast
 
 import numpy as np
+from PIL import Image
 
-from stedit.errors import InputError, MissingPartError
+from stedit.errors import InputError, MissingPartError, UsageError
 from stedit.hub.find import embedded_bundles
 from stedit.imaging.edited import WriteOptions, write_edited
 from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_image
+from stedit.imaging.memory import decode_array, decode_pillow
 from stedit.models.aligner import Aligner
 from stedit.photo.alignment import Quad
 from stedit.photo.compositing import composite
@@ -28,7 +31,12 @@ from stedit.storage.bundle import Bundle
 Alignment = Literal["auto", "always", "never"]
 Choice = Literal["largest", "all"] | int
 
+NAMELESS = "the image"  # what errors call a photograph that is of no file
 FINEST = 1024  # pixels of a crop's side beyond which the fields of a change get no finer
+
+
+ImageLike = Union[str, "os.PathLike[str]", Image.Image, Pixels, "Photo"]
+"""An image as a person holds it: a path, an image of Pillow, a uint8 array, a Photo."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +52,7 @@ class FaceSearch:
 
 
 class Photo:
-    """A photograph in memory."""
+    """A photograph in memory: `Photo.open` reads a file, `Photo.of` takes what a program holds as well."""
 
     def __init__(self, image: DecodedImage, name: str) -> None:
         self.image, self.name = image, name
@@ -53,6 +61,35 @@ class Photo:
     def open(cls, path: str | Path, *, max_pixels: int = MAX_PIXELS) -> Photo:
         """Read and decode a file. Raises InputError, ImageError."""
         return cls(decode_image(path, max_pixels=max_pixels), str(path))
+
+    @classmethod
+    def of(cls, image: ImageLike) -> Photo:
+        """A photograph from a file, an image of Pillow, or an array.
+
+        Args:
+            image: a path; an image of Pillow; uint8 (H, W), (H, W, 1), (H, W, 3) or (H, W, 4) in sRGB; or a Photo,
+                which is given back.
+
+        Raises:
+            ImageError: it cannot be read.
+            UsageError: an array of another type or layout, or something that is no image.
+        """
+        if isinstance(image, Photo):
+            return image
+        if isinstance(image, str | os.PathLike):
+            return cls.open(Path(image))
+        if isinstance(image, Image.Image):
+            return cls(decode_pillow(image), str(getattr(image, "filename", "")) or NAMELESS)
+        if isinstance(image, np.ndarray):
+            return cls(decode_array(image), NAMELESS)
+        raise UsageError(
+            f"an image is a path, an image of Pillow, or a uint8 array (H, W, 3), and this is {type(image).__name__}"
+        )
+
+    @property
+    def file_name(self) -> str:
+        """Without its folder; "" if it is of no file."""
+        return "" if self.name == NAMELESS else Path(self.name).name
 
     @property
     def pixels(self) -> Pixels:
@@ -88,6 +125,17 @@ class Photo:
             return (whole,)
         return tuple(face.quad for face in choose(faces, search.face, self.name))
 
+    def with_pixels(self, pixels: Pixels) -> Image.Image:
+        """Pixels made of this photograph, as an image of Pillow: RGB, or RGBA where the photograph has transparency."""
+        image = Image.fromarray(pixels)
+        if self.image.alpha is not None and self.image.alpha.shape == pixels.shape[:2]:
+            image.putalpha(Image.fromarray(self.image.alpha))
+        return image
+
+    def __repr__(self) -> str:
+        height, width = self.pixels.shape[:2]
+        return f"Photo({self.name!r}, {width} x {height} px)"
+
     def save(self, path: str | Path, pixels: Pixels, options: WriteOptions | None = None) -> tuple[str, ...]:
         """Write `pixels`, which were made of this photograph, as the kind of file that it is; gives notes.
 
@@ -111,6 +159,34 @@ def crop_of(photo: Photo, quad: Quad) -> str:
     """What a latent file says of the face's place in its photograph: JSON of the quad and the size in pixels."""
     height, width = photo.pixels.shape[:2]
     return json.dumps({"quad": [round(value, 3) for value in quad.values], "photo": [height, width]})
+
+
+def quad_of(crop: str, photo: Photo, name: str) -> Quad:
+    """Where a face lies in the photograph that its code was made of.
+
+    Args:
+        crop: what the code says of it, as `crop_of` gives it; "" for an image that was a crop already.
+        photo: the photograph.
+        name: of the code, for errors.
+
+    Raises:
+        InputError: it cannot be read, or is of another photograph.
+    """
+    height, width = photo.pixels.shape[:2]
+    if not crop:
+        return Quad.of_picture(height, width)
+    try:
+        values = json.loads(crop)
+        quad = Quad.of_values(values["quad"])
+        size = tuple(values["photo"])
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
+        raise InputError(f"the crop in {name} cannot be read: invert the photograph again") from error
+    if size != (height, width):
+        raise InputError(
+            f"{name} was made of a photograph of {size[1]} x {size[0]} px, and {photo.name} has "
+            f"{width} x {height}: give the photograph that it was made of"
+        )
+    return quad
 
 
 def carry_over(

@@ -9,7 +9,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -21,9 +20,9 @@ from stedit.models.backbone import IdentityNetwork
 from stedit.models.edit_transformer import EditTransformer
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.allocator import keep_big_blocks
-from stedit.runtime.arrays import Latents
 from stedit.runtime.covariance import LatentCovariance, latent_covariance
 from stedit.runtime.devices import Precision, choose_device, require_precision
+from stedit.runtime.forking import compute_in_forked_processes
 from stedit.runtime.framing import content_size
 from stedit.runtime.networks import Encoder, Networks
 from stedit.storage.bundle import Bundle
@@ -55,6 +54,7 @@ class Model:
             )
         chosen = choose_device(device)
         require_precision(precision, chosen)
+        compute_in_forked_processes()
         if chosen.type == "cpu":
             keep_big_blocks()
         return cls(bundle, Networks.load(bundle, chosen), chosen, precision)
@@ -138,14 +138,6 @@ class Model:
         with torch.no_grad():
             w: Tensor = self.networks.generator.mapping(z)
         return w[:, None].expand(-1, *self.code_shape).contiguous()
-
-    def as_latents(self, codes: Latents | Tensor) -> Tensor:
-        """Codes as float32 (B, N, D) on the device; (N, D) is a batch of one. Raises UsageError for another shape."""
-        w = torch.from_numpy(codes) if isinstance(codes, np.ndarray) else codes
-        w = (w if w.ndim == 3 else w[None]).to(self.device, torch.float32)
-        if tuple(w.shape[1:]) != self.code_shape:
-            raise UsageError(f"a code of this model is {self.code_shape}, not {tuple(w.shape[1:])}")
-        return w
 
     def styles(self, layers: Sequence[int] | None) -> list[int] | None:
         """Layers sorted, each once; None for all of them. Raises UsageError for one that the model has not."""

@@ -147,6 +147,9 @@ class Bundle:
     generator_fingerprint: str = ""
     """Of a bundle without a generator: the fingerprint of the one that its parts were trained for, "" if unknown."""
 
+    def __repr__(self) -> str:
+        return f"Bundle({self.name!r}, {', '.join(self.parts)}, {len(self.attributes)} attributes, {self.license!r})"
+
     @classmethod
     def load(cls, path: str | Path) -> Bundle:
         """Read and check everything but the tensors. Raises BundleError."""

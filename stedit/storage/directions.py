@@ -38,6 +38,10 @@ class Directions:
     metadata: Mapping[str, str] = field(default_factory=dict)
     """Of a file that stedit wrote: `model`, `fingerprint`, `method`, `accuracy`."""
 
+    def __repr__(self) -> str:
+        names = ", ".join(map(repr, list(self.vectors)[:3]))
+        return f"Directions({names}{', …' if len(self.vectors) > 3 else ''} of {self.metadata.get('model', 'any')!r})"
+
     def encode(self) -> bytes:
         """The bytes of the file; the same directions give the same bytes."""
         tensors = {name: np.asarray(vector, np.float32) for name, vector in self.vectors.items()}

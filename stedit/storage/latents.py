@@ -6,8 +6,10 @@ to, and where it came from. A code means nothing to a generator other than its o
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from collections.abc import Callable
+from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +48,8 @@ class LatentCode:
     stedit_version: str = __version__
     tuning: str = ""
     """The digest of the tuning beside the file (see `stedit.storage.tunings`), or "" for the model's own generator."""
+    renderer: Callable[[LatentCode], bytes] | None = field(default=None, repr=False, kw_only=True)
+    """What makes a PNG of the code, where an engine gave it: no part of the file, nor of a pickle."""
 
     def __post_init__(self) -> None:
         if self.w.dtype != np.float32 or self.w.ndim != 2:
@@ -55,13 +59,26 @@ class LatentCode:
         if not np.isfinite(self.w).all():
             raise ValueError("w holds numbers that are not finite")
 
+    def __repr__(self) -> str:
+        count, dim = self.w.shape
+        words = [f"{count} x {dim} of {self.model!r}", self.method and f"method={self.method!r}"]
+        words.append(self.source and f"source={self.source!r}")
+        return f"LatentCode({', '.join(word for word in words if word)})"
+
+    def _repr_png_(self) -> bytes | None:
+        """What a notebook shows: the rendering, for a code that an engine gave."""
+        return self.renderer(self) if self.renderer else None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "renderer": None}
+
     def save(self, path: str | Path) -> None:
         """Write `encode()` to `path`, whole or not at all. Raises OutputError."""
         write_file(Path(path), self.encode())
 
     def encode(self) -> bytes:
         """The bytes of the file; the same code gives the same bytes."""
-        texts = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "w"}
+        texts = {name: getattr(self, name) for name in _texts()}
         return encode_tensors({"w": self.w}, {"format": FORMAT, **texts})
 
     @classmethod
@@ -74,9 +91,9 @@ class LatentCode:
                 raise LatentError(f"{path} does not state the {name} of its code: invert the picture again")
         if metadata["format"] != FORMAT:
             raise LatentError(f"{path} is of the latent format {metadata['format']!r}: upgrade stedit to read it")
-        known = {field.name for field in fields(cls)} - {"w"}
+        texts: dict[str, Any] = {name: text for name, text in metadata.items() if name in _texts()}
         try:
-            return cls(w, **{name: text for name, text in metadata.items() if name in known})
+            return cls(w, **texts)
         except ValueError as error:
             raise LatentError(f"{path} is damaged ({error}): invert the picture again") from error
 
@@ -92,6 +109,11 @@ class LatentCode:
                 f"{path} holds a code of {self.w.shape[0]} x {self.w.shape[1]} numbers, but {model!r} takes "
                 f"{shape[0]} x {shape[1]}: invert the picture again"
             )
+
+
+def _texts() -> list[str]:
+    """The fields that a file has as metadata."""
+    return [one.name for one in fields(LatentCode) if one.name not in {"w", "renderer"}]
 
 
 def _read(path: Path) -> tuple[dict[str, str], npt.NDArray[np.float32]]:

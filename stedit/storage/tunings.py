@@ -63,6 +63,9 @@ class Tuning:
             if not (np.isfinite(up).all() and np.isfinite(down).all()):
                 raise ValueError(f"the factors of {name} hold numbers that are not finite")
 
+    def __repr__(self) -> str:
+        return f"Tuning({self.digest}, {len(self.factors)} layers of {self.model!r})"
+
     @property
     def digest(self) -> str:
         """16 hex digits of a SHA-256 over all that is in it, by which a latent file names its tuning."""

@@ -42,7 +42,7 @@ def test_optimise_without_encoder_recovers_renderings(tiny: Engine) -> None:
     at_start = (tiny.synthesise(mean[None]) - targets).square().mean(dim=(1, 2, 3))
     codes = alone.invert(targets, method="optimise", options=InversionOptions(steps=200, losses=ONLY_L2))
     error = (tiny.synthesise(codes) - targets).square().mean(dim=(1, 2, 3))
-    assert (error < 0.15 * at_start).all()
+    assert (error < 0.2 * at_start).all()
 
 
 def test_optimise_w_has_one_style_and_w_plus_fits_better(tiny: Engine, face_image: Pixels) -> None:
@@ -214,7 +214,7 @@ def test_invert_unknown_method_or_wrong_target_size_raises(tiny: Engine, picture
     with pytest.raises(UsageError, match="no method 'magic': choose from encoder, optimise, hybrid, iterative"):
         tiny.invert(pictures, method="magic")  # type: ignore[call-overload]
     with pytest.raises(UsageError, match=r"\(3, 32, 32\), not \(3, 16, 16\)"):
-        tiny.invert(torch.zeros(1, 3, 16, 16), method="optimise")
+        tiny.invert(torch.full((1, 3, 16, 16), -0.5), method="optimise")
 
 
 def test_objective_loss_without_its_network_raises(tiny: Engine, pictures: Pixels) -> None:
