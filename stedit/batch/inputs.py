@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,6 +41,7 @@ class Inputs:
     left_out: tuple[Path, ...] = ()  # images that earlier runs have made
     unsupported: tuple[Path, ...] = ()  # HEIC photographs in folders, where the extra that reads them is not installed
     empty: tuple[Path, ...] = ()  # folders without an image
+    no_files: tuple[Path, ...] = ()  # pipes, sockets and the like in folders, which are called as images are
 
 
 def collect_inputs(
@@ -62,6 +63,7 @@ def collect_inputs(
     left_out: list[Path] = []
     unsupported: list[Path] = []
     empty: list[Path] = []
+    no_files: list[Path] = []
     for name in map(str, names):
         if not name:
             raise UsageError("an input is an empty name: is a variable of the shell unset?")
@@ -74,20 +76,34 @@ def collect_inputs(
             continue
         found = False
         for folder, files in _walk(path, recursive, outside, unreadable):
-            usable = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
-            ours = own_outputs(usable, own_outputs_of) if own_outputs_of is not None else set()
+            named = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
+            ours = own_outputs(named, own_outputs_of) if own_outputs_of is not None else set()
             left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
+            usable = _without(named, _is_no_file, no_files)
             if not heic.can_read():
-                unsupported += [file for file in usable if file.suffix.lower() in HEIC_SUFFIXES]
-                usable = [file for file in usable if file not in unsupported]
-                found = found or bool(unsupported)
+                usable = _without(usable, lambda file: file.suffix.lower() in HEIC_SUFFIXES, unsupported)
+            found = found or len(usable) < len(named)
             for file in usable:
                 if file not in ours and (latents or not is_latent_path(file)):
                     sources.setdefault(file.absolute(), Source(file, folder.relative_to(path)))
                     found = True
         if not found:
             empty.append(path)
-    return Inputs(tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(unsupported), tuple(empty))
+    return Inputs(
+        tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(unsupported), tuple(empty), tuple(no_files)
+    )
+
+
+def _without(files: list[Path], is_odd: Callable[[Path], bool], odd: list[Path]) -> list[Path]:
+    """The files that are not odd; the others are added to `odd`."""
+    marks = [is_odd(file) for file in files]
+    odd += [file for file, mark in zip(files, marks, strict=True) if mark]
+    return [file for file, mark in zip(files, marks, strict=True) if not mark]
+
+
+def _is_no_file(path: Path) -> bool:
+    """Whether it is a pipe, say, on which a reader could wait for ever; a broken link is left to the reader to tell."""
+    return path.exists() and not path.is_file()
 
 
 def _walk(

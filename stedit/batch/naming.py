@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,8 +14,9 @@ from stedit.storage.latents import is_latent_path
 
 _QUALIFIERS = re.compile(r"(?:^|-)(?:from|along|keep|layers|weights|mix)-")
 _WITHOUT_ATTRIBUTE = ("along-", "mix-")  # what an output may be called that is no edit of an attribute
+LONGEST_LIST = 60  # letters, of strengths in a name
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
-_STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:to{_NUMBER})?)?")
+_STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:(?:to|[,+x]){_NUMBER})*(?:-[0-9a-f]{{8}})?)?")
 """What one command puts behind a stem: `.reconstruct`, `.sheet`, or a dot and what `output_suffix` gives."""
 
 
@@ -24,19 +26,41 @@ def stem_of(path: Path) -> str:
 
 
 def output_suffix(
-    attributes: Sequence[str], strengths: Sequence[float], qualifiers: Sequence[str] = (), usual: float = 1
+    attributes: Sequence[str],
+    strengths: Sequence[float | Sequence[float]],
+    qualifiers: Sequence[str] = (),
+    usual: float = 1,
 ) -> str:
-    """What an edit is called in file names: `smile`, `smile+no-glasses@0.5`, `smile@-2to2`, `smile-from-jane`.
+    """What an edit is called in file names: `smile`, `smile+no-glasses@0.5`, `smile@-2to2x5`, `smile-from-jane`.
 
     `qualifiers` are such as `from-jane` or `along-first-order`. The `usual` strength goes without saying; any other is
-    part of the name, so that two strengths do not share a file.
+    part of the name, so that two strengths do not share a file, nor two lists of them.
     """
     named = "+".join(re.sub(r"[^\w-]+", "-", attribute).lower() for attribute in attributes)
     qualified = (re.sub(r"[.@/\\]", "_", qualifier) for qualifier in qualifiers)
     name = "-".join(part for part in (named, *qualified) if part)
-    if len(strengths) > 1:
-        return f"{name}@{strengths[0]:g}to{strengths[-1]:g}"
-    return name if strengths[0] == usual else f"{name}@{strengths[0]:g}"
+    return name if list(strengths) == [usual] else f"{name}@{_strengths_text(strengths)}"
+
+
+def _strengths_text(strengths: Sequence[float | Sequence[float]]) -> str:
+    """`0.5`, `0.5+1` of two attributes, `-2,-1,2`, `-2to2x5` of five at equal distances; too many end in a digest."""
+    texts = [strength_text(one) for one in strengths]
+    listed = ",".join(texts)
+    if len(strengths) < 3:
+        return listed
+    first, last = strengths[0], strengths[-1]
+    if not (isinstance(first, Sequence) or isinstance(last, Sequence)):
+        even = [first + (last - first) * i / (len(strengths) - 1) for i in range(len(strengths))]
+        if [f"{one:g}" for one in even] == texts:
+            return f"{first:g}to{last:g}x{len(strengths)}"
+    if len(listed) <= LONGEST_LIST:
+        return listed
+    return f"{texts[0]}to{texts[-1]}x{len(strengths)}-{hashlib.sha256(listed.encode()).hexdigest()[:8]}"
+
+
+def strength_text(strength: float | Sequence[float]) -> str:
+    """`0.5`, or `0.5+1` of two attributes."""
+    return "+".join(f"{part:g}" for part in (strength if isinstance(strength, Sequence) else (strength,)))
 
 
 def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
@@ -45,8 +69,9 @@ def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
     `face.smile.png` is one if `smile` is an attribute and `face.jpg` or `face.latent.safetensors` lies beside it;
     `face.latent.safetensors` is one beside `face.jpg`; `holiday.2024.png` beside `holiday.png` is none.
     """
-    stems = {stem_of(file) for file in files}
-    images = {stem_of(file) for file in files if not is_latent_path(file)}
+    # Of a.jpg and a.png, an output may be called a.jpg.smile.png: see `plan._outputs`.
+    stems = {name for file in files for name in (stem_of(file), file.name)}
+    images = {name for file in files if not is_latent_path(file) for name in (file.stem, file.name)}
 
     def is_output(file: Path) -> bool:
         stem = stem_of(file)

@@ -23,6 +23,23 @@ def parse_strengths(text: str) -> tuple[float, ...]:
     return strengths
 
 
+def parse_strengths_of(texts: Sequence[str], attributes: int) -> tuple[float | tuple[float, ...], ...]:
+    """Read no strength, one for all attributes, or one for each of so many; each may be a list. Raises UsageError."""
+    if len(texts) <= 1:
+        return parse_strengths(texts[0]) if texts else (1.0,)
+    if len(texts) != attributes:
+        raise UsageError(
+            f"{len(texts)} strengths are given for {attributes} attributes: give one for all, or one for each",
+            argument="strengths",
+        )
+    lists = [parse_strengths(text) for text in texts]
+    steps = max(map(len, lists))
+    if any(len(one) not in {1, steps} for one in lists):
+        raise UsageError(f"the strengths {' and '.join(texts)} are not as many: give lists of one length")
+    columns = zip(*(one * steps if len(one) == 1 else one for one in lists), strict=True)
+    return tuple(column[0] if len(set(column)) == 1 else column for column in columns)
+
+
 def parse_weights(text: str, count: int) -> tuple[float, ...]:
     """Read `0.7,0.3`, of so many references. Raises UsageError."""
     try:

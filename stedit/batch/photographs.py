@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from stedit.batch.request import PhotoOptions
 from stedit.imaging.edited import EncodedImage, WriteOptions, encode_edited
@@ -11,6 +11,7 @@ from stedit.imaging.files import Pixels
 from stedit.imaging.provenance import Provenance
 from stedit.photo.alignment import Quad
 from stedit.photo.photograph import Photo, carry_over
+from stedit.storage.origin import Origin
 
 LARGEST_TILE = 512  # px, of faces in sheets and strips
 
@@ -23,10 +24,11 @@ class EditedPhoto:
     pixels: Pixels
     options: WriteOptions
 
-    def encode(self, suffix: str | None = None) -> EncodedImage:
+    def encode(self, suffix: str | None = None, origin: Origin | None = None) -> EncodedImage:
         """The bytes of a file with that suffix, by default of the photograph's own kind. Raises OutputError."""
         changed = (self.pixels != self.photo.pixels).any(axis=2)
-        options = WriteOptions(suffix, self.options.quality, self.options.keep_gps, self.options.provenance)
+        mark = self.options.provenance and replace(self.options.provenance, origin=origin)
+        options = WriteOptions(suffix, self.options.quality, self.options.keep_gps, mark)
         return encode_edited(self.photo.image, self.pixels, changed, options)
 
 

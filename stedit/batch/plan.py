@@ -6,22 +6,29 @@ Nothing is computed and nothing is written here, so whatever is wrong with a run
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stedit.batch.inputs import Inputs, Source, collect_inputs
+from stedit.batch.origins import Recipe, Standing, foreign_output, signature
 from stedit.batch.record import Record
 from stedit.batch.request import SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
-from stedit.errors import OutputError, UsageError
+from stedit.errors import OutputError, UsageError, describe_cause
 from stedit.imaging.edited import output_suffix as photo_suffix
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
 from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
+    from stedit.runtime.devices import Precision
     from stedit.storage.bundle import Bundle
+
+READERS = 4  # files read at the same time, to see what is there
+LONGEST_NAME = 255  # bytes, on nearly every file system
 
 SUFFIXES = {
     "png": (".png",),
@@ -42,6 +49,7 @@ class Job:
 
     source: Source
     output: Path | None  # None: standard output, or no output at all
+    replaces: tuple[int, ...] | None = None  # the `signature` of the output of an earlier run that is there
 
 
 @dataclass(frozen=True)
@@ -50,9 +58,12 @@ class Plan:
 
     request: Request
     jobs: tuple[Job, ...]
-    skipped: tuple[Job, ...] = ()  # their outputs exist
+    skipped: tuple[Job, ...] = ()  # their outputs are there by the same request
+    refused: tuple[tuple[Job, OutputError], ...] = ()  # their outputs cannot be written
     inputs: Inputs = field(default_factory=Inputs)
     format: str = ""  # of all outputs; "" if nothing is written
+    recipe: Recipe | None = None  # of all outputs; None if nothing is written
+    overwrite: bool = False
 
     @property
     def writes_to_stdout(self) -> bool:
@@ -60,8 +71,9 @@ class Plan:
         return bool(self.format) and any(job.output is None for job in self.jobs)
 
     def undone(self) -> list[Record]:
-        """A record of each input that is not computed: folders that cannot be listed, outputs that exist."""
+        """A record of each input that is not computed: folders that cannot be listed, outputs that are there."""
         failed = [Record.failed(name, error) for name, error in self.inputs.unreadable]
+        failed += [Record.failed(job.source.name, error) for job, error in self.refused]
         return failed + [Record(job.source.name, str(job.output), "skipped") for job in self.skipped]
 
 
@@ -117,6 +129,7 @@ def plan_request(
     file_format: str | None = None,
     recursive: bool = False,
     overwrite: bool = False,
+    precision: Precision = "float32",
 ) -> Plan:
     """Check `request` against a model, and pair every input with its output.
 
@@ -127,7 +140,10 @@ def plan_request(
         output: a file, a folder that mirrors the tree of an input folder, or "-"; None for beside each input.
         file_format: of the outputs; None for that of the output's name, else the first of `request.formats`.
         recursive: look into the folders of folders.
-        overwrite: make outputs that exist anew; else they are skipped.
+        overwrite: make all outputs anew, and replace whatever is in their places. Else an output that is there by the
+            same request, of the same bytes, with the same model, is skipped; one of another request is made anew; and
+            a file that stedit has not written, or that was changed since, is refused.
+        precision: that the model is going to compute in.
 
     Raises:
         AttributeNameError: the model does not know an attribute.
@@ -148,6 +164,7 @@ def plan_request(
         request.suffix(bundle),
         target,
         [attribute.name for attribute in bundle.attributes],
+        recipe=Recipe.of(request, bundle, target.format, precision),
         recursive=recursive,
         overwrite=overwrite,
     )
@@ -165,6 +182,7 @@ def make_plan(
     target: OutputTarget,
     attributes: Sequence[str],
     *,
+    recipe: Recipe,
     recursive: bool = False,
     overwrite: bool = False,
 ) -> Plan:
@@ -180,7 +198,9 @@ def make_plan(
         outside=target.path if target.place == "folder" else None,
     )
     target = _settle(target, found.sources)
-    pairs = [Job(source, _output(source, suffix, target)) for source in found.sources]
+    pairs = [
+        Job(source, path) for source, path in zip(found.sources, _outputs(found.sources, suffix, target), strict=True)
+    ]
     makers = {os.path.realpath(job.output): job for job in pairs if job.output}
     jobs, left_out = [], []
     for job in pairs:
@@ -194,14 +214,44 @@ def make_plan(
         elif job.source.path:  # *.png of a shell names the outputs of the last run as well
             left_out.append(job.source.path)
     _refuse_collisions(jobs)
-    skipped: list[Job] = []
-    todo: list[Job] = []
-    for job in jobs:
-        exists = job.output is not None and job.output.exists()
-        (skipped if exists and not overwrite else todo).append(job)
-    _refuse_unwritable(todo)
     found = replace(found, left_out=(*found.left_out, *left_out))
-    return Plan(request, tuple(todo), tuple(skipped), found, target.format)
+    plan = Plan(request, tuple(jobs), inputs=found, format=target.format, recipe=recipe, overwrite=overwrite)
+    plan = _sort_by_standing(plan, recipe)
+    _refuse_unwritable(plan.jobs)
+    return plan
+
+
+def _sort_by_standing(plan: Plan, recipe: Recipe) -> Plan:
+    """Move jobs whose outputs are there, or cannot be, to `skipped` and `refused`."""
+    todo: list[Job] = []
+    skipped: list[Job] = []
+    refused: list[tuple[Job, OutputError]] = []
+
+    def standing(job: Job) -> Standing | OutputError:
+        assert job.output
+        try:
+            return recipe.standing(job.output, job.source.path)
+        except OSError as error:
+            return OutputError(
+                f"cannot read {job.output}, which is there ({describe_cause(error)}): name another output"
+            )
+
+    with ThreadPoolExecutor(READERS) as readers:  # files are read whole; hashing lets go of the interpreter
+        known = readers.map(lambda job: standing(job) if job.output and not plan.overwrite else "absent", plan.jobs)
+        for job, found in zip(plan.jobs, known, strict=True):
+            if job.output and len(os.fsencode(job.output.name)) > LONGEST_NAME:
+                error = OutputError(f"the name {job.output.name} would be too long: name an output", argument="output")
+                refused.append((job, error))
+            elif isinstance(found, OutputError):
+                refused.append((job, found))
+            elif found == "foreign":
+                assert job.output
+                refused.append((job, foreign_output(job.output)))
+            elif found == "same" and not getattr(plan.request, "attention", None):
+                skipped.append(job)
+            else:
+                todo.append(replace(job, replaces=signature(job.output)) if job.output else job)
+    return replace(plan, jobs=tuple(todo), skipped=tuple(skipped), refused=tuple(refused))
 
 
 def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
@@ -217,13 +267,27 @@ def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
     return target
 
 
-def _output(source: Source, suffix: str, target: OutputTarget) -> Path | None:
+def _outputs(sources: Sequence[Source], suffix: str, target: OutputTarget) -> list[Path | None]:
+    """Where the output of each source goes; a.jpg and a.png of one folder, which would share one, add their ending."""
+    outputs = [_output(source, source.stem, suffix, target) for source in sources]
+    if target.place in {"file", "stdout"}:
+        return outputs
+    count = Counter(
+        (source.path.parent if source.path else None, path) for source, path in zip(sources, outputs, strict=True)
+    )
+    for i, source in enumerate(sources):
+        if source.path and count[source.path.parent, outputs[i]] > 1:
+            outputs[i] = _output(source, source.path.name, suffix, target)
+    return outputs
+
+
+def _output(source: Source, stem: str, suffix: str, target: OutputTarget) -> Path | None:
     if target.place == "stdout":
         return None
     if target.place == "file":
         return target.path
     ending = _ending_of(source) if target.format == SOURCE_FORMAT else SUFFIXES[target.format][0]
-    name = (f"{source.stem}.{suffix}" if suffix else source.stem) + ending
+    name = (f"{stem}.{suffix}" if suffix else stem) + ending
     if target.place == "folder":
         return target.path / source.subfolder / name
     assert source.path is not None  # _settle has sent standard input elsewhere
@@ -237,7 +301,7 @@ def _ending_of(source: Source) -> str:
 
 def _same_file(job: Job) -> bool:
     """Whether an existing output is the input itself by another name (a hard link)."""
-    if not job.source.path or not job.output or not job.source.path.exists() or not job.output.exists():
+    if not job.source.path or not job.output or not all(map(os.path.exists, (job.source.path, job.output))):
         return False
     return job.output.samefile(job.source.path)
 
@@ -256,7 +320,7 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
 
 def _refuse_unwritable(jobs: Sequence[Job]) -> None:
     for folder in {job.output.parent for job in jobs if job.output}:
-        existing = next(place for place in (folder, *folder.parents) if place.exists())
+        existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - a name too long is none
         if not existing.is_dir():
             raise OutputError(
                 f"cannot write into {folder}: {existing} is a file: choose another folder", argument="output"
@@ -271,7 +335,7 @@ def _require_place(attention: Path, plan: Plan, references: Sequence[str | Path]
     """Refuse to plot the attention of several inputs, or in the place of anything that is needed. Raises UsageError."""
     if attention.suffix.lower() not in PLOT_SUFFIXES:
         raise UsageError(f"the plot of attention {attention} is not an image file: end its name in .png")
-    jobs = (*plan.jobs, *plan.skipped)
+    jobs = (*plan.jobs, *plan.skipped, *(job for job, _ in plan.refused))
     if len(jobs) > 1:
         raise UsageError(f"attention is plotted for one input, not for {len(jobs)}: give one")
     others = [path for job in jobs for path in (job.source.path, job.output) if path]

@@ -13,6 +13,8 @@ import numpy.typing as npt
 
 from stedit.batch.inputs import Source
 from stedit.batch.inverter import Inverted, Inverter, summarise
+from stedit.batch.naming import strength_text
+from stedit.batch.origins import UNKNOWN
 from stedit.batch.photographs import EditedPhoto, Faces, write_options
 from stedit.batch.reading import InputReader, LoadedInput
 from stedit.batch.reporter import Reporter, SilentReporter
@@ -28,6 +30,7 @@ from stedit.batch.request import (
     ReferenceEdit,
     Rendering,
     Request,
+    Strength,
 )
 from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
@@ -75,6 +78,7 @@ class Output:
     summary: str = ""  # the same for a person
     tuning: Tuning | None = None  # of a code
     notes: tuple[str, ...] = ()  # what was not done of what one may expect
+    source: str = UNKNOWN  # the digest of the bytes that it was made of
 
 
 ProcessBatch = Callable[[CodeBatch], Sequence[Output]]
@@ -88,6 +92,8 @@ class Process:
     reader: InputReader
     compute: ProcessBatch
     """Gives an output for each input of a batch. Raises SteditError for what the model cannot do."""
+    alone: bool = False
+    """Whether each input is to be computed by itself."""
 
 
 def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: str, details: bool = True) -> Process:
@@ -133,7 +139,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         case _:
             assert_never(request)
     reader = InputReader(engine, inverter, request.photo, keep_originals=keep_originals, several=several)
-    return Process(inverter, reader, compute)
+    return Process(inverter, reader, compute, alone=engine.device.type == "cpu")
 
 
 def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
@@ -309,20 +315,29 @@ class _Editor:
             columns.append((title, results.tiles(column)))
         return [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
 
-    def _edit(self, codes: Latents, strength: float) -> Latents:
+    def _edit(self, codes: Latents, strength: Strength) -> Latents:
         """Edit codes (B, N, D)."""
         request, bundle = self.request, self.engine.bundle
+        names = request.names(bundle) if isinstance(request, LabelEdit) else request.celeba_names(bundle)
+        if not isinstance(strength, Sequence):
+            return self._edit_together(codes, names, strength)
+        for name, one in zip(names, strength, strict=True):
+            codes = self._edit_together(codes, [name], one)
+        return codes
+
+    def _edit_together(self, codes: Latents, names: Sequence[str], strength: float) -> Latents:
+        request = self.request
         if isinstance(request, LabelEdit):
             return self.engine.edit_by_label(
                 codes,
-                request.names(bundle),
+                names,
                 strength=strength,
                 direction=request.direction,
                 keep=request.keep,
                 layers=request.layers,
             )
         return self.engine.edit_by_reference(
-            codes, self._reference_codes, request.celeba_names(bundle), strength=strength, weights=request.weights
+            codes, self._reference_codes, names, strength=strength, weights=request.weights
         )
 
     @property
@@ -374,7 +389,7 @@ class _Editor:
         """Of each edit."""
         bundle, strengths = self.engine.bundle, self.request.strengths
         title = " + ".join(self.request.names(bundle)) or self.request.name(bundle)
-        return [f"{strength:g}" if len(strengths) > 1 else title for strength in strengths]
+        return [strength_text(strength) if len(strengths) > 1 else title for strength in strengths]
 
     def _render(self, codes: Latents, tunings: Sequence[Tuning | None]) -> Sequence[Pixels]:
         return _render(self.engine, codes, tunings, self.request.rendering)

@@ -21,6 +21,7 @@ from stedit.photo.landmarks import Landmarks
 from stedit.photo.photograph import FaceSearch, Photo, crop_for, detector_for, quad_of
 from stedit.runtime.model import Model
 from stedit.storage.latents import LatentCode, is_latent_path
+from stedit.storage.origin import digest_of_file
 from stedit.storage.tunings import Tuning, tuning_path
 
 if TYPE_CHECKING:
@@ -32,6 +33,8 @@ class LoadedInput:
     """One input in memory: the faces of an image, which are still to be inverted, or a code."""
 
     source: Source
+    digest: str
+    """Of its bytes."""
     faces: tuple[tuple[Pixels, Pixels | None], ...] = ()
     """Of each, what the encoder takes, and the size that renderings are compared with, for methods that do."""
     code: npt.NDArray[np.float32] | None = None  # (N, D)
@@ -71,11 +74,14 @@ class InputReader:
         pixels = photo.pixels
         faces = tuple(self._inverter.fit(partial(crop_for, pixels, quad)) for quad in quads)
         original = crop_for(pixels, quads[0], self._engine.target_size) if self._keep_originals else None
-        return LoadedInput(source, faces, original=original, notes=photo.image.notes, photo=photo, quads=quads)
+        return LoadedInput(
+            source, photo.image.digest, faces, original=original, notes=photo.image.notes, photo=photo, quads=quads
+        )
 
     def _read_code(self, source: Source) -> LoadedInput:
         assert source.path
         code = LatentCode.load(source.path)
+        digest = digest_of_file(source.path)
         bundle = self._engine.bundle
         code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=self._engine.code_shape, path=source.path)
         tuning = None
@@ -87,7 +93,7 @@ class InputReader:
         if self._options.into:
             photo = Photo.open(self._options.into, max_pixels=self._options.max_pixels or MAX_PIXELS)
             quads = (quad_of(code.crop, photo, source.name),)
-        return LoadedInput(source, code=code.w, tuning=tuning, photo=photo, quads=quads)
+        return LoadedInput(source, digest, code=code.w, tuning=tuning, photo=photo, quads=quads)
 
 
 def face_search(options: PhotoOptions, model: Model) -> tuple[FaceSearch, FaceDetector | None]:

@@ -44,6 +44,8 @@ MAX_CROP = 4096  # px, of a side
 
 
 Result = Literal["photo", "crop", "render"]
+Strength = float | Sequence[float]
+"""Of all attributes of an edit, or of each of them, which are then edited one after the other."""
 
 
 @dataclass(frozen=True)
@@ -163,8 +165,8 @@ class LabelEdit:
 
     attributes: str | Sequence[str] = ()
     """Names such as "smile", "no-glasses" or "Blond_Hair"; none to follow a linear direction."""
-    strengths: Sequence[float] = (1.0,)
-    """Several make a strip."""
+    strengths: Sequence[Strength] = (1.0,)
+    """Several make a strip; each is one for all attributes, or one for each of them."""
     direction: str = "auto"
     keep: str | Sequence[str] = ()
     layers: Sequence[int] | None = None
@@ -189,7 +191,8 @@ class LabelEdit:
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
         _check_layers(self.layers, bundle)
         self.photo.result_of(bundle)
-        _resolve([*self.attributes, *self.keep], bundle)
+        _resolve(self.keep, bundle)
+        _check_pairs(self.strengths, self.names(bundle))
 
     def suffix(self, bundle: Bundle) -> str:
         """`smile`, `smile+no-glasses@0.5`, `along-sefa-3-layers-0-3`; with `.sheet` for one."""
@@ -227,8 +230,8 @@ class ReferenceEdit:
     """Images or latent codes."""
     weights: Sequence[float] | None = None
     """Of the references, above 0; None for all alike."""
-    strengths: Sequence[float] = (1.0,)
-    """Several make a strip."""
+    strengths: Sequence[Strength] = (1.0,)
+    """Several make a strip; each is one for all attributes, or one for each of them."""
     attention: Path | None = None
     """Where to plot which styles take from which, for one input."""
     sheet: bool = False
@@ -255,7 +258,7 @@ class ReferenceEdit:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
         self.photo.result_of(bundle)
-        self.celeba_names(bundle)
+        _check_pairs(self.strengths, self.celeba_names(bundle))
 
     def suffix(self, bundle: Bundle) -> str:
         """`smile-from-jane`, `glasses-from-jane+joe-weights-70-30@0.5`; with `.sheet` for one."""
@@ -381,12 +384,25 @@ def _resolve(names: Sequence[str], bundle: Bundle) -> list[tuple[str, int]]:
     return list(dict.fromkeys(resolve_attribute(name, known) for name in names))
 
 
-def _check_strengths(strengths: Sequence[float]) -> None:
-    if not strengths or not all(math.isfinite(strength) for strength in strengths):
+def _check_strengths(strengths: Sequence[Strength]) -> None:
+    if not strengths or not all(math.isfinite(strength) for each in strengths for strength in parts_of(each)):
         raise UsageError(f"the strengths {list(strengths)} are not numbers: give one or more")
 
 
-def _check_one_code(file_format: str, strengths: Sequence[float], *, sheet: bool = False) -> None:
+def _check_pairs(strengths: Sequence[Strength], names: Sequence[str]) -> None:
+    for strength in strengths:
+        if isinstance(strength, Sequence) and len(strength) != len(names):
+            raise UsageError(
+                f"there are {len(strength)} strengths for {len(names)} attributes: give one for all, or one for each"
+            )
+
+
+def parts_of(strength: Strength) -> Sequence[float]:
+    """The strengths of the attributes, or the one of all."""
+    return strength if isinstance(strength, Sequence) else (strength,)
+
+
+def _check_one_code(file_format: str, strengths: Sequence[Strength], *, sheet: bool = False) -> None:
     if file_format != LATENT_FORMAT or (not sheet and len(strengths) == 1):
         return
     leave_out = "make no sheet, and give one strength" if sheet else "give one strength"

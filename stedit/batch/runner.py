@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stedit.batch.origins import foreign_output, signature
 from stedit.batch.plan import Job, Plan, plan_request
 from stedit.batch.record import Summary
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import Request
 from stedit.errors import UsageError
 from stedit.hub.find import find_bundle
+from stedit.storage.atomic import sweep
 from stedit.storage.bundle import Bundle
 
 if TYPE_CHECKING:
@@ -43,7 +46,7 @@ def run(
         output: a file, or a folder that mirrors the tree of an input folder; None for beside each input.
         file_format: of the outputs, one of `request.formats`; None for that of `output`, else the first.
         recursive: look into the folders of folders.
-        overwrite: make outputs that exist anew; else they are skipped.
+        overwrite: make all outputs anew, and replace whatever is in their places; see `plan_request`.
         model: an embedded model, a folder, one on the Hub, or an engine; loaded only if there is something to compute.
         device: of a model that is to be loaded.
         precision: of a model that is to be loaded.
@@ -64,7 +67,14 @@ def run(
     """
     bundle = Bundle.load(find_bundle(model)) if isinstance(model, str | Path) else model.bundle
     plan = plan_request(
-        request, inputs, bundle, output=output, file_format=file_format, recursive=recursive, overwrite=overwrite
+        request,
+        inputs,
+        bundle,
+        output=output,
+        file_format=file_format,
+        recursive=recursive,
+        overwrite=overwrite,
+        precision=model.precision if not isinstance(model, str | Path) else precision,
     )
     if plan.writes_to_stdout:
         raise UsageError("an output has no file to go to: name a file or a folder as output")
@@ -101,6 +111,7 @@ def run_plan(
         reporter.record(record)
     reporter.planned(plan)
     if not plan.jobs:
+        _sweep(plan)
         return summary
 
     from stedit.batch import pipeline, process
@@ -110,15 +121,46 @@ def run_plan(
         model = Engine.from_pretrained(model, device=device, precision=precision)
     reporter.loaded(model)
     prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
-    return summary + pipeline.run(
-        plan.jobs, prepared, reporter, write=write or _file_writer(plan.format), batch_size=batch_size
+    summary += pipeline.run(
+        plan.jobs,
+        prepared,
+        reporter,
+        write=write or _file_writer(plan, model.bundle),
+        batch_size=batch_size,
+        made_since=partial(_is_made_since, plan),
     )
+    _sweep(plan)
+    return summary
 
 
-def _file_writer(file_format: str) -> Write:
+def _is_made_since(plan: Plan, job: Job) -> bool:
+    """Whether another process has made the output of a job since the plan was made."""
+    if plan.recipe is None or job.output is None or signature(job.output) == job.replaces:
+        return False
+    return plan.recipe.standing(job.output, job.source.path) == "same"
+
+
+def _sweep(plan: Plan) -> None:
+    """Remove what killed runs have left in the folders of the outputs."""
+    for folder in {job.output.parent for job in (*plan.jobs, *plan.skipped) if job.output}:
+        sweep(folder)
+
+
+def _file_writer(plan: Plan, bundle: Bundle) -> Write:
     from stedit.batch.writing import write_output
+    from stedit.imaging.provenance import Provenance
+
+    marked = plan.request.photo.provenance
+    mark = Provenance(bundle.name, plan.request.suffix(bundle)) if marked else None
 
     def write(job: Job, output: Output) -> Sequence[str]:
-        return write_output(output, job.output, file_format) if job.output else ()
+        if job.output is None:
+            return ()
+        origin = plan.recipe.origin(output.source) if plan.recipe else None
+        # Something may have come to lie there since the run was planned.
+        changed = not plan.overwrite and signature(job.output) != job.replaces
+        if changed and plan.recipe and plan.recipe.standing(job.output, None) == "foreign":
+            raise foreign_output(job.output)
+        return write_output(output, job.output, plan.format, origin=origin, mark=mark)
 
     return write

@@ -1,7 +1,8 @@
-"""What was made goes to its file, whole or not at all."""
+"""What was made goes to its file, whole or not at all, with a record of what it was made of."""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from stedit.batch.photographs import EditedPhoto
@@ -10,17 +11,31 @@ from stedit.batch.process import Output
 from stedit.batch.request import SOURCE_FORMAT
 from stedit.errors import OutputError, describe_cause
 from stedit.imaging.animation import Animation
-from stedit.imaging.files import encode_image, write_image
+from stedit.imaging.files import encode_image
+from stedit.imaging.provenance import Provenance
 from stedit.storage.atomic import write_file
 from stedit.storage.latents import LatentCode
+from stedit.storage.origin import Origin, note_origin, seal
 from stedit.storage.tunings import tuning_path
 
 
-def write_output(output: Output, path: Path, file_format: str) -> tuple[str, ...]:
-    """Put what was made at `path`, making its folder; `file_format` is how an animation is encoded.
+def write_output(
+    output: Output, path: Path, file_format: str, *, origin: Origin | None = None, mark: Provenance | None = None
+) -> tuple[str, ...]:
+    """Put what was made at `path`, making its folder. Raises OutputError.
 
-    A code's tuning is put beside it, first, so that no code is there without it. Gives notes on what could not be kept
-    of a photograph. Raises OutputError.
+    A code's tuning is put beside it, first, so that no code is there without it.
+
+    Args:
+        output: what was made.
+        path: where it goes.
+        file_format: how an animation is encoded.
+        origin: what it was made of, recorded in the file; or in its folder, where the file has no room for it, or is to
+            have no mark.
+        mark: how a rendering or a sheet was made, for its file; None leaves that out.
+
+    Returns:
+        Notes on what could not be kept of a photograph.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -28,20 +43,36 @@ def write_output(output: Output, path: Path, file_format: str) -> tuple[str, ...
         raise OutputError(
             f"cannot make the folder {path.parent} ({describe_cause(error)}): choose another one"
         ) from error
-    made = output.made
+    made, notes = output.made, tuple[str, ...]()
+    record = origin.text if origin else ""
     if isinstance(made, LatentCode):
         if output.tuning:
-            output.tuning.save(tuning_path(path))
-        made.save(path)
+            _write(tuning_path(path), replace(output.tuning, origin=record).encode(), origin)
+        data = replace(made, origin=record).encode()
     elif isinstance(made, Animation):
-        write_file(path, made.encode(file_format))
+        data = made.encode(file_format)
     elif isinstance(made, EditedPhoto):
-        encoded = made.encode(path.suffix.lower())
-        write_file(path, encoded.data)
-        return encoded.notes
+        encoded = made.encode(path.suffix.lower(), origin)
+        data, notes = encoded.data, encoded.notes
     elif made is not None:
-        write_image(path, made)
-    return ()
+        data = encode_image(made, path.suffix.removeprefix("."), provenance=mark and replace(mark, origin=origin))
+    else:
+        return ()
+    _write(path, data, origin)
+    return notes
+
+
+def _write(path: Path, data: bytes, origin: Origin | None) -> None:
+    sealed = seal(data) if origin else None
+    if origin and sealed is None and (path.is_file() or not path.exists()):
+        try:
+            note_origin(path, data, origin)  # first, so that no file is there without its record
+        except OSError as error:
+            raise OutputError(
+                f"cannot note in the folder {path.parent} what {path.name} is made of ({describe_cause(error)}): "
+                "choose another one"
+            ) from error
+    write_file(path, sealed or data)
 
 
 def encode_output(output: Output, file_format: str) -> bytes:

@@ -44,6 +44,7 @@ def run_request(
         file_format=file_format,
         recursive=files.recursive,
         overwrite=files.overwrite,
+        precision=model.precision,
     )
     if files.dry_run:
         return _show(plan, console)
@@ -79,7 +80,7 @@ def exit_code(summary: Summary) -> int:
     """What the command ends with."""
     if summary.failed:
         return FAILED
-    return DONE if summary.done else NOTHING_TO_DO
+    return DONE if summary.done or summary.skipped else NOTHING_TO_DO
 
 
 class TerminalReporter:
@@ -128,7 +129,7 @@ class TerminalReporter:
             text = self._result(record) if self._result else record.output or ""
         self.console.emit_record(record, text)
         if record.status == "skipped":
-            self.console.verbose_note(f"{record.input}: skipped, because {record.output} exists")
+            self.console.verbose_note(f"{record.input}: skipped, since {record.output} is there by the same request")
 
     def planned(self, plan: Plan) -> None:
         """Say what is left out, and start the bar."""
@@ -176,9 +177,9 @@ def _show(plan: Plan, console: Console) -> int:
     for job in plan.jobs:
         place = str(job.output) if job.output else "-"
         console.emit_record(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
-    if plan.inputs.unreadable:
+    if plan.inputs.unreadable or plan.refused:
         return FAILED
-    return DONE if plan.jobs else NOTHING_TO_DO
+    return DONE if plan.jobs or plan.skipped else NOTHING_TO_DO
 
 
 def _note_left_out(plan: Plan, console: Console) -> None:
@@ -186,6 +187,8 @@ def _note_left_out(plan: Plan, console: Console) -> None:
         console.note(f"{folder} holds no images to work on (--recursive looks into its folders)")
     if heic_files := plan.inputs.unsupported:
         console.note(f"{len(heic_files)} HEIC left out, such as {heic_files[0]}: {heic.ADVICE}")
+    if no_files := plan.inputs.no_files:
+        console.note(f"{len(no_files)} left out as pipes, sockets or devices, such as {no_files[0]}")
     if left_out := plan.inputs.left_out:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 
@@ -198,7 +201,7 @@ def _show_summary(summary: Summary, console: Console) -> None:
     if summary.failed:
         parts.append(f"{summary.failed} failed")
     if summary.skipped:
-        parts.append(f"{summary.skipped} skipped because the output exists (--overwrite replaces it)")
+        parts.append(f"{summary.skipped} skipped, made by the same request before (--overwrite makes them anew)")
     if summary.untried:
         parts.append(f"{summary.untried} not tried because nothing more can be written")
     if summary.total > 1 or summary.skipped:

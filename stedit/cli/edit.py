@@ -124,14 +124,14 @@ def _edit(
     console: Console,
 ) -> int:
     from stedit.batch import LabelEdit, ReferenceEdit
-    from stedit.batch.notation import parse_layers, parse_strengths, parse_weights
+    from stedit.batch.notation import parse_layers, parse_strengths_of, parse_weights
     from stedit.cli.batch import run_request
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
     label, reference = label or LabelOptions(), reference or ReferenceOptions()
-    strengths = parse_strengths(options.strength)
+    strengths = parse_strengths_of(options.strength or (), len(options.attr or ()))
     request: LabelEdit | ReferenceEdit
     if refs:
         if label != LabelOptions():

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
+from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from stedit.cli.console import Console
 from stedit.cli.errors import exit_code
@@ -73,6 +73,15 @@ class Command(TyperCommand):
     def get_params(self, ctx: Any) -> list[Any]:
         """The options, as the help shows them."""
         return _without_flag_types(super().get_params(ctx))
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Read the options and arguments. Raises UsageError if an option that takes one value is given twice."""
+        _, _, given = self.make_parser(ctx).parse_args(args=list(args))
+        for option in given:
+            takes_one = isinstance(option, TyperOption) and not (option.multiple or option.is_flag or option.count)
+            if takes_one and given.count(option) > 1:
+                raise UsageError(f"{option.opts[0]} is given twice, and takes one value: leave one of them out")
+        return super().parse_args(ctx, args)
 
 
 class Group(TyperGroup):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import signal
 import sys
 from typing import Annotated
 
@@ -99,7 +100,16 @@ def main() -> None:
     """Run the command line of this process."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="surrogateescape")  # print a file's name as it is, even where it is no text
+    if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a background job of a shell
+        signal.signal(signal.SIGINT, _interrupt_once)
     try:
         app(prog_name="stedit")
     finally:
         discard_unwritten()
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+
+def _interrupt_once(_signal: int, _frame: object) -> None:
+    """End the command as `cli.groups` says; what is being written is finished, however impatient somebody is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    raise KeyboardInterrupt

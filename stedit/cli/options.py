@@ -67,7 +67,10 @@ _about_photos = partial(typer.Option, rich_help_panel="Photographs")
 
 _INPUTS = "Images, folders of images, latent files, or - for standard input."
 _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
-_STRENGTH = "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip."
+_STRENGTH = (
+    "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip. "
+    "One after each --attr gives each its own."
+)
 _DIRECTION = (
     "How to edit: transformer (auto where the model can), preserving, first-order, second-order, linear:FILE, "
     "linear:FILE:NAME, or sefa:NUMBER. "
@@ -92,7 +95,9 @@ _AS_OUTPUT_SAYS = "as -o says, or png"
 
 Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
 Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Search the folders of folders as well.")]
-Overwrite = Annotated[bool, _about_files("--overwrite", help="Replace outputs that exist; else they are skipped.")]
+Overwrite = Annotated[
+    bool, _about_files("--overwrite", help="Make all outputs anew, and replace whatever is in their places.")
+]
 Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
 ImageFormat = Annotated[
     Literal["png", "jpg", "webp"] | None,
@@ -108,7 +113,10 @@ class EditOptions:
         list[str] | None,
         typer.Option("--attr", "-a", metavar="NAME", show_default=False, help=_ATTR, autocompletion=complete_attribute),
     ] = None
-    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help=_STRENGTH)] = "1"
+    strength: Annotated[
+        list[str] | None,
+        typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", show_default="1", help=_STRENGTH),
+    ] = None
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
     ] = False

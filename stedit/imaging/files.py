@@ -27,6 +27,7 @@ from stedit.imaging.metadata import Metadata, metadata_of, orientation_of
 from stedit.imaging.provenance import Provenance
 from stedit.imaging.samples import COLOUR_MODES, Pixels, Samples, samples_of, sixteen_bit
 from stedit.storage.atomic import write_file
+from stedit.storage.origin import digest_of
 
 __all__ = [  # Pixels are at home in samples.py
     "MAX_FILE_BYTES",
@@ -96,6 +97,8 @@ class DecodedImage:
     notes: tuple[str, ...]
     """What a person should know about the reading, such as "several frames: only the first is used"."""
     source: Source
+    digest: str = ""
+    """Of the file's bytes, as `stedit.storage.origin.digest_of` gives it."""
 
 
 def decode_image(
@@ -115,7 +118,7 @@ def decode_image(
     if not data:
         raise ImageError(f"{name} is empty: give a picture")
     with no_pillow_warnings():
-        return _decode(data, name, max_pixels)
+        return replace(_decode(data, name, max_pixels), digest=digest_of(data))
 
 
 def read_image(path: str | Path) -> Pixels:

@@ -17,6 +17,7 @@ from xml.sax.saxutils import quoteattr
 from PIL import Image
 
 from stedit._version import __version__
+from stedit.storage.origin import Origin
 
 NAMESPACE = "urn:stedit:provenance:1.0/"
 _RDF = "http://www.w3.org/1999/02/22-rdf-syntax-ns#"
@@ -47,6 +48,8 @@ class Provenance:
     """What was done, in words, such as "smile at strength 1"."""
     version: str = __version__
     """Of stedit."""
+    origin: Origin | None = None
+    """The digests of what it was made of; only written, since `stedit.storage.origin` reads it of a whole file."""
 
     @property
     def software(self) -> str:
@@ -55,11 +58,13 @@ class Provenance:
 
     def add_to(self, xmp: bytes) -> bytes:
         """Put the mark into an XMP packet, or into a new one if there is none that it fits in."""
+        origin = f'stedit:Origin="{self.origin.text}" ' if self.origin else ""
         block = (
             f'<rdf:Description rdf:about="" xmlns:rdf="{_RDF}" xmlns:stedit="{NAMESPACE}" '
             'xmlns:Iptc4xmpExt="http://iptc.org/std/Iptc4xmpExt/2008-02-29/" '
             f"stedit:Version={_attribute(self.version)} stedit:Model={_attribute(self.model)} "
-            f'stedit:Edit={_attribute(self.edit)} Iptc4xmpExt:DigitalSourceType="{_SOURCE_TYPE}"/>'
+            f"stedit:Edit={_attribute(self.edit)} {origin}"
+            f'Iptc4xmpExt:DigitalSourceType="{_SOURCE_TYPE}"/>'
         ).encode()
         if _parse(xmp) is None or b"</rdf:RDF>" not in xmp:
             xmp = _EMPTY

@@ -1,4 +1,8 @@
-"""Outputs appear whole or not at all: written beside their place under a temporary name, then renamed."""
+"""Outputs appear whole or not at all: written beside their place under a temporary name, then renamed.
+
+What is reported as written survives a power cut: the file is flushed to the disk before its name, and then the folder.
+A temporary file is locked while it is written, so that what a killed process has left behind can be known and removed.
+"""
 
 from __future__ import annotations
 
@@ -6,11 +10,20 @@ import errno
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from stedit.errors import OutputError
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+LEFTOVER_SECONDS = 2.0
+_PREFIX, _SUFFIX = ".stedit-", ".part"
 
 _ADVICE = {
     errno.ENOSPC: "the disk is full, so free some space and run again",
@@ -49,16 +62,35 @@ def write_folder(path: Path) -> Iterator[Path]:
     """
     target = Path(os.path.realpath(path))
     temporary = _temporary_sibling(target)
+    sweep(target.parent)
     try:
         if target.exists() and not target.is_dir():
             raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
         temporary.mkdir()
-        yield temporary
+        with _locked(temporary):
+            yield temporary
+        for inner in [*temporary.rglob("*"), temporary]:
+            _flush(inner)
         _replace_folder(target, temporary)
     except OSError as error:
         raise _output_error(path, error) from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def sweep(folder: Path) -> None:
+    """Remove from `folder` what killed processes have left behind, as far as that is possible."""
+    for leftover in folder.glob(f"{_PREFIX}*{_SUFFIX}"):
+        try:
+            # A younger one may be on the way between being made and being locked.
+            if time.time() - leftover.lstat().st_mtime < LEFTOVER_SECONDS or _is_locked(leftover):
+                continue
+            if leftover.is_dir():
+                shutil.rmtree(leftover)
+            else:
+                leftover.unlink()
+        except OSError:  # somebody else's, or gone
+            continue
 
 
 def _replace_file(target: Path, data: bytes) -> None:
@@ -69,9 +101,12 @@ def _replace_file(target: Path, data: bytes) -> None:
         raise PermissionError(errno.EACCES, os.strerror(errno.EACCES))
     temporary = _temporary_sibling(target)
     try:
-        with temporary.open("xb") as file:
+        with temporary.open("xb") as file, _locked(temporary):
             file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
         temporary.replace(target)
+        _flush(target.parent)
     finally:  # an interrupt, too, must leave nothing behind
         temporary.unlink(missing_ok=True)
 
@@ -80,20 +115,63 @@ def _replace_folder(target: Path, new: Path) -> None:
     """Two renames, because no system call replaces a folder that holds something."""
     if not target.exists():
         new.rename(target)
+        _flush(target.parent)
         return
-    old = _temporary_sibling(target)
+    old = target.with_name(
+        f"{_PREFIX}{secrets.token_hex(8)}.old"
+    )  # not to be swept: it may be the only one for a moment
     target.rename(old)
     try:
         new.rename(target)
     except BaseException:
         old.rename(target)
         raise
+    _flush(target.parent)
     shutil.rmtree(old, ignore_errors=True)
 
 
 def _temporary_sibling(target: Path) -> Path:
     """A name on the same disk (a rename cannot cross disks), hidden, and with no suffix that a batch would pick up."""
-    return target.with_name(f".stedit-{secrets.token_hex(8)}.part")
+    return target.with_name(f"{_PREFIX}{secrets.token_hex(8)}{_SUFFIX}")
+
+
+@contextmanager
+def _locked(temporary: Path) -> Iterator[None]:
+    """Hold a lock that ends with the process, where there are such locks."""
+    if fcntl is None:
+        yield
+        return
+    descriptor = os.open(temporary, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # a file system without locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _is_locked(temporary: Path) -> bool:
+    """Whether a process is still writing; True where that cannot be known."""
+    if fcntl is None:
+        return True
+    descriptor = os.open(temporary, os.O_RDONLY | os.O_NOFOLLOW)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
+
+
+def _flush(path: Path) -> None:
+    """Let a file, or the names in a folder, reach the disk."""
+    with suppress(OSError):  # a system or a file system that cannot flush folders
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
 
 
 def _output_error(path: Path, error: OSError) -> OutputError:

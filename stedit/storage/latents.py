@@ -50,6 +50,8 @@ class LatentCode:
     """The digest of the tuning beside the file (see `stedit.storage.tunings`), or "" for the model's own generator."""
     renderer: Callable[[LatentCode], bytes] | None = field(default=None, repr=False, kw_only=True)
     """What makes a PNG of the code, where an engine gave it: no part of the file, nor of a pickle."""
+    origin: str = ""
+    """The record of what it was made of (see `stedit.storage.origin`), or ""."""
 
     def __post_init__(self) -> None:
         if self.w.dtype != np.float32 or self.w.ndim != 2:

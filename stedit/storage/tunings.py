@@ -47,6 +47,8 @@ class Tuning:
     model: str
     fingerprint: str
     stedit_version: str = __version__
+    origin: str = ""
+    """The record of what it was made of (see `stedit.storage.origin`), or ""."""
 
     def __post_init__(self) -> None:
         if not 1 <= len(self.factors) <= MAX_LAYERS:
@@ -90,6 +92,7 @@ class Tuning:
             "model": self.model,
             "fingerprint": self.fingerprint,
             "stedit_version": self.stedit_version,
+            "origin": self.origin,
         }
         return encode_tensors(tensors, texts)
 

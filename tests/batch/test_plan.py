@@ -5,17 +5,23 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from stedit.batch.inputs import collect_inputs
 from stedit.batch.naming import output_suffix, own_outputs, stem_of
+from stedit.batch.origins import Recipe
 from stedit.batch.plan import OutputTarget, Plan, make_plan
 from stedit.batch.request import Reconstruction
 from stedit.errors import OutputError, UsageError
+from stedit.imaging.files import encode_image
+from stedit.imaging.provenance import Provenance
+from stedit.storage.origin import digest_of, seal
 
 ATTRIBUTES = ("Smiling", "Eyeglasses", "Wearing_Lipstick_Red")
+RECIPE = Recipe("1" * 32, "2" * 32)
 PICTURES = ("png", "jpg", "webp")
 
 
@@ -29,7 +35,7 @@ def planned(
     *inputs: str, what: str = "smile", output: str | None = None, form: str | None = None, **files: bool
 ) -> Plan:
     target = OutputTarget.parse(output, form, ("png", "jpg", "webp", "latent"))
-    return make_plan(Reconstruction(), inputs, what, target, ATTRIBUTES, **files)
+    return make_plan(Reconstruction(), inputs, what, target, ATTRIBUTES, recipe=RECIPE, **files)
 
 
 def pairs(plan: Plan) -> dict[str, str]:
@@ -115,9 +121,6 @@ def test_contradicting_output_is_refused(output: str, form: str | None, reason: 
 
 
 def test_two_inputs_for_one_output_are_refused_by_name() -> None:
-    touch("in/a.png", "in/a.jpg")
-    with pytest.raises(UsageError, match=r"in/a\.jpg and in/a\.png would both be written to in/a\.smile\.png"):
-        planned("in")
     touch("one/a.png", "two/a.png")
     with pytest.raises(UsageError, match=r"one/a\.png and two/a\.png"):
         planned("one", "two", output="out")
@@ -139,11 +142,28 @@ def test_output_never_replaces_its_input() -> None:
             planned("a.png", output=output, overwrite=True)
 
 
-def test_existing_outputs_are_skipped_unless_told() -> None:
-    touch("a.png", "b.png", "a.smile.png")
-    plan = planned("a.png", "b.png")
+def test_pictures_of_one_stem_are_told_apart_by_their_endings() -> None:
+    touch("in/a.png", "in/a.jpg", "in/b.png")
+    assert pairs(planned("in", output="out")) == {
+        "in/a.jpg": "out/a.jpg.smile.png",
+        "in/a.png": "out/a.png.smile.png",
+        "in/b.png": "out/b.smile.png",
+    }
+    assert pairs(planned("in", what="", form="latent"))["in/a.png"] == "in/a.png.latent.safetensors"
+    touch("in/a.jpg.smile.png", "in/a.png.latent.safetensors")
+    assert len(planned("in", output="out").jobs) == 3
+
+
+def test_existing_outputs_are_skipped_or_refused_unless_told() -> None:
+    touch("a.png", "b.png", "c.png", "b.smile.png")
+    mark = Provenance("model", "smile", origin=RECIPE.origin(digest_of(b"")))
+    sealed = seal(encode_image(np.zeros((4, 4, 3), np.uint8), "png", provenance=mark))
+    assert sealed is not None
+    Path("a.smile.png").write_bytes(sealed)
+    plan = planned("a.png", "b.png", "c.png")
     assert [job.source.name for job in plan.skipped] == ["a.png"]
-    assert pairs(plan) == {"b.png": "b.smile.png"}
+    assert [job.source.name for job, _ in plan.refused] == ["b.png"]
+    assert pairs(plan) == {"c.png": "c.smile.png"}
     assert len(planned("a.png", "b.png", overwrite=True).jobs) == 2
 
 
@@ -213,7 +233,10 @@ def test_folder_without_a_picture_is_told() -> None:
         "face.no-smile.png",
         "face.SMILING.png",
         "face.smile+no-glasses@-0.5.webp",
-        "face.smile@-2to2.png",
+        "face.smile@-2to2.png",  # as the version before called it
+        "face.smile@-2to2x5.png",
+        "face.smile@-2,-1,2.sheet.png",
+        "face.png.smile.png",
         "face.smile-from-jane_2.sheet.png",
         "face.smile.latent.safetensors",
         "face.smile.reconstruct.png",  # of face.smile.png, which may have gone since
@@ -253,4 +276,11 @@ def test_every_name_that_an_edit_gets_is_known_again(
 def test_strength_is_part_of_the_name_unless_it_is_the_default() -> None:
     assert output_suffix(["smile"], [1.0]) == "smile"
     assert output_suffix(["smile", "no-glasses"], [-1.5]) == "smile+no-glasses@-1.5"
-    assert output_suffix(["smile"], [-2, 0, 2], ["from-jane.doe"]) == "smile-from-jane_doe@-2to2"
+    assert output_suffix(["smile"], [-2, 0, 2], ["from-jane.doe"]) == "smile-from-jane_doe@-2to2x3"
+    assert output_suffix(["smile"], [-2, -1, 2]) == "smile@-2,-1,2"
+    assert output_suffix(["smile", "bangs"], [(0.5, 1), (1, 1)]) == "smile+bangs@0.5+1,1+1"
+    many = [output_suffix(["smile"], [*(i * 1.01 for i in range(40)), last]) for last in (50, 51)]
+    assert many[0] != many[1]
+    assert own_outputs([Path("face.png"), *(Path(f"face.{name}.png") for name in many)], ATTRIBUTES) == {
+        Path(f"face.{name}.png") for name in many
+    }

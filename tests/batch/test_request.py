@@ -27,7 +27,7 @@ REQUESTS = [
     (LabelEdit("Smiling"), "smile"),
     (LabelEdit(["smile", "no-glasses"], [0.5], keep="bangs"), "smile+no-glasses-keep-bangs@0.5"),
     (LabelEdit("smile", direction="first-order", layers=[6, 0, 1]), "smile-along-first-order-layers-0-1+6"),
-    (LabelEdit(direction="sefa:3", strengths=[-2, 0, 2], sheet=True), "along-sefa-3@-2to2.sheet"),
+    (LabelEdit(direction="sefa:3", strengths=[-2, 0, 2], sheet=True), "along-sefa-3@-2to2x3.sheet"),
     (ReferenceEdit("glasses", ["jane.png", Path("x/joe.latent.safetensors")]), "glasses-from-jane+joe"),
     (ReferenceEdit(["smile"], ["a.png", "b.png"], [3, 1], [2]), "smile-from-a+b-weights-75-25@2"),
     (Mix(Path("jane.png")), "mix-jane"),

@@ -110,11 +110,20 @@ def test_records_tell_of_every_input(cli: Cli, photos: Path) -> None:
 def test_what_is_done_is_skipped_and_overwrite_does_it_again(cli: Cli, photos: Path) -> None:
     cli("reconstruct", photos)
     done = photos / "a.reconstruct.png"
-    done.write_bytes(b"kept")
     (photos / "b.reconstruct.png").unlink()
     again = cli("reconstruct", photos)
     assert (again.exit_code, again.stdout) == (0, f"{photos}/b.reconstruct.png\n")
-    assert "2 skipped because the output exists (--overwrite replaces it)" in again.stderr
+    assert "2 skipped, made by the same request before (--overwrite makes them anew)" in again.stderr
+    done.write_bytes(b"kept")
+    refused = cli("reconstruct", photos)
+    assert (refused.exit_code, refused.stdout) == (1, "")
+    assert refused.stderr.splitlines()[0] == (
+        f"error: {done} exists, and is not, or no longer, what stedit wrote there: name another output, or replace it "
+        "with --overwrite"
+    )
+    assert refused.stderr.splitlines()[1].endswith(
+        "1 failed, 2 skipped, made by the same request before (--overwrite makes them anew)"
+    )
     assert done.read_bytes() == b"kept"
     assert cli("reconstruct", photos, "--overwrite").exit_code == 0
     assert read_image(done).shape == (32, 32, 3)
@@ -126,7 +135,24 @@ def test_nothing_to_do_ends_in_three(cli: Cli, face: Path) -> None:
     assert (result.exit_code, result.stdout) == (3, "")
     assert "empty holds no images" in result.stderr
     cli("reconstruct", face)
-    assert cli("reconstruct", face).exit_code == 3
+    assert cli("reconstruct", face).exit_code == 0
+    assert cli("reconstruct", face, "--dry-run").exit_code == 0
+
+
+def test_named_output_is_that_of_the_last_request(cli: Cli, face: Path, face_image: Pixels) -> None:
+    write_image("other.png", face_image[::-1].copy())
+    pictures = []
+    for source in (face, Path("other.png"), face):
+        assert cli("reconstruct", source, "-o", "out.png").stdout == "out.png\n"
+        pictures.append(Path("out.png").read_bytes())
+    assert pictures[0] == pictures[2] != pictures[1]
+
+
+def test_option_for_one_value_given_twice_is_refused(cli: Cli, face: Path) -> None:
+    result = cli("reconstruct", face, "-o", "one.png", "--output", "two.png")
+    assert (result.exit_code, result.stdout) == (2, "")
+    assert result.stderr == "error: --output is given twice, and takes one value: leave one of them out\n"
+    assert cli("edit", face, "-a", "smile", "-a", "bangs", "-q", "-q").exit_code == 0
 
 
 def test_pictures_left_out_are_told(cli: Cli, photos: Path) -> None:
@@ -160,10 +186,10 @@ def test_quiet_says_nothing_but_results_and_errors(cli: Cli, photos: Path) -> No
 
 
 def test_collision_is_refused_before_any_work(cli: Cli, photos: Path, face_image: Pixels) -> None:
-    write_image(photos / "a.jpg", face_image)
-    result = cli("reconstruct", photos, "-o", "out")
+    write_image("a.png", face_image)
+    result = cli("reconstruct", "a.png", photos, "-o", "out")
     assert (result.exit_code, result.stdout) == (2, "")
-    assert "a.jpg and photos/a.png would both be written to out/a.reconstruct.png" in result.stderr
+    assert "a.png and photos/a.png would both be written to out/a.reconstruct.png" in result.stderr
     assert not Path("out").exists()
 
 

@@ -73,7 +73,7 @@ def shape(value: Any) -> Any:
 
 @pytest.mark.parametrize(("command", "output"), NAMES)
 def test_outputs_are_called_as_the_table_says(cli: Cli, command: str, output: str) -> None:
-    assert len(NAMES) == 14
+    assert len(NAMES) == 16
     result = cli(*shlex.split(command), "--dry-run")
     assert result.stdout.split(" -> ")[1] == f"{output}\n"
 

@@ -91,8 +91,8 @@ def test_several_attributes_are_edited_together(cli: Cli, face: Path, engine: En
         (["--strength", "-1"], "face.smile@-1.png"),
         (["--strength=-1"], "face.smile@-1.png"),
         (["-s", "0.5"], "face.smile@0.5.png"),
-        (["--strength", "-2,-1,0,1,2"], "face.smile@-2to2.png"),
-        (["--strength=-2,-1,0,1,2"], "face.smile@-2to2.png"),
+        (["--strength", "-2,-1,0,1,2"], "face.smile@-2to2x5.png"),
+        (["--strength=-2,-1,0,1,2"], "face.smile@-2to2x5.png"),
         (["--strength", "1"], "face.smile.png"),
     ],
 )
@@ -245,8 +245,8 @@ def test_options_of_label_edits_are_the_engines(cli: Cli, face: Path, engine: En
 
 def test_linear_direction_needs_no_attribute(cli: Cli, face: Path, engine: Engine) -> None:
     record = json.loads(cli("edit", "--direction", "sefa:0", "-s", "-2,0,2", face, "--json").stdout)
-    assert (record["output"], record["strength"], record["after"]) == ("face.along-sefa-0@-2to2.png", [-2, 0, 2], {})
-    strip = columns(read_image("face.along-sefa-0@-2to2.png"))
+    assert (record["output"], record["strength"], record["after"]) == ("face.along-sefa-0@-2to2x3.png", [-2, 0, 2], {})
+    strip = columns(read_image("face.along-sefa-0@-2to2x3.png"))
     expected = engine.edit_by_label(engine.invert(read_image(face)), (), direction="sefa:0", strength=2)
     assert difference(strip[2], engine.synthesise(expected)[0]) <= 1
     assert difference(strip[0], strip[2]) > 3
