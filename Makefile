@@ -17,11 +17,12 @@ PHOTOS ?= photos
 WORK ?= weights-work
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast lint bench wheel weights clean
+.PHONY: help demo test test-fast test-kills lint bench wheel weights clean
 
 help:
 	@echo "make demo    invert, reconstruct and edit the sample pictures and photographs into $(DEMO)/"
 	@echo "make test    run the tests; test-fast leaves out the slowest folders, test-photo runs those of tests/photo"
+	@echo "make test-kills  kill a run 100 times (KILLS=COUNT), and see that the outputs are the same in the end"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make bench   time the command line and the networks"
 	@echo "make wheel   build an installable wheel into dist/"
@@ -64,6 +65,12 @@ test: $(READY)
 
 test-fast: $(READY)
 	$(PYTEST) --ignore tests/training --ignore tests/recipes --ignore tests/test_wheel.py --ignore tests/test_readme.py
+
+# how often the run of tests/batch is killed; 20 times in the other targets
+KILLS ?= 100
+
+test-kills: $(READY)
+	KILLS=$(KILLS) $(BIN)/pytest tests/batch/test_pipeline.py -k killed
 
 test-%: $(READY)
 	$(PYTEST) tests/$*

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Rendering,
         Request,
     )
-    from stedit.batch.runner import run, run_plan
+    from stedit.batch.runner import run, run_plan, run_plans
 
 __all__ = [
     "AlignedCrop",
@@ -51,13 +51,14 @@ __all__ = [
     "plan_request",
     "run",
     "run_plan",
+    "run_plans",
 ]
 
 _MODULES = {
     **dict.fromkeys(("Job", "Plan", "plan_request"), "plan"),
     **dict.fromkeys(("Record", "Summary"), "record"),
     **dict.fromkeys(("Reporter", "SilentReporter"), "reporter"),
-    **dict.fromkeys(("run", "run_plan"), "runner"),
+    **dict.fromkeys(("run", "run_plan", "run_plans"), "runner"),
 }
 
 

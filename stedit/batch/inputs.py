@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 
 from stedit.batch.naming import own_outputs, stem_of
@@ -12,6 +14,8 @@ from stedit.errors import InputError, UsageError, describe_cause
 from stedit.imaging import heic
 from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import HEIC_SUFFIXES, IMAGE_SUFFIXES
+
+MAX_LIST_BYTES = 2**28
 
 
 @dataclass(frozen=True)
@@ -51,10 +55,14 @@ def collect_inputs(
     own_outputs_of: Sequence[str] | None = None,
     latents: bool = True,
     outside: Path | None = None,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
 ) -> Inputs:
     """Find the images and, if `latents`, the latent codes that `names` stand for, each once.
 
-    A file that is named is taken whatever it is called; `-` is standard input. In folders, hidden files, files without
+    A file that is named is taken whatever it is called; `-` is standard input. In folders, those are taken that match
+    any of `include`, if there are any, and none of `exclude`: patterns such as `*.jpg`, of the name or, if there is a
+    slash in it, of the path within the folder. Hidden files, files without
     the ending of an image, what lies in the folder `outside`, and outputs of earlier runs (known by the attributes
     `own_outputs_of`; None takes them too) are passed over. Raises UsageError for an empty name.
     """
@@ -76,7 +84,8 @@ def collect_inputs(
             continue
         found = False
         for folder, files in _walk(path, recursive, outside, unreadable):
-            named = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
+            images = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
+            named = [file for file in images if _is_wanted(file.relative_to(path), include, exclude)]
             ours = own_outputs(named, own_outputs_of) if own_outputs_of is not None else set()
             left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
             usable = _without(named, _is_no_file, no_files)
@@ -92,6 +101,29 @@ def collect_inputs(
     return Inputs(
         tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(unsupported), tuple(empty), tuple(no_files)
     )
+
+
+def read_names(path: str | Path, *, null: bool = False) -> list[str]:
+    """The names in a file, or for "-" in standard input: one a line, or each before a zero byte. Raises InputError."""
+    try:
+        if str(path) == "-":
+            data = sys.stdin.buffer.read(MAX_LIST_BYTES + 1)
+        else:
+            with Path(path).open("rb") as file:
+                data = file.read(MAX_LIST_BYTES + 1)
+    except OSError as error:
+        raise InputError(f"cannot read the list {path}: {describe_cause(error)}") from error
+    if len(data) > MAX_LIST_BYTES:
+        raise InputError(f"the list {path} is larger than {MAX_LIST_BYTES // 2**20} MB: split it")
+    names = data.split(b"\0") if null else [line.removesuffix(b"\r") for line in data.split(b"\n")]
+    return [os.fsdecode(name) for name in names if name]
+
+
+def _is_wanted(path: Path, include: Sequence[str], exclude: Sequence[str]) -> bool:
+    def matches(pattern: str) -> bool:
+        return fnmatchcase(path.as_posix() if "/" in pattern else path.name, pattern)
+
+    return (not include or any(map(matches, include))) and not any(map(matches, exclude))
 
 
 def _without(files: list[Path], is_odd: Callable[[Path], bool], odd: list[Path]) -> list[Path]:

@@ -78,6 +78,14 @@ def format_layers(layers: Sequence[int]) -> str:
     return "+".join(f"{first}" if first == last else f"{first}-{last}" for first, last in ranges)
 
 
+def parse_shard(text: str) -> tuple[int, int]:
+    """Read `3/8`, the third of eight. Raises UsageError."""
+    number, _, count = text.partition("/")
+    if number.isdecimal() and count.isdecimal() and 1 <= int(number[:9]) <= int(count[:9]):
+        return int(number), int(count)
+    raise UsageError(f"the shard {text!r} is not understood: give 1/8 for the first of eight, up to 8/8")
+
+
 def parse_face(text: str) -> Literal["largest", "all"] | int:
     """What `--face` takes. Raises UsageError."""
     if text == "largest":

@@ -43,13 +43,14 @@ def run(
     *,
     write: Write,
     batch_size: int,
+    fail_fast: bool = False,
     made_since: Callable[[Job], bool] = lambda _job: False,
 ) -> Summary:
     """Do `jobs`, on a GPU `batch_size` at a time; `reporter` is given the record of each once it is written.
 
     `made_since` is whether another process has made the output of a job since the jobs were planned; those that another
-    one is working on come last. Ends early, with the rest untried, once the disk is full: whatever followed would be
-    computed in vain.
+    one is working on come last. Ends early, with the rest untried, once the disk is full, since whatever followed would
+    be computed in vain; and, if `fail_fast`, once an input fails.
     """
     began = time.perf_counter()
     summary = Summary()
@@ -67,7 +68,7 @@ def run(
                     claims.release(job.output)
                 summary.count(record)
                 reporter.record(record)
-                if _is_out_of_space(record.error):
+                if _is_out_of_space(record.error) or (fail_fast and record.error):
                     break
         finally:  # an interrupt waits for the files that are being read and written, and for nothing else
             reading.shutdown(wait=False, cancel_futures=True)

@@ -5,6 +5,7 @@ Nothing is computed and nothing is written here, so whatever is wrong with a run
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
@@ -64,6 +65,7 @@ class Plan:
     format: str = ""  # of all outputs; "" if nothing is written
     recipe: Recipe | None = None  # of all outputs; None if nothing is written
     overwrite: bool = False
+    others: int = 0  # jobs of other shards
 
     @property
     def writes_to_stdout(self) -> bool:
@@ -130,6 +132,9 @@ def plan_request(
     recursive: bool = False,
     overwrite: bool = False,
     precision: Precision = "float32",
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
 ) -> Plan:
     """Check `request` against a model, and pair every input with its output.
 
@@ -144,6 +149,9 @@ def plan_request(
             same request, of the same bytes, with the same model, is skipped; one of another request is made anew; and
             a file that stedit has not written, or that was changed since, is refused.
         precision: that the model is going to compute in.
+        include, exclude: patterns of the files that are taken from folders; see `collect_inputs`.
+        shard: (i, n) for the i-th of n parts of the inputs, counted from 1. Which part an input belongs to follows from
+            its path within the folder that was named, so that other machines agree on it.
 
     Raises:
         AttributeNameError: the model does not know an attribute.
@@ -152,8 +160,8 @@ def plan_request(
         OutputError: an output folder cannot be written to.
     """
     if not request.formats:
-        found = collect_inputs(inputs, recursive=recursive)
-        return Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found)
+        found = collect_inputs(inputs, recursive=recursive, include=include, exclude=exclude)
+        return only_shard(Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found), shard)
     target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
     if file_format is None and target.place != "file" and keeps_format(request, bundle):
         target = replace(target, format=SOURCE_FORMAT)
@@ -167,6 +175,9 @@ def plan_request(
         recipe=Recipe.of(request, bundle, target.format, precision),
         recursive=recursive,
         overwrite=overwrite,
+        include=include,
+        exclude=exclude,
+        shard=shard,
     )
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
@@ -185,6 +196,9 @@ def make_plan(
     recipe: Recipe,
     recursive: bool = False,
     overwrite: bool = False,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
 ) -> Plan:
     """Pair every input with its output: `<stem>.<suffix>.<format>`, or what `target` says.
 
@@ -196,6 +210,8 @@ def make_plan(
         own_outputs_of=attributes,
         latents=bool(suffix),
         outside=target.path if target.place == "folder" else None,
+        include=include,
+        exclude=exclude,
     )
     target = _settle(target, found.sources)
     pairs = [
@@ -213,15 +229,29 @@ def make_plan(
             jobs.append(job)
         elif job.source.path:  # *.png of a shell names the outputs of the last run as well
             left_out.append(job.source.path)
-    _refuse_collisions(jobs)
+    refuse_collisions(jobs)
     found = replace(found, left_out=(*found.left_out, *left_out))
     plan = Plan(request, tuple(jobs), inputs=found, format=target.format, recipe=recipe, overwrite=overwrite)
-    plan = _sort_by_standing(plan, recipe)
-    _refuse_unwritable(plan.jobs)
+    plan = sort_by_standing(only_shard(plan, shard), recipe)
+    refuse_unwritable(plan.jobs)
     return plan
 
 
-def _sort_by_standing(plan: Plan, recipe: Recipe) -> Plan:
+def only_shard(plan: Plan, shard: tuple[int, int] | None) -> Plan:
+    """The plan with the jobs of a shard only; see `plan_request`."""
+    if shard is None:
+        return plan
+    number, count = shard
+
+    def is_ours(job: Job) -> bool:
+        name = (job.source.subfolder / job.source.path.name).as_posix() if job.source.path else "-"
+        return int.from_bytes(hashlib.sha256(os.fsencode(name)).digest()[:8], "big") % count == number - 1
+
+    ours = tuple(filter(is_ours, plan.jobs))
+    return replace(plan, jobs=ours, others=len(plan.jobs) - len(ours))
+
+
+def sort_by_standing(plan: Plan, recipe: Recipe) -> Plan:
     """Move jobs whose outputs are there, or cannot be, to `skipped` and `refused`."""
     todo: list[Job] = []
     skipped: list[Job] = []
@@ -269,7 +299,7 @@ def _settle(target: OutputTarget, sources: Sequence[Source]) -> OutputTarget:
 
 def _outputs(sources: Sequence[Source], suffix: str, target: OutputTarget) -> list[Path | None]:
     """Where the output of each source goes; a.jpg and a.png of one folder, which would share one, add their ending."""
-    outputs = [_output(source, source.stem, suffix, target) for source in sources]
+    outputs = [output_of(source, source.stem, suffix, target) for source in sources]
     if target.place in {"file", "stdout"}:
         return outputs
     count = Counter(
@@ -277,11 +307,12 @@ def _outputs(sources: Sequence[Source], suffix: str, target: OutputTarget) -> li
     )
     for i, source in enumerate(sources):
         if source.path and count[source.path.parent, outputs[i]] > 1:
-            outputs[i] = _output(source, source.path.name, suffix, target)
+            outputs[i] = output_of(source, source.path.name, suffix, target)
     return outputs
 
 
-def _output(source: Source, stem: str, suffix: str, target: OutputTarget) -> Path | None:
+def output_of(source: Source, stem: str, suffix: str, target: OutputTarget) -> Path | None:
+    """`<stem>.<suffix>.<format>`, or what `target` says."""
     if target.place == "stdout":
         return None
     if target.place == "file":
@@ -306,7 +337,8 @@ def _same_file(job: Job) -> bool:
     return job.output.samefile(job.source.path)
 
 
-def _refuse_collisions(jobs: Sequence[Job]) -> None:
+def refuse_collisions(jobs: Sequence[Job]) -> None:
+    """Raise UsageError if two jobs have one output."""
     makers: dict[str, Job] = {}
     for job in jobs:
         if job.output:
@@ -318,7 +350,8 @@ def _refuse_collisions(jobs: Sequence[Job]) -> None:
                 )
 
 
-def _refuse_unwritable(jobs: Sequence[Job]) -> None:
+def refuse_unwritable(jobs: Sequence[Job]) -> None:
+    """Raise OutputError if the folder of an output cannot be written to."""
     for folder in {job.output.parent for job in jobs if job.output}:
         existing = next(place for place in (folder, *folder.parents) if os.path.exists(place))  # noqa: PTH110 - a name too long is none
         if not existing.is_dir():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,10 @@ def run(
     device: str = "auto",
     precision: Precision = "float32",
     batch_size: int = 8,
+    include: Sequence[str] = (),
+    exclude: Sequence[str] = (),
+    shard: tuple[int, int] | None = None,
+    fail_fast: bool = False,
     reporter: Reporter | None = None,
 ) -> Summary:
     """Make what `request` says of every input, and write it; an input that cannot be used costs itself only.
@@ -50,7 +55,10 @@ def run(
         model: an embedded model, a folder, one on the Hub, or an engine; loaded only if there is something to compute.
         device: of a model that is to be loaded.
         precision: of a model that is to be loaded.
-        batch_size: inputs computed at a time.
+        batch_size: inputs computed at a time on a GPU; on a CPU, each is computed alone.
+        include, exclude: patterns of the files that are taken from folders, such as `*.jpg`.
+        shard: (i, n) for the i-th of n parts of the inputs, from 1; see `plan_request`.
+        fail_fast: stop at the first input that fails.
         reporter: told of every input and of how it goes on; None for nobody.
 
     Returns:
@@ -75,6 +83,9 @@ def run(
         recursive=recursive,
         overwrite=overwrite,
         precision=model.precision if not isinstance(model, str | Path) else precision,
+        include=include,
+        exclude=exclude,
+        shard=shard,
     )
     if plan.writes_to_stdout:
         raise UsageError("an output has no file to go to: name a file or a folder as output")
@@ -84,6 +95,7 @@ def run(
         device=device,
         precision=precision,
         batch_size=batch_size,
+        fail_fast=fail_fast,
         reporter=reporter or SilentReporter(),
     )
 
@@ -95,6 +107,7 @@ def run_plan(
     device: str = "auto",
     precision: Precision = "float32",
     batch_size: int = 8,
+    fail_fast: bool = False,
     reporter: Reporter,
     write: Write | None = None,
     details: bool = True,
@@ -105,32 +118,75 @@ def run_plan(
         write: takes outputs to their places; None for the files of their jobs.
         details: whether edits report the probabilities of their attributes.
     """
+    return run_plans(
+        [plan],
+        model=model,
+        device=device,
+        precision=precision,
+        batch_size=batch_size,
+        fail_fast=fail_fast,
+        reporter=reporter,
+        write=write,
+        details=details,
+    )
+
+
+def run_plans(
+    plans: Sequence[Plan],
+    *,
+    model: str | Path | Engine,
+    device: str = "auto",
+    precision: Precision = "float32",
+    batch_size: int = 8,
+    fail_fast: bool = False,
+    reporter: Reporter,
+    write: Write | None = None,
+    details: bool = True,
+) -> Summary:
+    """Do several plans, one after the other, with a model that is loaded once; as `run_plan`."""
     summary = Summary()
-    for record in plan.undone():
+    whole = _together(plans)
+    for record in whole.undone():
         summary.count(record)
         reporter.record(record)
-    reporter.planned(plan)
-    if not plan.jobs:
-        _sweep(plan)
-        return summary
+    reporter.planned(whole)
+    if whole.jobs and not (fail_fast and summary.failed):
+        from stedit.batch import pipeline, process
+        from stedit.engine import Engine
 
-    from stedit.batch import pipeline, process
-    from stedit.engine import Engine
-
-    if isinstance(model, str | Path):
-        model = Engine.from_pretrained(model, device=device, precision=precision)
-    reporter.loaded(model)
-    prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
-    summary += pipeline.run(
-        plan.jobs,
-        prepared,
-        reporter,
-        write=write or _file_writer(plan, model.bundle),
-        batch_size=batch_size,
-        made_since=partial(_is_made_since, plan),
-    )
-    _sweep(plan)
+        if isinstance(model, str | Path):
+            model = Engine.from_pretrained(model, device=device, precision=precision)
+        reporter.loaded(model)
+        for plan in plans:
+            if not plan.jobs:
+                continue
+            prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
+            done = pipeline.run(
+                plan.jobs,
+                prepared,
+                reporter,
+                write=write or _file_writer(plan, model.bundle),
+                batch_size=batch_size,
+                fail_fast=fail_fast,
+                made_since=partial(_is_made_since, plan),
+            )
+            summary += done
+            if done.untried:
+                break
+    summary.untried = len(whole.jobs) + len(whole.undone()) - (summary.done + summary.failed + summary.skipped)
+    _sweep(whole)
     return summary
+
+
+def _together(plans: Sequence[Plan]) -> Plan:
+    """All jobs as those of one plan, for whoever counts them."""
+    return replace(
+        plans[0],
+        jobs=tuple(job for plan in plans for job in plan.jobs),
+        skipped=tuple(job for plan in plans for job in plan.skipped),
+        refused=tuple(pair for plan in plans for pair in plan.refused),
+        others=sum(plan.others for plan in plans),
+    )
 
 
 def _is_made_since(plan: Plan, job: Job) -> bool:

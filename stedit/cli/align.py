@@ -8,7 +8,7 @@ import typer
 
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import FaceFlags, FileOptions, Inputs, ModelOptions, photo_options
+from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, ModelOptions, photo_options
 
 
 @flatten_options
@@ -16,6 +16,7 @@ def align(
     inputs: Inputs,
     faces: FaceFlags,
     files: FileOptions,
+    many: BatchOptions,
     model: ModelOptions,
     console: Console,
     size: Annotated[
@@ -54,10 +55,11 @@ def align(
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        inputs,
+        many.names(inputs),
         bundle,
         verb="Aligning",
         files=files,
+        many=many,
         model=model,
         console=console,
         file_format=format_,

@@ -6,14 +6,17 @@ The exit code follows from how many inputs are done, failed or skipped.
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
-from stedit.batch import Job, Plan, Record, Request, Summary, plan_request, run_plan
+from stedit.batch import Job, Plan, Record, Request, Summary, plan_request, run_plans
 from stedit.cli.console import Console, standard_output
 from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
-from stedit.cli.options import FileOptions, ModelOptions
+from stedit.cli.journal import Journal
+from stedit.cli.options import BatchOptions, FileOptions, ModelOptions
 from stedit.cli.progress import Bar, NoBar
 from stedit.errors import UsageError
 from stedit.imaging import heic
@@ -22,6 +25,8 @@ if TYPE_CHECKING:
     from stedit.batch.process import Output
     from stedit.engine import Engine
     from stedit.storage.bundle import Bundle
+
+HEARTBEAT_SECONDS = 30.0
 
 
 def run_request(
@@ -33,9 +38,11 @@ def run_request(
     files: FileOptions,
     model: ModelOptions,
     console: Console,
+    many: BatchOptions | None = None,
     file_format: str | None = None,
 ) -> int:
     """Do a request that writes files, or with --dry-run only show what it would write; returns the exit code."""
+    many = many or BatchOptions()
     plan = plan_request(
         request,
         inputs,
@@ -45,35 +52,47 @@ def run_request(
         recursive=files.recursive,
         overwrite=files.overwrite,
         precision=model.precision,
+        include=many.include or (),
+        exclude=many.exclude or (),
+        shard=many.parsed_shard,
     )
     if files.dry_run:
-        return _show(plan, console)
+        return show_plans([plan], console)
     if plan.writes_to_stdout:
         require_free_stdout(console)
-    return run(plan, model, TerminalReporter(console, verb))
+    return run_all([plan], model, TerminalReporter(console, verb), many)
 
 
 def run(plan: Plan, model: ModelOptions, reporter: TerminalReporter) -> int:
-    """Do `plan` with a model that is loaded only if there is something to do; returns the exit code."""
+    """Do one plan, as `run_all`."""
+    return run_all([plan], model, reporter, BatchOptions())
+
+
+def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReporter, many: BatchOptions) -> int:
+    """Do plans with a model that is loaded only if there is something to do; returns the exit code."""
     console = reporter.console
+    to_stdout = plans[0].writes_to_stdout
 
     def write(_job: Job, output: Output) -> Sequence[str]:
-        write_to_stdout(output, plan.format)
+        write_to_stdout(output, plans[0].format)
         return ()
 
-    with reporter:
-        summary = run_plan(
-            plan,
+    with reporter, Journal(many.log, many.failures) as journal:
+        reporter.journal = journal
+        summary = run_plans(
+            plans,
             model=model.model,
             device=model.device,
             precision=model.precision,
             batch_size=model.batch_size,
+            fail_fast=many.fail_fast,
             reporter=reporter,
-            write=write if plan.writes_to_stdout else None,
+            write=write if to_stdout else None,
             details=console.json or console.verbose,
         )
-    _show_summary(summary, console)
-    return exit_code(summary)
+    _show_summary(summary, console, fail_fast=many.fail_fast)
+    others = any(plan.others for plan in plans)  # a shard may be empty where the whole is not
+    return DONE if others and not summary.total else exit_code(summary)
 
 
 def exit_code(summary: Summary) -> int:
@@ -108,6 +127,8 @@ class TerminalReporter:
         self._errors_only = errors_only
         self._closing = ExitStack()
         self._bar: Bar = NoBar()
+        self._heartbeat: Heartbeat | None = None
+        self.journal: Journal | None = None
 
     def __enter__(self) -> Self:
         return self
@@ -117,7 +138,11 @@ class TerminalReporter:
 
     def record(self, record: Record) -> None:
         """The result on standard output; notes and an error on standard error."""
+        if self.journal:
+            self.journal.record(record)
         self._bar.advance()
+        if self._heartbeat:
+            self._heartbeat.count(record)
         if self._errors_only:
             if record.error:
                 self.console.error(record.error, record.input)
@@ -136,6 +161,7 @@ class TerminalReporter:
         _note_left_out(plan, self.console)
         if plan.jobs:
             self._bar = self._closing.enter_context(self.console.bar(len(plan.jobs), self._verb))
+            self._heartbeat = None if self.console.terminal else Heartbeat(len(plan.jobs), self.console)
 
     def loaded(self, engine: Engine) -> None:
         """Name the model and the device, for those who ask for more."""
@@ -168,8 +194,35 @@ def write_to_stdout(output: Output, file_format: str) -> None:
         stdout.buffer.write(encoded)
 
 
-def _show(plan: Plan, console: Console) -> int:
+class Heartbeat:
+    """A line once in a while on a standard error that is no terminal, so that a log shows that a run is alive."""
+
+    def __init__(self, total: int, console: Console) -> None:
+        self._total, self._console = total, console
+        self._done = self._failed = 0
+        self._began = self._last = time.monotonic()
+
+    def count(self, record: Record) -> None:
+        """Count one more input, and say how it goes if that is due."""
+        self._done += 1
+        self._failed += record.status == "failed"
+        now = time.monotonic()
+        if now - self._last < HEARTBEAT_SECONDS or self._done == self._total:
+            return
+        self._last = now
+        rate = self._done / (now - self._began)
+        left = timedelta(seconds=round((self._total - self._done) / rate))
+        failed = f", {self._failed} failed" if self._failed else ""
+        self._console.note(f"{self._done} of {self._total}{failed}, {rate:.1f} images/s, {left} left")
+
+
+def show_plans(plans: Sequence[Plan], console: Console) -> int:
     """Answer --dry-run."""
+    codes = [_show(plan, console) for plan in plans]
+    return max(code if code != NOTHING_TO_DO or len(codes) == 1 else DONE for code in codes)
+
+
+def _show(plan: Plan, console: Console) -> int:
     reporter = TerminalReporter(console, "")
     for record in plan.undone():
         reporter.record(record)
@@ -179,7 +232,7 @@ def _show(plan: Plan, console: Console) -> int:
         console.emit_record(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
     if plan.inputs.unreadable or plan.refused:
         return FAILED
-    return DONE if plan.jobs or plan.skipped else NOTHING_TO_DO
+    return DONE if plan.jobs or plan.skipped or plan.others else NOTHING_TO_DO
 
 
 def _note_left_out(plan: Plan, console: Console) -> None:
@@ -193,7 +246,7 @@ def _note_left_out(plan: Plan, console: Console) -> None:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 
 
-def _show_summary(summary: Summary, console: Console) -> None:
+def _show_summary(summary: Summary, console: Console, *, fail_fast: bool) -> None:
     """Add up, unless there is but one input and its result says it all."""
     done, seconds, parts = summary.done, summary.seconds, []
     if done:
@@ -203,7 +256,8 @@ def _show_summary(summary: Summary, console: Console) -> None:
     if summary.skipped:
         parts.append(f"{summary.skipped} skipped, made by the same request before (--overwrite makes them anew)")
     if summary.untried:
-        parts.append(f"{summary.untried} not tried because nothing more can be written")
+        reason = "of the failure" if fail_fast else "nothing more can be written"
+        parts.append(f"{summary.untried} not tried because {reason}")
     if summary.total > 1 or summary.skipped:
         console.note(", ".join(parts))
     elif not summary.total:

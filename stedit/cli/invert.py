@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import FaceFlags, FileOptions, Inputs, InversionFlags, ModelOptions
+from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, InversionFlags, ModelOptions
 
 
 @flatten_options
@@ -13,6 +13,7 @@ def invert(
     inversion: InversionFlags,
     faces: FaceFlags,
     files: FileOptions,
+    many: BatchOptions,
     model: ModelOptions,
     console: Console,
 ) -> int:
@@ -34,4 +35,6 @@ def invert(
 
     request = inversion.to_request(faces)
     bundle = Bundle.load(find_bundle(model.model))
-    return run_request(request, inputs, bundle, verb="Inverting", files=files, model=model, console=console)
+    return run_request(
+        request, many.names(inputs), bundle, verb="Inverting", files=files, many=many, model=model, console=console
+    )

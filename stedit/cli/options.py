@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
+from stedit.errors import UsageError
+
 if TYPE_CHECKING:
     from stedit.batch import InversionRequest, PhotoOptions, Rendering
 
@@ -59,6 +61,7 @@ def _keep_debug(context: typer.Context, value: bool) -> bool:
 _about_labels = partial(typer.Option, rich_help_panel="Edits by label")
 _about_references = partial(typer.Option, rich_help_panel="Edits by reference")
 _about_files = partial(typer.Option, rich_help_panel="Files")
+_about_many = partial(typer.Option, rich_help_panel="Many files")
 _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_inversion = partial(typer.Option, rich_help_panel="Inversion")
 _about_messages = partial(typer.Option, rich_help_panel="Messages")
@@ -93,7 +96,7 @@ _SPACE = "w+: a style for each layer; w: one for all, which fits worse and edits
 _TUNE = "Adapt the generator to each image, for faces that no code can hold; FILE.tuning.safetensors keeps the change."
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
-Inputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
+Inputs = Annotated[list[str] | None, typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
 Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Search the folders of folders as well.")]
 Overwrite = Annotated[
     bool, _about_files("--overwrite", help="Make all outputs anew, and replace whatever is in their places.")
@@ -169,6 +172,57 @@ class FileOptions:
 
 
 @dataclass(frozen=True)
+class BatchOptions:
+    """Which of many inputs are meant, and what is kept of how they went."""
+
+    from_file: Annotated[
+        Path | None,
+        _about_many("--from-file", metavar="FILE|-", show_default=False, help="Read names of inputs, one a line."),
+    ] = None
+    null: Annotated[
+        bool,
+        _about_many("--null", "-0", help="Names end in a zero byte; from standard input, unless --from-file is given."),
+    ] = False
+    include: Annotated[
+        list[str] | None,
+        _about_many("--include", metavar="PATTERN", show_default=False, help="In folders, take these only: '*.jpg'."),
+    ] = None
+    exclude: Annotated[
+        list[str] | None,
+        _about_many("--exclude", metavar="PATTERN", show_default=False, help="In folders, pass over these."),
+    ] = None
+    shard: Annotated[
+        str | None,
+        _about_many("--shard", metavar="I/N", show_default=False, help="Do the I-th of N parts, for job arrays."),
+    ] = None
+    failures: Annotated[
+        Path | None,
+        _about_many("--failures", metavar="FILE", show_default=False, help="Write the inputs that fail, one a line."),
+    ] = None
+    fail_fast: Annotated[bool, _about_many("--fail-fast", help="Stop at the first input that fails.")] = False
+    log: Annotated[
+        Path | None,
+        _about_many("--log", metavar="FILE", show_default=False, help="Add a JSON record of each input to this file."),
+    ] = None
+
+    def names(self, inputs: list[str] | None) -> list[str]:
+        """All names of inputs. Raises UsageError if nothing says where they are, InputError for a list."""
+        from stedit.batch.inputs import read_names
+
+        if not inputs and not self.from_file and not self.null:
+            raise UsageError("no input is named: name images, folders or latent files, or - for standard input")
+        listed = read_names(self.from_file or "-", null=self.null) if self.from_file or self.null else []
+        return [*(inputs or ()), *listed]
+
+    @property
+    def parsed_shard(self) -> tuple[int, int] | None:
+        """The number and the count. Raises UsageError."""
+        from stedit.batch.notation import parse_shard
+
+        return None if self.shard is None else parse_shard(self.shard)
+
+
+@dataclass(frozen=True)
 class ModelOptions:
     """Which model, and how it computes."""
 
@@ -191,7 +245,7 @@ class ModelOptions:
         _about_model("--precision", help="Compute dtype; the short ones are for GPUs."),
     ] = "float32"
     batch_size: Annotated[
-        int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Images computed at a time.")
+        int, _about_model("--batch-size", "-b", metavar="COUNT", min=1, help="Images computed at a time on a GPU.")
     ] = 8
 
 

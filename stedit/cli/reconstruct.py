@@ -5,6 +5,7 @@ from __future__ import annotations
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.options import (
+    BatchOptions,
     FaceFlags,
     FileOptions,
     ImageFormat,
@@ -22,6 +23,7 @@ def reconstruct(
     inversion: InversionFlags,
     faces: FaceFlags,
     files: FileOptions,
+    many: BatchOptions,
     model: ModelOptions,
     render: RenderOptions,
     console: Console,
@@ -48,10 +50,11 @@ def reconstruct(
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        inputs,
+        many.names(inputs),
         bundle,
         verb="Reconstructing",
         files=files,
+        many=many,
         model=model,
         console=console,
         file_format=format_,

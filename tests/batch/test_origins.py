@@ -247,7 +247,12 @@ def test_pictures_of_one_stem_are_both_done(engine: Engine) -> None:
     Image.open("b.png").save("in/a.jpg")
     summary = batch.run(batch.Reconstruction(), ["in"], model=engine)
     assert summary.done == 2
-    assert sorted(path.name for path in Path("in").iterdir()) == ["a.jpg", "a.jpg.reconstruct.png", "a.png", "a.png.reconstruct.png"]
+    assert sorted(path.name for path in Path("in").iterdir()) == [
+        "a.jpg",
+        "a.jpg.reconstruct.png",
+        "a.png",
+        "a.png.reconstruct.png",
+    ]
     assert batch.run(batch.Reconstruction(), ["in"], model=engine).skipped == 2
 
 

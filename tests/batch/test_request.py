@@ -32,7 +32,7 @@ REQUESTS = [
     (ReferenceEdit(["smile"], ["a.png", "b.png"], [3, 1], [2]), "smile-from-a+b-weights-75-25@2"),
     (Mix(Path("jane.png")), "mix-jane"),
     (Mix(Path("jane.png"), layers=[0, 1, 2]), "mix-jane-layers-0-2"),
-    (Mix(Path("jane.png"), [0, 0.5, 1]), "mix-jane@0to1"),
+    (Mix(Path("jane.png"), [0, 0.5, 1]), "mix-jane@0to1x3"),
     (Classification(), ""),
 ]
 

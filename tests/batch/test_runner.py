@@ -72,7 +72,7 @@ def test_edit_of_a_folder_is_the_engines_edit_of_each(engine: Engine, photos: li
 
 def test_reporter_hears_of_every_input_once(engine: Engine, photos: list[Pixels]) -> None:
     del photos
-    write_image("photos/a.reconstruct.png", np.zeros((8, 8, 3), np.uint8))
+    batch.run(batch.Reconstruction(), ["photos/a.png"], model=engine)
     heard = Listener()
     batch.run(batch.Reconstruction(), ["photos"], recursive=True, model=engine, reporter=heard)
     assert heard.calls == [

@@ -81,7 +81,7 @@ def test_the_safetensors_library_reads_it(code: LatentCode, tmp_path: Path) -> N
         np.testing.assert_array_equal(file.get_tensor("w"), code.w)
         assert file.metadata()["model"] == "tiny-32"
         assert file.metadata()["format"] == "1"
-        assert set(file.metadata()) == {*METADATA, "method", "source", "crop", "stedit_version", "tuning"}
+        assert set(file.metadata()) == {*METADATA, "method", "source", "crop", "stedit_version", "tuning", "origin"}
     assert (int.from_bytes((tmp_path / "a").read_bytes()[:8], "little") + 8) % 8 == 0
 
 
