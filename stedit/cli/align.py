@@ -13,7 +13,6 @@ from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, Mod
 
 @flatten_options
 def align(
-    inputs: Inputs,
     faces: FaceFlags,
     files: FileOptions,
     many: BatchOptions,
@@ -35,6 +34,7 @@ def align(
             help="The format to write.",
         ),
     ] = None,
+    inputs: Inputs = None,
 ) -> int:
     """Crop the face of each photograph, rotated and framed as FFHQ does it.
 

@@ -33,7 +33,6 @@ _REF_HELP = "Image or latent file of the person to take the attributes from. Rep
 
 @flatten_options
 def label_edit(
-    inputs: Inputs,
     edit: EditOptions,
     label: LabelOptions,
     faces: FaceFlags,
@@ -43,6 +42,7 @@ def label_edit(
     model: ModelOptions,
     render: RenderOptions,
     console: Console,
+    inputs: Inputs = None,
 ) -> int:
     """Edit attributes by name.
 
@@ -63,7 +63,6 @@ def label_edit(
 
 @flatten_options
 def reference_edit(
-    inputs: Inputs,
     ref: Annotated[list[Path], typer.Option("--ref", metavar="FILE", show_default=False, help=_REF_HELP)],
     edit: EditOptions,
     reference: ReferenceOptions,
@@ -74,6 +73,7 @@ def reference_edit(
     model: ModelOptions,
     render: RenderOptions,
     console: Console,
+    inputs: Inputs = None,
 ) -> int:
     """Edit attributes after another person.
 
@@ -90,7 +90,6 @@ def reference_edit(
 
 @flatten_options
 def edit(
-    inputs: Inputs,
     edit: EditOptions,
     label: LabelOptions,
     reference: ReferenceOptions,
@@ -114,6 +113,7 @@ def edit(
             help="Many different edits: CSV or JSON lines with source, attribute, strength, reference, output.",
         ),
     ] = None,
+    inputs: Inputs = None,
 ) -> int:
     """Edit attributes, by name or with --ref after another person.
 

@@ -9,13 +9,13 @@ from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, Inv
 
 @flatten_options
 def invert(
-    inputs: Inputs,
     inversion: InversionFlags,
     faces: FaceFlags,
     files: FileOptions,
     many: BatchOptions,
     model: ModelOptions,
     console: Console,
+    inputs: Inputs = None,
 ) -> int:
     """Find the latent code of each image.
 

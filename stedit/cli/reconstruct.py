@@ -19,7 +19,6 @@ from stedit.cli.options import (
 
 @flatten_options
 def reconstruct(
-    inputs: Inputs,
     inversion: InversionFlags,
     faces: FaceFlags,
     files: FileOptions,
@@ -29,6 +28,7 @@ def reconstruct(
     console: Console,
     format_: ImageFormat = None,
     sheet: Sheet = False,
+    inputs: Inputs = None,
 ) -> int:
     """Render each image again from its latent code.
 

@@ -102,7 +102,7 @@ def test_manifest_makes_many_different_edits(cli: Cli, photos: Path, face: Path)
         "one.png",
         "out/b.smile+bangs@0.5+2.png",
         "out/two, by reference.png",
-        "out/a.blond-hair.png",
+        "out/a.blond.png",
     }
     cli("edit", photos / "a.png", "-a", "smile", "-s", 0.5, "-o", "single.png")
     assert Path("single.png").read_bytes() == Path("one.png").read_bytes()
