@@ -23,6 +23,7 @@ from stedit.batch.plan import (
     Job,
     OutputTarget,
     Plan,
+    mark_of,
     only_shard,
     output_of,
     refuse_collisions,
@@ -106,7 +107,7 @@ def _plan_row(
     request.check(bundle, target.format)
     source = Source(Path(row.source))
     place = output_of(source, source.stem, request.suffix(bundle), target)
-    return Plan(request, (), format=target.format), Job(source, place)
+    return Plan(request, (), format=target.format, mark=mark_of(request, bundle)), Job(source, place)
 
 
 def _refuse_chains(jobs: Iterable[Job]) -> None:

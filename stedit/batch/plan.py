@@ -20,6 +20,7 @@ from stedit.batch.record import Record
 from stedit.batch.request import SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
 from stedit.errors import OutputError, UsageError, describe_cause
 from stedit.imaging.edited import output_suffix as photo_suffix
+from stedit.imaging.provenance import Provenance
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
 from stedit.storage.latents import is_latent_path
 from stedit.storage.suffixes import IMAGE_SUFFIXES
@@ -64,6 +65,7 @@ class Plan:
     inputs: Inputs = field(default_factory=Inputs)
     format: str = ""  # of all outputs; "" if nothing is written
     recipe: Recipe | None = None  # of all outputs; None if nothing is written
+    mark: Provenance | None = None  # of renderings and sheets
     overwrite: bool = False
     others: int = 0  # jobs of other shards
 
@@ -179,11 +181,17 @@ def plan_request(
         exclude=exclude,
         shard=shard,
     )
+    plan = replace(plan, mark=mark_of(request, bundle))
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
     if isinstance(request, InversionRequest) and request.tuning and plan.writes_to_stdout:
         raise UsageError("a tuned code is two files, and standard output takes one: name an output", argument="output")
     return plan
+
+
+def mark_of(request: Request, bundle: Bundle) -> Provenance | None:
+    """How renderings are marked; None if they are not to be."""
+    return Provenance(bundle.name, request.suffix(bundle)) if request.photo.provenance else None
 
 
 def make_plan(

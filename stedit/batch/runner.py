@@ -165,7 +165,7 @@ def run_plans(
                 plan.jobs,
                 prepared,
                 reporter,
-                write=write or _file_writer(plan, model.bundle),
+                write=write or _file_writer(plan),
                 batch_size=batch_size,
                 fail_fast=fail_fast,
                 made_since=partial(_is_made_since, plan),
@@ -202,12 +202,8 @@ def _sweep(plan: Plan) -> None:
         sweep(folder)
 
 
-def _file_writer(plan: Plan, bundle: Bundle) -> Write:
+def _file_writer(plan: Plan) -> Write:
     from stedit.batch.writing import write_output
-    from stedit.imaging.provenance import Provenance
-
-    marked = plan.request.photo.provenance
-    mark = Provenance(bundle.name, plan.request.suffix(bundle)) if marked else None
 
     def write(job: Job, output: Output) -> Sequence[str]:
         if job.output is None:
@@ -217,6 +213,6 @@ def _file_writer(plan: Plan, bundle: Bundle) -> Write:
         changed = not plan.overwrite and signature(job.output) != job.replaces
         if changed and plan.recipe and plan.recipe.standing(job.output, None) == "foreign":
             raise foreign_output(job.output)
-        return write_output(output, job.output, plan.format, origin=origin, mark=mark)
+        return write_output(output, job.output, plan.format, origin=origin, mark=plan.mark)
 
     return write

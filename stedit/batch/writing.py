@@ -6,7 +6,6 @@ from dataclasses import replace
 from pathlib import Path
 
 from stedit.batch.photographs import EditedPhoto
-from stedit.batch.plan import SUFFIXES
 from stedit.batch.process import Output
 from stedit.batch.request import SOURCE_FORMAT
 from stedit.errors import OutputError, describe_cause
@@ -43,23 +42,43 @@ def write_output(
         raise OutputError(
             f"cannot make the folder {path.parent} ({describe_cause(error)}): choose another one"
         ) from error
-    made, notes = output.made, tuple[str, ...]()
-    record = origin.text if origin else ""
-    if isinstance(made, LatentCode):
-        if output.tuning:
-            _write(tuning_path(path), replace(output.tuning, origin=record).encode(), origin)
-        data = replace(made, origin=record).encode()
-    elif isinstance(made, Animation):
-        data = made.encode(file_format)
-    elif isinstance(made, EditedPhoto):
-        encoded = made.encode(path.suffix.lower(), origin)
-        data, notes = encoded.data, encoded.notes
-    elif made is not None:
-        data = encode_image(made, path.suffix.removeprefix("."), provenance=mark and replace(mark, origin=origin))
-    else:
+    if output.made is None:
         return ()
+    if output.tuning:
+        record = origin.text if origin else ""
+        _write(tuning_path(path), replace(output.tuning, origin=record).encode(), origin)
+    format_ = file_format if isinstance(output.made, Animation) else path.suffix.lower().removeprefix(".")
+    data, notes = _encode(output, format_, origin, mark)
     _write(path, data, origin)
     return notes
+
+
+def encode_output(
+    output: Output, file_format: str, *, origin: Origin | None = None, mark: Provenance | None = None
+) -> bytes:
+    """The same bytes, for a stream. Raises OutputError for a tuned code, which is two files."""
+    if output.tuning:
+        raise OutputError("a tuned code is two files, and standard output takes one: name an output", argument="output")
+    if file_format == SOURCE_FORMAT:
+        file_format = "" if isinstance(output.made, EditedPhoto) else "png"
+    data, _ = _encode(output, file_format, origin, mark)
+    return seal(data) or data
+
+
+def _encode(
+    output: Output, file_format: str, origin: Origin | None, mark: Provenance | None
+) -> tuple[bytes, tuple[str, ...]]:
+    """The file, and notes; a photograph is encoded as what it was for the format ""."""
+    made = output.made
+    if isinstance(made, LatentCode):
+        return replace(made, origin=origin.text if origin else "").encode(), ()
+    if isinstance(made, Animation):
+        return made.encode(file_format), ()
+    if isinstance(made, EditedPhoto):
+        encoded = made.encode(f".{file_format}" if file_format else None, origin)
+        return encoded.data, encoded.notes
+    assert made is not None
+    return encode_image(made, file_format, provenance=mark and replace(mark, origin=origin)), ()
 
 
 def _write(path: Path, data: bytes, origin: Origin | None) -> None:
@@ -73,20 +92,3 @@ def _write(path: Path, data: bytes, origin: Origin | None) -> None:
                 "choose another one"
             ) from error
     write_file(path, sealed or data)
-
-
-def encode_output(output: Output, file_format: str) -> bytes:
-    """The bytes of what was made, for a stream. Raises OutputError for a tuned code, which is two files."""
-    made = output.made
-    if isinstance(made, LatentCode):
-        if output.tuning:
-            raise OutputError(
-                "a tuned code is two files, and standard output takes one: name an output", argument="output"
-            )
-        return made.encode()
-    if isinstance(made, Animation):
-        return made.encode(file_format)
-    if isinstance(made, EditedPhoto):
-        return made.encode(None if file_format == SOURCE_FORMAT else SUFFIXES[file_format][0]).data
-    assert made is not None
-    return encode_image(made, "png" if file_format == SOURCE_FORMAT else file_format)

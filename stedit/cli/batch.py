@@ -74,7 +74,11 @@ def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReport
     to_stdout = plans[0].writes_to_stdout
 
     def write(_job: Job, output: Output) -> Sequence[str]:
-        write_to_stdout(output, plans[0].format)
+        from stedit.batch.writing import encode_output
+
+        plan = plans[0]
+        origin = plan.recipe.origin(output.source) if plan.recipe else None
+        write_to_stdout(encode_output(output, plan.format, origin=origin, mark=plan.mark))
         return ()
 
     with reporter, Journal(many.log, many.failures) as journal:
@@ -185,13 +189,10 @@ def require_free_stdout(console: Console) -> None:
         raise UsageError("a terminal cannot show the output: redirect it, or name an output file with -o")
 
 
-def write_to_stdout(output: Output, file_format: str) -> None:
+def write_to_stdout(data: bytes) -> None:
     """Print the bytes of an image or a code. Raises OutputError."""
-    from stedit.batch.writing import encode_output
-
-    encoded = encode_output(output, file_format)
     with standard_output() as stdout:
-        stdout.buffer.write(encoded)
+        stdout.buffer.write(data)
 
 
 class Heartbeat:

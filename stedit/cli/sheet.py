@@ -10,9 +10,9 @@ import typer
 from stedit.batch import Record
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
+from stedit.cli.exit_codes import DONE, FAILED
 from stedit.cli.options import Overwrite
-from stedit.errors import UsageError
+from stedit.errors import OutputError, UsageError
 
 
 @flatten_options
@@ -39,7 +39,7 @@ def sheet(
     from stedit.batch.plan import OutputTarget
     from stedit.batch.process import Output
     from stedit.batch.request import IMAGE_FORMATS
-    from stedit.batch.writing import write_output
+    from stedit.batch.writing import encode_output, write_output
     from stedit.cli.batch import require_free_stdout, write_to_stdout
 
     target = OutputTarget.parse(output, None, IMAGE_FORMATS)
@@ -53,15 +53,13 @@ def sheet(
     if path and path.exists():
         comparison.require_other(path)
         if not overwrite:
-            console.emit_record(Record(listed, output, "skipped"))
-            console.note(f"skipped because {path} exists (--overwrite replaces it)")
-            return NOTHING_TO_DO
+            raise OutputError(f"{path} exists: choose another place for the sheet, or replace it", argument="overwrite")
 
     rows, image = comparison.sheet(console.error)
     if image is not None:
         if path:
             write_output(Output(image), path, target.format)
         else:
-            write_to_stdout(Output(image), target.format)
+            write_to_stdout(encode_output(Output(image), target.format))
         console.emit_record(Record(listed, output, details={"rows": rows}), str(path or ""))
     return DONE if len(rows) == len(comparison.names) else FAILED

@@ -121,7 +121,7 @@ def test_what_is_done_is_skipped_and_overwrite_does_it_again(cli: Cli, photos: P
         f"error: {done} exists, and is not, or no longer, what stedit wrote there: name another output, or replace it "
         "with --overwrite"
     )
-    assert refused.stderr.splitlines()[1].endswith(
+    assert refused.stderr.splitlines()[-1] == (
         "1 failed, 2 skipped, made by the same request before (--overwrite makes them anew)"
     )
     assert done.read_bytes() == b"kept"
@@ -252,7 +252,7 @@ def test_interrupted_run_leaves_nothing_half_and_goes_on(process: Process, face:
     written = list(Path("out").iterdir())
     assert 3 <= len(written) < 300
     assert {read_image(path).shape for path in written} == {(32, 32, 3)}
-    assert len(written) - 3 - len(stdout.splitlines()) in {0, 1}  # one may be written and not yet told
+    assert len(written) - 3 - len(stdout.splitlines()) in range(4)  # some may be written and not yet told
 
     with process("reconstruct", "many", "-o", "out", "--batch-size", 64) as ran:
         stdout, stderr = ran.communicate(timeout=120)

@@ -39,8 +39,8 @@ def test_outputs_tell_what_they_are(cli: Cli, face: Path, jane: Path) -> None:
         ((), "face.mix-jane.png"),
         (("--layers", "0-3,6"), "face.mix-jane-layers-0-3+6.png"),
         (("-s", "0.25"), "face.mix-jane@0.25.png"),
-        (("--steps", "3"), "face.mix-jane@0to1.png"),
-        (("--steps", "3", "-f", "gif"), "face.mix-jane@0to1.gif"),
+        (("--steps", "3"), "face.mix-jane@0to1x3.png"),
+        (("--steps", "3", "-f", "gif"), "face.mix-jane@0to1x3.gif"),
         (("-f", "latent"), "face.mix-jane.latent.safetensors"),
     ):
         result = cli("mix", face, jane, *arguments)

@@ -66,13 +66,14 @@ def test_sheet_goes_to_standard_output(cli: Cli) -> None:
     assert cli("sheet", "before", "-o", "-", "--json").exit_code == 2
 
 
-def test_existing_sheet_is_skipped_unless_it_may_be_overwritten(cli: Cli) -> None:
+def test_existing_sheet_is_refused_unless_it_may_be_overwritten(cli: Cli) -> None:
     Path("sheet.png").write_bytes(b"kept")
     result = cli("sheet", "before", "after", "-o", "sheet.png")
-    assert (result.exit_code, result.stdout) == (3, "")
-    assert result.stderr == "skipped because sheet.png exists (--overwrite replaces it)\n"
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert result.stderr == (
+        "error: sheet.png exists: choose another place for the sheet, or replace it with --overwrite\n"
+    )
     assert Path("sheet.png").read_bytes() == b"kept"
-    assert cli("sheet", "before", "after", "-o", "sheet.png", "-q").stderr == ""
     assert cli("sheet", "before", "after", "-o", "sheet.png", "--overwrite").exit_code == 0
     assert read_image("sheet.png").shape[1] == 92
 
