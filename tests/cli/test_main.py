@@ -100,7 +100,7 @@ def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -
         (["no-such-command"], "no such command 'no-such-command': see stedit --help"),
         (["eddit", "x"], "no such command 'eddit': did you mean 'edit'?\n"),
         (["edit", "x", "--stregth", "1"], "no such option: --stregth: did you mean --strength?\n"),
-        (["invert"], "missing argument 'FILES': see stedit invert --help"),
+        (["invert"], "no input is named: name images, folders or latent files, or - for standard input"),
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b': '0' is less than 1: "),
         (["mix", "x", "y", "--steps", "1000"], "invalid value for '--steps': '1000' is more than 300: "),

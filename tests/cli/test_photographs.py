@@ -132,7 +132,7 @@ def test_a_sheet_shows_photograph_renderings_and_result(cli: Cli, photo: Path) -
 
 def test_a_strip_of_strengths_is_of_faces(cli: Cli, photo: Path) -> None:
     assert cli("edit", "-a", "smile", "-s", "-1,0,1", photo).exit_code == 0
-    height, width = read_image("me.smile@-1to1.png").shape[:2]
+    height, width = read_image("me.smile@-1to1x3.png").shape[:2]
     assert 2.6 < width / height < 3.1
 
 
