@@ -95,7 +95,7 @@ def test_the_python_example_of_editing_runs(monkeypatch: pytest.MonkeyPatch) -> 
     (code,) = re.findall(r"^```python\n(.*?)^```", EDITING, flags=re.MULTILINE | re.DOTALL)
     found: dict[str, Any] = {}
     exec(compile(code, "editing.md", "exec"), found)
-    assert [picture.shape for picture in found["pictures"]] == [(1, 128, 128, 3)] * 3
+    assert [image.shape for image in found["images"]] == [(1, 128, 128, 3)] * 3
 
 
 def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> None:
