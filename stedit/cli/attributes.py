@@ -9,7 +9,7 @@ import typer
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
-from stedit.cli.options import FaceFlags, ModelOptions, Recursive, photo_options
+from stedit.cli.options import BatchOptions, FaceFlags, ModelOptions, Recursive, photo_options
 
 if TYPE_CHECKING:
     from stedit.storage.bundle import Bundle
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 def attributes(
     model: ModelOptions,
     faces: FaceFlags,
+    many: BatchOptions,
     console: Console,
     inputs: Annotated[
         list[str] | None,
@@ -38,15 +39,24 @@ def attributes(
     stedit attributes --json -r photos > attributes.jsonl
     """
     from stedit.batch import Classification, plan_request
-    from stedit.cli.batch import TerminalReporter, run
+    from stedit.cli.batch import TerminalReporter, run_all
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
     bundle = Bundle.load(find_bundle(model.model))
-    if not inputs:
+    if not (inputs or many.from_file or many.null):
         return _list_known(bundle, console)
-    plan = plan_request(Classification(photo_options(faces)), inputs, bundle, recursive=recursive)
-    return run(plan, model, TerminalReporter(console, "Classifying", result=lambda record: record.summary))
+    plan = plan_request(
+        Classification(photo_options(faces)),
+        many.names(inputs),
+        bundle,
+        recursive=recursive,
+        include=many.include or (),
+        exclude=many.exclude or (),
+        shard=many.parsed_shard,
+    )
+    reporter = TerminalReporter(console, "Classifying", result=lambda record: record.summary)
+    return run_all([plan], model, reporter, many)
 
 
 def _list_known(bundle: Bundle, console: Console) -> int:

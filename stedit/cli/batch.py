@@ -63,11 +63,6 @@ def run_request(
     return run_all([plan], model, TerminalReporter(console, verb), many)
 
 
-def run(plan: Plan, model: ModelOptions, reporter: TerminalReporter) -> int:
-    """Do one plan, as `run_all`."""
-    return run_all([plan], model, reporter, BatchOptions())
-
-
 def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReporter, many: BatchOptions) -> int:
     """Do plans with a model that is loaded only if there is something to do; returns the exit code."""
     console = reporter.console

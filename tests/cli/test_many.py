@@ -41,6 +41,13 @@ def test_names_come_from_lists(cli: Cli, photos: Path) -> None:
     )
 
 
+def test_attributes_of_a_list_are_predicted(cli: Cli, photos: Path) -> None:
+    zeros = f"{photos}/a.png\0{photos}/c.webp\0".encode()
+    records = [json.loads(line) for line in cli("attributes", "-0", "--json", stdin=zeros).stdout.splitlines()]
+    assert [record["input"] for record in records] == [f"{photos}/a.png", f"{photos}/c.webp"]
+    assert set(records[0]["attributes"]) == {"Smiling", "Eyeglasses", "Bangs", "Blond_Hair", "No_Beard"}
+
+
 def test_patterns_choose_from_folders(cli: Cli, photos: Path) -> None:
     assert names(cli("reconstruct", "-nr", photos, "--include", "*.png")) == {"a.png", "deeper/d.png"}
     assert names(cli("reconstruct", "-nr", photos, "--include", "deeper/*")) == {"deeper/d.png"}
