@@ -25,8 +25,9 @@ from stedit.editing.mixing import mix
 from stedit.editing.reference import attention, edit_by_reference
 from stedit.errors import UsageError
 from stedit.faces import carry_edits, face_crops, faces_of, find_faces, invert_faces, invert_images, read_code
-from stedit.imaging.files import Pixels
+from stedit.imaging.files import Pixels, fit_image
 from stedit.imaging.memory import rgb_batch
+from stedit.inversion.familiarity import reconstruction_error
 from stedit.inversion.methods import invert_by_encoder, invert_by_search, tune_generator
 from stedit.inversion.optimisation import OnStep
 from stedit.inversion.options import METHODS, InversionOptions, InversionProgress, Method, TuningOptions
@@ -267,6 +268,21 @@ class Engine:
         """
         images, w = self._to_targets(targets), to_latents(self.model, codes)
         return tune_generator(self.model, images, w, options=options, on_step=on_step)
+
+    def reconstruction_error(self, images: Pixels, codes: Codes) -> NDArray[np.float64]:
+        """How much of the structure of images is missing in what their codes render: see `inversion.familiarity`.
+
+        Above `bundle.reconstruction_limit`, if the model has one, an image is unlike all that the model knows.
+
+        Args:
+            images: uint8 (B, H, W, 3) or (H, W, 3) of any size, fitted as `invert` does.
+            codes: (B, N, D), or LatentCodes, of these images.
+
+        Returns:
+            0 where the structure is the same, about 1 where it has nothing in common, (B,). Raises MissingPartError.
+        """
+        fitted = np.stack([fit_image(image, self.input_size) for image in rgb_batch(images)])
+        return reconstruction_error(self.model, fitted, to_latents(self.model, codes))
 
     @overload
     def synthesise(self, codes: Codes, *, output_type: OutputType, **how: Unpack[SynthesisArguments]) -> Any: ...

@@ -45,9 +45,14 @@ from stedit.storage.tunings import Tuning
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
+    from stedit.storage.bundle import Bundle
 
 Latents = npt.NDArray[np.float32]
 
+_UNFAMILIAR = (
+    "unlike anything that {} has seen, so what comes of it may be no likeness (its reconstruction error is {:.2f}, "
+    "usual is less than {:.2f})"
+)
 _TUNING_UNUSED = "its tuning is left out: a mix is rendered by the model's own generator"
 
 
@@ -61,6 +66,7 @@ class CodeBatch:
     originals: Sequence[Pixels | None]  # None for latent files, and where nobody asked for them
     tunings: Sequence[Tuning | None]  # of each code
     details: Sequence[dict[str, Any]]  # how the first code of each input was found
+    errors: Sequence[float | None]  # of the reconstructions: the greatest of each input, None where it is unknown
     photos: Sequence[Faces | None]  # None for latent files that go into no photograph
 
     @property
@@ -138,8 +144,24 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             compute = partial(_crop, request)
         case _:
             assert_never(request)
+    if not isinstance(request, AlignedCrop):
+        compute = partial(_with_familiarity, engine.bundle, compute)
     reader = InputReader(engine, inverter, request.photo, keep_originals=keep_originals, several=several)
     return Process(inverter, reader, compute, alone=engine.device.type == "cpu")
+
+
+def _with_familiarity(bundle: Bundle, compute: ProcessBatch, batch: CodeBatch) -> list[Output]:
+    """What is made of each input, with a word on whether the model knows such images."""
+    outputs = []
+    for output, error in zip(compute(batch), batch.errors, strict=True):
+        if error is None or bundle.reconstruction_limit is None:
+            outputs.append(output)
+            continue
+        unfamiliar = error > bundle.reconstruction_limit
+        details = {**output.details, "reconstruction_error": round(error, 4), "out_of_distribution": unfamiliar}
+        note = (_UNFAMILIAR.format(bundle.name, error, bundle.reconstruction_limit),) if unfamiliar else ()
+        outputs.append(replace(output, details=details, notes=(*output.notes, *note)))
+    return outputs
 
 
 def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
@@ -158,8 +180,13 @@ def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
         [one.original for one in loaded],
         [one.tuning for one in found],
         [found[place.start].details for place in rows],
+        [_greatest([one.reconstruction_error for one in found[place]]) for place in rows],
         [Faces(one.photo, one.quads) if one.photo else None for one in loaded],
     )
+
+
+def _greatest(errors: Sequence[float | None]) -> float | None:
+    return max((error for error in errors if error is not None), default=None)
 
 
 def _read_codes(

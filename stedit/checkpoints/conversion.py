@@ -130,6 +130,7 @@ def save_model(
         training=training,
         parts=joined.parts,
         generator_fingerprint=joined.fingerprint,
+        reconstruction_limit=joined.reconstruction_limit,
         readme=_card(joined, name, sources, target),
         overwrite=target is not None,
     )

@@ -56,6 +56,8 @@ class ModelParts:
     attributes: tuple[AttributeSpec, ...] = ()
     fingerprint: str = ""
     """Of the generator that the parts are for, "" if unknown."""
+    reconstruction_limit: float | None = None
+    """Of the encoder and the generator together, None if unknown."""
     probes: Mapping[str, Sequence[float]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -118,6 +120,7 @@ def from_bundle(bundle: Bundle) -> ModelParts:
         alignment=bundle.alignment,
         attributes=bundle.attributes,
         fingerprint=bundle.fingerprint,
+        reconstruction_limit=bundle.reconstruction_limit,
         probes=probes if isinstance(probes, dict) else {},
     )
 
@@ -158,10 +161,17 @@ def merge(sources: Sequence[ModelParts], *, replacing: bool = False) -> ModelPar
         alignment=next((one.alignment for one in sources if one.alignment != "none"), "none"),
         attributes=_agreed_attributes(sources, chosen),
         fingerprint=_lineage(chosen).fingerprint if chosen else "",
+        reconstruction_limit=_reconstruction_limit(chosen),
         probes={name: one.probes[name] for name, one in chosen.items() if name in one.probes},
         notes=tuple(notes),
     )
     return replace(joined, fingerprint=fingerprint_of(joined) or joined.fingerprint)
+
+
+def _reconstruction_limit(chosen: Mapping[str, ModelParts]) -> float | None:
+    """It is of a pair: an encoder with another generator has another."""
+    generator, encoder = chosen.get("generator"), chosen.get("encoder")
+    return generator.reconstruction_limit if generator and generator is encoder else None
 
 
 def fingerprint_of(source: ModelParts) -> str:

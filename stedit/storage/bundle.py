@@ -54,6 +54,7 @@ MAX_CONFIG_BYTES = 2**20
 MAX_PART_BYTES = 2**31
 MAX_TENSOR_HEADER_BYTES = 2**22
 MAX_TARGET_LOGIT = 100.0  # logit
+MAX_RECONSTRUCTION_ERROR = 2.0  # 1 - a correlation of -1
 
 PartConfig = (
     GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig | JudgeConfig | AlignerConfig | BackboneConfig
@@ -146,6 +147,8 @@ class Bundle:
     """Provenance: data, steps, code version; free-form JSON."""
     generator_fingerprint: str = ""
     """Of a bundle without a generator: the fingerprint of the one that its parts were trained for, "" if unknown."""
+    reconstruction_limit: float | None = None
+    """The reconstruction error above which an image is unlike all that encoder and generator know; None: unknown."""
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r}, {', '.join(self.parts)}, {len(self.attributes)} attributes, {self.license!r})"
@@ -228,13 +231,15 @@ class Bundle:
         training: Mapping[str, Any] | None = None,
         dtype: Precision = "float16",
         generator_fingerprint: str = "",
+        reconstruction_limit: float | None = None,
         overwrite: bool = False,
     ) -> Bundle:
         """Write networks, given as `{part: (config, state_dict)}`, to the folder `path`, whole or not at all.
 
         The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32; a part given as
         the bytes of its file is kept as it is. `overwrite` replaces a folder that holds a bundle and nothing else.
-        `generator_fingerprint` is that of the generator that the parts are for, where they come without one. Raises
+        `generator_fingerprint` is that of the generator that the parts are for, where they come without one;
+        `reconstruction_limit` is that of the encoder and the generator, which come together. Raises
         OutputError if the folder cannot be written, and BundleError if `load` would refuse the result or a tensor is
         not finite.
         """
@@ -260,6 +265,8 @@ class Bundle:
             }
             if generator_fingerprint and "generator" not in parts:
                 values["generator_fingerprint"] = generator_fingerprint
+            if reconstruction_limit is not None:
+                values["reconstruction_limit"] = reconstruction_limit
             (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")
             (folder / CARD_NAME).write_text(readme, encoding="utf-8")
             try:
@@ -343,6 +350,7 @@ def _parse(path: Path, values: dict[str, Any], *, with_files: bool = True) -> Bu
         generator_fingerprint=_matching(values, "generator_fingerprint", _FINGERPRINT)
         if "generator_fingerprint" in values
         else "",
+        reconstruction_limit=_parse_reconstruction_limit(values),
     )
     _require_agreement(bundle)
     return bundle
@@ -385,6 +393,17 @@ def _parse_attribute(values: object) -> AttributeSpec:
     if type(weight) not in (int, float) or not 0 <= weight <= 1:
         raise ValueError(f"'transfer_weight' is {weight!r}, not a number from 0 to 1")
     return AttributeSpec(_matching(values, "name", NAME), **logits, transfer_weight=float(weight))
+
+
+def _parse_reconstruction_limit(values: dict[str, Any]) -> float | None:
+    limit = values.get("reconstruction_limit")
+    if limit is None:
+        return None
+    if type(limit) not in (int, float) or not 0 < limit <= MAX_RECONSTRUCTION_ERROR:
+        raise ValueError(
+            f"'reconstruction_limit' is {limit!r}, not a number above 0 and up to {MAX_RECONSTRUCTION_ERROR}"
+        )
+    return float(limit)
 
 
 def _parse_part(path: Path, name: str, values: object, with_files: bool) -> Part:
@@ -431,6 +450,8 @@ def _require_agreement(bundle: Bundle) -> None:
     if not bundle.parts:
         raise ValueError("it has no parts")
     configs = {name: PART_CONFIGS[part_type(name)].from_dict(part.config) for name, part in bundle.parts.items()}
+    if bundle.reconstruction_limit is not None and not {"generator", "encoder"} <= set(configs):
+        raise ValueError("'reconstruction_limit' is of an encoder and a generator, and it has not both")
     shapes = {
         name: (config.style_count, config.style_dim)
         for name, config in configs.items()

@@ -81,6 +81,7 @@ def with_parts(
         readme=(base.path / CARD_NAME).read_text(encoding="utf-8") if (base.path / CARD_NAME).is_file() else "",
         dtype=_precision(base),
         generator_fingerprint=base.generator_fingerprint,
+        reconstruction_limit=None if {"generator", "encoder"} & set(parts) else base.reconstruction_limit,
         overwrite=overwrite,
     )
 

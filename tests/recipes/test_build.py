@@ -188,6 +188,7 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
         logit for item in bundle.attributes for logit in (item.learned_target_logit, item.reference_target_logit)
     } <= {0.0, 2.0}
     assert bundle.parts["encoder"].config["corrections"] == 1
+    assert bundle.reconstruction_limit is not None
 
     # transfer weights are fitted on edits from which the editor has not learned
     learned = bundle.training["editor"]["before"]["ground_truth_edits"]

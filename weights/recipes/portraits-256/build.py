@@ -28,6 +28,7 @@ import torch
 from calibration import calibrate, fit_transfer_weight, soft_labels
 from ground_truth_edits import ground_truth_edits
 from perceptual_network import train_network
+from reconstruction_limit import find_limit, reconstruction_errors, set_limit
 from render_edits import render_edits
 from renderer.head import FaceKitError
 from renderer.pictures import Order, pair_orders, random_orders, render_orders, write_pictures
@@ -403,6 +404,9 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
         readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
     )
+    engine = Engine.from_pretrained(output, device=paths.device)
+    sources = [*paths.photographs, *sorted(paths.data.glob("train-*.zip"))]
+    set_limit(output, find_limit([reconstruction_errors(engine, source) for source in sources]))
 
 
 def photographed(paths: Paths, codes: LatentSet) -> LatentSet:
