@@ -11,7 +11,7 @@ import numpy as np
 
 from stedit.batch.request import PhotoOptions
 from stedit.engine import Engine
-from stedit.errors import ImageError, InputError, MissingPartError
+from stedit.errors import ImageError, InputError, MissingPartError, UsageError
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics.attribute_transfer import FINE_ATTRIBUTE_OF, FineAttribute, Probe
 from stedit.metrics.distortion import Measure
@@ -68,7 +68,10 @@ def evaluate(
         raise MissingPartError(
             f"the model {engine.bundle.name!r} has no judge to see edits: choose a model that has one"
         )
-    evaluation = Evaluation(engine, settings, reader, labels or {}, photo or PhotoOptions(), advance, failed, left_out)
+    photo = photo or PhotoOptions()
+    if pairs and photo.face == "all":
+        raise UsageError("a true edit is of one face: choose the largest or a number", argument="face")
+    evaluation = Evaluation(engine, settings, reader, labels or {}, photo, advance, failed, left_out)
     methods: list[MethodEvaluator] = []
     for name in settings.methods:
         methods.append(MethodEvaluator(evaluation, name, inception, lpips, methods[0] if methods else None))

@@ -13,7 +13,7 @@ import torch
 from stedit.batch.reading import face_search
 from stedit.batch.request import PhotoOptions
 from stedit.engine import Engine
-from stedit.errors import ImageError, InputError, UsageError
+from stedit.errors import ImageError, InputError
 from stedit.imaging.files import Pixels
 from stedit.imaging.sources import ImageReader, ImageRef
 from stedit.metrics import distortion
@@ -112,8 +112,6 @@ class Evaluation:
 
     def read_pairs(self, pairs: Sequence[Pair]) -> Iterator[tuple[ImageBatch, str]]:
         """Read pairs of one attribute at a time: first all without it, then as many with it."""
-        if pairs and self._search.face == "all":
-            raise UsageError("an edit of known result is of one face: choose the largest or a number", argument="face")
         size = max(self.settings.batch_size // 2, 1)
         for attribute in dict.fromkeys(pair.attribute for pair in pairs):
             waiting: list[tuple[_Fitted, _Fitted]] = []

@@ -405,8 +405,8 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
         overwrite=True,
     )
     engine = Engine.from_pretrained(output, device=paths.device)
-    sources = [*paths.photographs, *sorted(paths.data.glob("train-*.zip"))]
-    set_limit(output, find_limit([reconstruction_errors(engine, source) for source in sources]))
+    kinds = [paths.photographs, sorted(paths.data.glob("train-*.zip"))]
+    set_limit(output, find_limit([reconstruction_errors(engine, files) for files in kinds]))
 
 
 def photographed(paths: Paths, codes: LatentSet) -> LatentSet:
