@@ -363,13 +363,14 @@ def photo_options(faces: FaceFlags, result: ResultFlags | None = None) -> PhotoO
     """The same for the batch engine. Raises UsageError."""
     from stedit.batch import PhotoOptions
     from stedit.batch.notation import parse_face
+    from stedit.hub.yunet import YUNET
 
     result = result or ResultFlags()
     return PhotoOptions(
         faces.align,
         parse_face(faces.face),
         faces.landmarks,
-        faces.detector,
+        faces.detector if faces.detector in {None, YUNET} else Path(faces.detector),
         faces.max_pixels,
         result.result,
         result.into,
