@@ -43,7 +43,7 @@ def rgb_batch(images: NDArray[Any]) -> Pixels:
     if batch.shape[-1] == 4:
         alpha = batch[..., 3:].astype(np.float32) / 255
         batch = np.round(batch[..., :3] * alpha + 255 * (1 - alpha)).astype(np.uint8)
-    return cast("Pixels", np.broadcast_to(batch, (*batch.shape[:3], 3)))
+    return cast("Pixels", np.repeat(batch, 3, axis=3) if batch.shape[-1] == 1 else batch)
 
 
 def decode_array(image: NDArray[Any], name: str = "the image") -> DecodedImage:
