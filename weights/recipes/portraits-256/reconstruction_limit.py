@@ -25,7 +25,7 @@ from stedit.storage.atomic import write_file
 from stedit.storage.bundle import CONFIG_NAME, Bundle
 
 IMAGES = 250  # of each file
-NOTED = 0.01  # share of a kind that may be above the limit
+NOTED = 0.0075  # share of a kind that may be above the limit
 BATCH = 16
 
 Errors = npt.NDArray[np.float64]
