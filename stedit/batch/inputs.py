@@ -1,20 +1,25 @@
-"""Which files are read: images and latent codes that are named, or found in folders."""
+"""Which files are read: images and latent codes that are named, or found in folders; a file may hold many codes."""
 
 from __future__ import annotations
 
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from pathlib import Path
+from typing import Literal, get_args
 
-from stedit.batch.naming import own_outputs, stem_of
-from stedit.errors import InputError, UsageError, describe_cause
+from stedit.batch.naming import is_code_path, own_outputs, split_item, stem_of
+from stedit.errors import InputError, LatentError, UsageError, describe_cause
 from stedit.imaging import heic
 from stedit.storage.latents import is_latent_path
+from stedit.storage.origin import digest_of, digest_of_file
 from stedit.storage.suffixes import HEIC_SUFFIXES, IMAGE_SUFFIXES
 
+Kind = Literal["image", "latent", "foreign code"]  # the last is a code in a file of another tool
+KINDS: tuple[Kind, ...] = get_args(Kind)
+MAX_CODE_BYTES = 2**26  # of a file in a folder that is opened to see whether it holds codes
 MAX_LIST_BYTES = 2**28
 
 
@@ -24,16 +29,40 @@ class Source:
 
     path: Path | None  # None: standard input
     subfolder: Path = Path()  # where it lies inside the folder that was named; mirrored in an output folder
+    item: str = ""  # the name of a code in a file of another tool
 
     @property
     def name(self) -> str:
-        """What messages and records call it."""
-        return str(self.path) if self.path else "-"
+        """What messages and records call it: `face.png`, or `latents.npy:face` for a code among others."""
+        if self.path is None:
+            return "-"
+        return f"{self.path}:{self.item}" if self.item not in {"", stem_of(self.path)} else str(self.path)
 
     @property
     def stem(self) -> str:
-        """The file's name without `.png` or `.latent.safetensors`."""
-        return stem_of(self.path) if self.path else "stdin"
+        """The name of the code, or else that of the file without `.png` or `.latent.safetensors`."""
+        return self.item or (stem_of(self.path) if self.path else "stdin")
+
+    @property
+    def is_foreign_code(self) -> bool:
+        """Whether it is a code in a file of another tool, which does not say what model it belongs to."""
+        return bool(self.path and is_code_path(self.path) and not is_latent_path(self.path))
+
+    def digest(self, file: str = "") -> str:
+        """Of the bytes of the file, whose digest may be known, and of the name of the code. Raises OSError."""
+        assert self.path
+        file = file or digest_of_file(self.path)
+        return digest_of(f"{file}:{self.item}".encode()) if self.item else file
+
+    @classmethod
+    def of(cls, name: str | Path) -> Source:
+        """The only input that a name stands for. Raises LatentError for a file of several codes."""
+        sources = named_sources(Path(name))
+        if len(sources) > 1:
+            raise LatentError(
+                f"{name} holds {len(sources)} codes, and this takes one: name it, as in {name}:{sources[0].item}"
+            )
+        return sources[0]
 
 
 @dataclass(frozen=True)
@@ -53,20 +82,22 @@ def collect_inputs(
     *,
     recursive: bool = False,
     own_outputs_of: Sequence[str] | None = None,
-    latents: bool = True,
+    kinds: Sequence[Kind] = KINDS,
+    code_shape: tuple[int, int] | None = None,
     outside: Path | None = None,
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
 ) -> Inputs:
-    """Find the images and, if `latents`, the latent codes that `names` stand for, each once.
+    """Find the images and latent codes that `names` stand for, each once.
 
-    A file that is named is taken whatever it is called; `-` is standard input. In folders, those are taken that match
-    any of `include`, if there are any, and none of `exclude`: patterns such as `*.jpg`, of the name or, if there is a
-    slash in it, of the path within the folder. Hidden files, files without
-    the ending of an image, what lies in the folder `outside`, and outputs of earlier runs (known by the attributes
-    `own_outputs_of`; None takes them too) are passed over. Raises UsageError for an empty name.
+    A file that is named is taken whatever it is called; `-` is standard input, and `latents.npy:face` a code of a
+    file that holds several. In folders, those are taken that are of `kinds`, codes of other tools if they fit a
+    model of `code_shape` (N, D), that match any of `include`, if there are any, and none of `exclude`: patterns
+    such as `*.jpg`, of the name or, if there is a slash in it, of the path within the folder. Hidden files, files
+    without the ending of an image, what lies in the folder `outside`, and outputs of earlier runs (known by the
+    attributes `own_outputs_of`; None takes them too) are passed over. Raises UsageError for an empty name.
     """
-    sources: dict[Path | None, Source] = {}  # by absolute path, so that a file that is named twice is taken once
+    sources: dict[tuple[Path | None, str], Source] = {}  # by absolute path, so that what is named twice is taken once
     unreadable: list[tuple[str, InputError]] = []
     left_out: list[Path] = []
     unsupported: list[Path] = []
@@ -76,31 +107,77 @@ def collect_inputs(
         if not name:
             raise UsageError("an input is an empty name: is a variable of the shell unset?")
         path = Path(name)
-        if name == "-":
-            sources.setdefault(None, Source(None))
-            continue
-        if not path.is_dir():
-            sources.setdefault(path.absolute(), Source(path))
+        if name == "-" or not path.is_dir():
+            for source in [Source(None)] if name == "-" else named_sources(path):
+                sources.setdefault(_key(source), source)
             continue
         found = False
         for folder, files in _walk(path, recursive, outside, unreadable):
-            images = [file for file in files if is_latent_path(file) or file.suffix.lower() in IMAGE_SUFFIXES]
-            named = [file for file in images if _is_wanted(file.relative_to(path), include, exclude)]
+            named = [
+                file for file in files if _kind(file) in kinds and _is_wanted(file.relative_to(path), include, exclude)
+            ]
             ours = own_outputs(named, own_outputs_of) if own_outputs_of is not None else set()
-            left_out += sorted(file for file in ours if not is_latent_path(file))  # those nobody would miss
+            left_out += sorted(file for file in ours if not is_code_path(file))  # those nobody would miss
             usable = _without(named, _is_no_file, no_files)
             if not heic.can_read():
                 usable = _without(usable, lambda file: file.suffix.lower() in HEIC_SUFFIXES, unsupported)
             found = found or len(usable) < len(named)
             for file in usable:
-                if file not in ours and (latents or not is_latent_path(file)):
-                    sources.setdefault(file.absolute(), Source(file, folder.relative_to(path)))
-                    found = True
+                if file not in ours:
+                    here = _sources_in(Source(file, folder.relative_to(path)), code_shape)
+                    sources.update((_key(source), source) for source in here if _key(source) not in sources)
+                    found = found or bool(here)
         if not found:
             empty.append(path)
     return Inputs(
         tuple(sources.values()), tuple(unreadable), tuple(left_out), tuple(unsupported), tuple(empty), tuple(no_files)
     )
+
+
+def named_sources(path: Path) -> list[Source]:
+    """What the name of a file stands for: one input, or each code in a file of several.
+
+    What cannot be read is left to whoever reads it to report.
+    """
+    path, item = split_item(path)
+    source = Source(path, item=item)
+    if item or not source.is_foreign_code or not path.is_file():
+        return [source]
+    from stedit.checkpoints.codes import CodeFile
+
+    try:
+        return [Source(path, item=name) for name in CodeFile.read(path).codes]
+    except LatentError:
+        return [source]
+
+
+def _kind(file: Path) -> Kind | None:
+    """What a file in a folder is, by its name."""
+    if file.suffix.lower() in IMAGE_SUFFIXES:
+        return "image"
+    if is_latent_path(file):
+        return "latent"
+    return "foreign code" if is_code_path(file) and file.suffix.lower() != ".safetensors" else None
+
+
+def _sources_in(source: Source, shape: tuple[int, int] | None) -> list[Source]:
+    """A file in a folder; of one of another tool, which may be anything, the codes, if they are a model's (N, D)."""
+    if not source.is_foreign_code:
+        return [source]
+    from stedit.checkpoints.codes import CodeFile
+
+    assert source.path
+    try:
+        if source.path.stat().st_size > MAX_CODE_BYTES:
+            return []
+        found = CodeFile.read(source.path)
+    except (LatentError, OSError):
+        return []
+    return [replace(source, item=name) for name in found.codes] if found.fits(shape) else []
+
+
+def _key(source: Source) -> tuple[Path | None, str]:
+    return (source.path.absolute() if source.path else None, source.item)
 
 
 def read_names(path: str | Path, *, null: bool = False) -> list[str]:

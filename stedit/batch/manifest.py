@@ -105,7 +105,7 @@ def _plan_row(
     if target.place != "file" and file_format is None and keeps_format(request, bundle):
         target = replace(target, format=SOURCE_FORMAT)
     request.check(bundle, target.format)
-    source = Source(Path(row.source))
+    source = Source.of(row.source)
     place = output_of(source, source.stem, request.suffix(bundle), target)
     return Plan(request, (), format=target.format, mark=mark_of(request, bundle)), Job(source, place)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from stedit.editing.attributes import ALIASES, resolve_attribute
 from stedit.errors import AttributeNameError
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
 from stedit.storage.latents import is_latent_path
+from stedit.storage.suffixes import CODE_SUFFIXES
 
 _QUALIFIERS = re.compile(r"(?:^|-)(?:from|along|keep|layers|weights|mix)-")
 _WITHOUT_ATTRIBUTE = ("along-", "mix-")  # what an output may be called that is no edit of an attribute
@@ -21,8 +23,24 @@ _STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:(?:to|[,+x]){_NUMBER})*(
 
 
 def stem_of(path: Path) -> str:
-    """`face` for both `face.png` and `face.latent.safetensors`."""
-    return path.name[: -len(LATENT_SUFFIX)] if is_latent_path(path) else path.stem
+    """`face` for `face.png`, `face.latent.safetensors`, and `latents.npy:face`, a code of a file."""
+    file, item = split_item(path)
+    if item:
+        return item
+    return file.name[: -len(LATENT_SUFFIX)] if is_latent_path(file) else file.stem
+
+
+def split_item(path: Path) -> tuple[Path, str]:
+    """`latents.npy` and `face` of `latents.npy:face`, if there is such a file; else the path and ""."""
+    file, colon, item = str(path).rpartition(":")
+    if colon and item and is_code_path(file) and not os.path.exists(path) and os.path.isfile(file):  # noqa: PTH110, PTH113 - a name too long is none
+        return Path(file), item
+    return path, ""
+
+
+def is_code_path(path: str | Path) -> bool:
+    """Whether a file is named as one of latent codes, ours or another tool's."""
+    return Path(path).suffix.lower() in CODE_SUFFIXES
 
 
 def output_suffix(
@@ -67,15 +85,17 @@ def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
     """Which `files` of one folder are outputs of earlier runs: by name, and by what they were made of being there.
 
     `face.smile.png` is one if `smile` is an attribute and `face.jpg` or `face.latent.safetensors` lies beside it;
-    `face.latent.safetensors` is one beside `face.jpg`; `holiday.2024.png` beside `holiday.png` is none.
+    `face.latent.safetensors` is one beside `face.jpg`, and `face.npz` beside either; `holiday.2024.png` is none of
+    `holiday.png`.
     """
     # Of a.jpg and a.png, an output may be called a.jpg.smile.png: see `plan._outputs`.
     stems = {name for file in files for name in (stem_of(file), file.name)}
-    images = {name for file in files if not is_latent_path(file) for name in (file.stem, file.name)}
+    images = {name for file in files if not is_code_path(file) for name in (file.stem, file.name)}
+    inverted = images | {stem_of(file) for file in files if is_latent_path(file)}
 
     def is_output(file: Path) -> bool:
         stem = stem_of(file)
-        if is_latent_path(file) and stem in images:
+        if is_code_path(file) and stem in (images if is_latent_path(file) else inverted):
             return True
         dots = [place for place, letter in enumerate(stem) if letter == "."]
         return any(stem[:dot] in stems and _names_our_steps(stem[dot:], attributes) for dot in dots)

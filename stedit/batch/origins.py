@@ -9,11 +9,13 @@ from dataclasses import asdict, dataclass, fields, is_dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
+from stedit.batch.inputs import Source
+from stedit.batch.naming import split_item
 from stedit.batch.request import LabelEdit, ReferenceEdit, Request
 from stedit.editing.directions import LinearDirection, parse_direction
 from stedit.errors import LatentError, OutputError
 from stedit.storage.latents import LatentCode, is_latent_path
-from stedit.storage.origin import Origin, digest_of, digest_of_file, read_origin
+from stedit.storage.origin import Origin, digest_of, read_origin
 from stedit.storage.tunings import Tuning, tuning_path
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ class Recipe:
         """That of an output, from the digest of its source."""
         return Origin(self.request, self.model, source)
 
-    def standing(self, output: Path, source: Path | None) -> Standing:
+    def standing(self, output: Path, source: Source | None) -> Standing:
         """Of what is where the output of `source` is to go. Raises OSError if it cannot be read."""
         tuning = tuning_path(output) if is_latent_path(output) else None
         if not os.path.lexists(output):
@@ -75,10 +77,10 @@ class Recipe:
         origin = read_origin(output)
         if origin is None:
             return "foreign"
-        if (origin.request, origin.model) != (self.request, self.model) or source is None:
+        if (origin.request, origin.model) != (self.request, self.model) or source is None or source.path is None:
             return "earlier"
         try:
-            same = origin.source == digest_of_file(source)
+            same = origin.source == source.digest()
         except OSError:  # which the reader of the source will tell
             return "earlier"
         return "same" if same and (tuning is None or _has_its_tuning(output, tuning)) else "earlier"
@@ -111,8 +113,9 @@ def _has_its_tuning(latent: Path, tuning: Path) -> bool:
 
 def _digest_of_input(path: Path) -> str:
     """Of the bytes of a file; UNKNOWN if it cannot be read, which whoever reads it will tell."""
+    path, item = split_item(path)
     try:
-        return digest_of_file(path)
+        return Source(path, item=item).digest()
     except OSError:
         return UNKNOWN
 

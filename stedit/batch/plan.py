@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -14,16 +15,15 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from stedit.batch.inputs import Inputs, Source, collect_inputs
+from stedit.batch.inputs import KINDS, Inputs, Kind, Source, collect_inputs
+from stedit.batch.naming import is_code_path, stem_of
 from stedit.batch.origins import Recipe, Standing, foreign_output, signature
 from stedit.batch.record import Record
-from stedit.batch.request import SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
+from stedit.batch.request import LATENT_FORMAT, SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
 from stedit.errors import OutputError, UsageError, describe_cause
 from stedit.imaging.edited import output_suffix as photo_suffix
 from stedit.imaging.provenance import Provenance
 from stedit.storage.latents import SUFFIX as LATENT_SUFFIX
-from stedit.storage.latents import is_latent_path
-from stedit.storage.suffixes import IMAGE_SUFFIXES
 
 if TYPE_CHECKING:
     from stedit.runtime.devices import Precision
@@ -40,8 +40,12 @@ SUFFIXES = {
     "tif": (".tif", ".tiff"),
     "gif": (".gif",),
     "latent": (LATENT_SUFFIX,),
+    "npz": (".npz",),
+    "npy": (".npy",),
+    "pt": (".pt", ".pth"),
 }
 """What each format may be called on disk, the usual name first."""
+_ENDING = re.compile(r"\.(?!v\d)[A-Za-z][A-Za-z0-9]{0,15}")
 PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
@@ -106,13 +110,17 @@ class OutputTarget:
         if path.is_dir() or output.endswith(("/", os.sep)) or not _looks_like_a_file(path):
             if path.exists() and not path.is_dir():
                 raise UsageError(
-                    f"the output {output} is a file and not a folder: name a folder, or a file ending in .png"
+                    f"the output {output} is a file and not a folder: name a folder, or a file ending in "
+                    f"{SUFFIXES[formats[0]][0]}"
                 )
             return cls("folder", path, chosen)
         named = next((name for name in formats if path.name.lower().endswith(SUFFIXES[name])), None)
         if named is None:
             endings = ", ".join(SUFFIXES[name][0] for name in formats)
-            raise UsageError(f"the output {output} has an ending that is not written here: choose from {endings}")
+            raise UsageError(
+                f"the output {output} has an ending that is not written here: choose from {endings}, or write "
+                f"{output}/ for a folder"
+            )
         if file_format and file_format != named:
             raise UsageError(
                 f"the output {output} and the format {file_format} contradict each other: leave one of them out"
@@ -121,7 +129,8 @@ class OutputTarget:
 
 
 def _looks_like_a_file(path: Path) -> bool:
-    return path.suffix.lower() in IMAGE_SUFFIXES | {".safetensors"}
+    """Whether it has an ending, such as .png or .xyz; what follows the dot in the names of folders is a version."""
+    return bool(_ENDING.fullmatch(path.suffix))
 
 
 def plan_request(
@@ -162,7 +171,9 @@ def plan_request(
         OutputError: an output folder cannot be written to.
     """
     if not request.formats:
-        found = collect_inputs(inputs, recursive=recursive, include=include, exclude=exclude)
+        found = collect_inputs(
+            inputs, recursive=recursive, code_shape=bundle.code_shape, include=include, exclude=exclude
+        )
         return only_shard(Plan(request, tuple(Job(source, None) for source in found.sources), inputs=found), shard)
     target = OutputTarget.parse(None if output is None else str(output), file_format, request.formats)
     if file_format is None and target.place != "file" and keeps_format(request, bundle):
@@ -180,12 +191,19 @@ def plan_request(
         include=include,
         exclude=exclude,
         shard=shard,
+        code_shape=bundle.code_shape,
+        kinds=("image",) if isinstance(request, InversionRequest) else KINDS,  # codes need no inversion
     )
     plan = replace(plan, mark=mark_of(request, bundle))
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
-    if isinstance(request, InversionRequest) and request.tuning and plan.writes_to_stdout:
-        raise UsageError("a tuned code is two files, and standard output takes one: name an output", argument="output")
+    if isinstance(request, InversionRequest) and request.tuning:
+        if plan.writes_to_stdout:
+            raise UsageError(
+                "a tuned code is two files, and standard output takes one: name an output", argument="output"
+            )
+        if target.format != LATENT_FORMAT:
+            raise UsageError(f"a tuned code is kept in files of stedit's own: write {SUFFIXES[LATENT_FORMAT][0]}")
     return plan
 
 
@@ -207,8 +225,12 @@ def make_plan(
     include: Sequence[str] = (),
     exclude: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
+    code_shape: tuple[int, int] | None = None,
+    kinds: Sequence[Kind] = KINDS,
 ) -> Plan:
     """Pair every input with its output: `<stem>.<suffix>.<format>`, or what `target` says.
+
+    In folders, what is of `kinds` is taken; codes of other tools, if they fit `code_shape`.
 
     `attributes` are the model's, by which outputs of earlier edits are known. Raises as `plan_request` does.
     """
@@ -216,7 +238,8 @@ def make_plan(
         inputs,
         recursive=recursive,
         own_outputs_of=attributes,
-        latents=bool(suffix),
+        kinds=kinds,
+        code_shape=code_shape,
         outside=target.path if target.place == "folder" else None,
         include=include,
         exclude=exclude,
@@ -268,7 +291,7 @@ def sort_by_standing(plan: Plan, recipe: Recipe) -> Plan:
     def standing(job: Job) -> Standing | OutputError:
         assert job.output
         try:
-            return recipe.standing(job.output, job.source.path)
+            return recipe.standing(job.output, job.source)
         except OSError as error:
             return OutputError(
                 f"cannot read {job.output}, which is there ({describe_cause(error)}): name another output"
@@ -315,7 +338,8 @@ def _outputs(sources: Sequence[Source], suffix: str, target: OutputTarget) -> li
     )
     for i, source in enumerate(sources):
         if source.path and count[source.path.parent, outputs[i]] > 1:
-            outputs[i] = output_of(source, source.path.name, suffix, target)
+            item = f".{source.item}" if source.item not in {"", stem_of(source.path)} else ""
+            outputs[i] = output_of(source, f"{source.path.name}{item}", suffix, target)
     return outputs
 
 
@@ -335,7 +359,7 @@ def output_of(source: Source, stem: str, suffix: str, target: OutputTarget) -> P
 
 def _ending_of(source: Source) -> str:
     """That of an output which is of its source's format."""
-    return photo_suffix(source.path.suffix) if source.path and not is_latent_path(source.path) else ".png"
+    return photo_suffix(source.path.suffix) if source.path and not is_code_path(source.path) else ".png"
 
 
 def _same_file(job: Job) -> bool:

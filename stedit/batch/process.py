@@ -19,7 +19,7 @@ from stedit.batch.photographs import EditedPhoto, Faces, write_options
 from stedit.batch.reading import InputReader, LoadedInput
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import (
-    LATENT_FORMAT,
+    CODE_FORMATS,
     AlignedCrop,
     Classification,
     InversionRequest,
@@ -116,7 +116,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         InputError: a reference cannot be used.
         MissingPartError: the model lacks a network that the method needs.
     """
-    latent = file_format == LATENT_FORMAT
+    latent = file_format in CODE_FORMATS
     inverter = Inverter(engine, InversionRequest(), reporter)
     several, keep_originals = False, False
     match request:
@@ -130,11 +130,11 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             compute, keep_originals = _Editor(engine, request, latent=latent, details=details), request.sheet
             several = not latent
         case ReferenceEdit():
-            references = _read_codes(engine, request.references, request.photo, keep_originals=request.sheet)
+            references = _read_codes(engine, request.references, request.photo, reporter, keep_originals=request.sheet)
             compute = _Editor(engine, request, latent=latent, details=details, references=references)
             several, keep_originals = not latent, request.sheet
         case Mix():
-            other = _read_codes(engine, [request.other], request.photo)
+            other = _read_codes(engine, [request.other], request.photo, reporter)
             if any(other.tunings):
                 reporter.note(f"{request.other}: {_TUNING_UNUSED}")
             compute, several = partial(_mix, engine, request, file_format, other.codes), not latent
@@ -146,7 +146,9 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             assert_never(request)
     if not isinstance(request, AlignedCrop):
         compute = partial(_with_familiarity, engine.bundle, compute)
-    reader = InputReader(engine, inverter, request.photo, keep_originals=keep_originals, several=several)
+    reader = InputReader(
+        engine, inverter, request.photo, keep_originals=keep_originals, several=several, note=reporter.note
+    )
     return Process(inverter, reader, compute, alone=engine.device.type == "cpu")
 
 
@@ -190,13 +192,18 @@ def _greatest(errors: Sequence[float | None]) -> float | None:
 
 
 def _read_codes(
-    engine: Engine, paths: Sequence[str | Path], options: PhotoOptions, *, keep_originals: bool = False
+    engine: Engine,
+    paths: Sequence[str | Path],
+    options: PhotoOptions,
+    reporter: Reporter,
+    *,
+    keep_originals: bool = False,
 ) -> CodeBatch:
     """The codes of references, of each the largest face. Raises InputError."""
     inverter = Inverter(engine, InversionRequest(), SilentReporter())
     largest = replace(options, face="largest", into=None)
-    reader = InputReader(engine, inverter, largest, keep_originals=keep_originals)
-    return to_batch([reader.read(Source(Path(path))) for path in paths], inverter)
+    reader = InputReader(engine, inverter, largest, keep_originals=keep_originals, note=reporter.note)
+    return to_batch([reader.read(Source.of(path)) for path in paths], inverter)
 
 
 def _to_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) -> list[Output]:
@@ -218,7 +225,7 @@ def _mix(engine: Engine, request: Mix, file_format: str, other: Latents, batch: 
     """`other` is the code (1, N, D) of the face to mix in."""
     mixed = [engine.mix(batch.codes, other, strength=amount, layers=request.layers) for amount in request.strengths]
     made: Sequence[Pixels | LatentCode | Animation | EditedPhoto]
-    if file_format == LATENT_FORMAT:
+    if file_format in CODE_FORMATS:
         method = request.suffix(engine.bundle)
         made = [_latent(engine, replace(batch, codes=mixed[0]), i, method) for i in range(len(batch.sources))]
     else:

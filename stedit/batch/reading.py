@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING
@@ -13,7 +14,8 @@ import numpy.typing as npt
 from stedit.batch.inputs import Source
 from stedit.batch.inverter import Inverter
 from stedit.batch.request import PhotoOptions
-from stedit.errors import InputError
+from stedit.checkpoints.codes import CodeFile
+from stedit.errors import InputError, LatentError
 from stedit.imaging.files import MAX_PIXELS, Pixels, decode_image
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import FaceDetector, YuNetFinder
@@ -56,14 +58,24 @@ class InputReader:
         *,
         keep_originals: bool = False,
         several: bool = False,
+        note: Callable[[str], None] = lambda _: None,
     ) -> None:
-        """`several` faces of an image can be used. Raises InputError if landmarks or detector cannot be read."""
+        """`several` faces of an image can be used; `note` is told once of codes whose model is unknown.
+
+        Raises InputError if landmarks or detector cannot be read.
+        """
         self._engine, self._inverter, self._options = engine, inverter, options
         self._keep_originals, self._several = keep_originals, several
         self._search, self._detector = face_search(options, engine.model)
+        self._code_file: CodeFile | None = None
+        self._code_digest = ""
+        self._note = note
+        self._has_noted = False
 
     def read(self, source: Source) -> LoadedInput:
         """Raises InputError."""
+        if source.is_foreign_code:
+            return self._read_foreign_code(source)
         if source.path and is_latent_path(source.path):
             return self._read_code(source)
         limit = self._options.max_pixels or MAX_PIXELS
@@ -77,6 +89,31 @@ class InputReader:
         return LoadedInput(
             source, photo.image.digest, faces, original=original, notes=photo.image.notes, photo=photo, quads=quads
         )
+
+    def _read_foreign_code(self, source: Source) -> LoadedInput:
+        assert source.path
+        if self._code_file is None or self._code_file.path != source.path:
+            self._code_file = CodeFile.read(source.path)  # the next input may be of the same file
+            self._code_digest = digest_of_file(source.path)
+        found, bundle = self._code_file, self._engine.bundle
+        if found.fingerprint not in {"", bundle.fingerprint}:
+            raise LatentError(
+                f"{source.path} was made with the model {found.model!r}, not with {bundle.name!r}: use that model",
+                argument="model",
+            )
+        code = found.code(source.item or next(iter(found.codes)), self._engine.code_shape)
+        if not found.fingerprint and not self._has_noted:
+            self._has_noted = True
+            self._note(
+                f"{source.path} does not say which model its codes are of, so that cannot be checked: they are taken "
+                f"for codes of {bundle.name}"
+            )
+        photo: Photo | None = None
+        quads: tuple[Quad, ...] = ()
+        if self._options.into:
+            photo = Photo.open(self._options.into, max_pixels=self._options.max_pixels or MAX_PIXELS)
+            quads = photo.find_quads(self._search, self._detector)[:1]
+        return LoadedInput(source, source.digest(self._code_digest), code=code, photo=photo, quads=quads)
 
     def _read_code(self, source: Source) -> LoadedInput:
         assert source.path

@@ -40,6 +40,7 @@ PHOTO_FORMATS = (*IMAGE_FORMATS, "avif", "tif")
 SOURCE_FORMAT = "source"
 """That of the photograph which an output is made of."""
 LATENT_FORMAT = "latent"
+CODE_FORMATS = (LATENT_FORMAT, "npz", "npy", "pt")  # the last three are those of other tools
 MAX_CROP = 4096  # px, of a side
 
 
@@ -110,7 +111,7 @@ class InversionRequest:
     """Adapt the generator to each image, too."""
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (LATENT_FORMAT,)
+    formats = CODE_FORMATS
 
     def __post_init__(self) -> None:
         if self.options.steps is not None and self.method == "encoder":
@@ -175,7 +176,7 @@ class LabelEdit:
     rendering: Rendering = field(default_factory=Rendering)
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*PHOTO_FORMATS, LATENT_FORMAT)
+    formats = (*PHOTO_FORMATS, *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -239,7 +240,7 @@ class ReferenceEdit:
     rendering: Rendering = field(default_factory=Rendering)
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*PHOTO_FORMATS, LATENT_FORMAT)
+    formats = (*PHOTO_FORMATS, *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -295,7 +296,7 @@ class Mix:
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
     sheet = False
-    formats = (*PHOTO_FORMATS, "gif", LATENT_FORMAT)
+    formats = (*PHOTO_FORMATS, "gif", *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         if not self.strengths:
@@ -403,7 +404,7 @@ def parts_of(strength: Strength) -> Sequence[float]:
 
 
 def _check_one_code(file_format: str, strengths: Sequence[Strength], *, sheet: bool = False) -> None:
-    if file_format != LATENT_FORMAT or (not sheet and len(strengths) == 1):
+    if file_format not in CODE_FORMATS or (not sheet and len(strengths) == 1):
         return
     leave_out = "make no sheet, and give one strength" if sheet else "give one strength"
     raise UsageError(f"a latent file holds one code: {leave_out}", argument="strengths")

@@ -193,7 +193,7 @@ def _is_made_since(plan: Plan, job: Job) -> bool:
     """Whether another process has made the output of a job since the plan was made."""
     if plan.recipe is None or job.output is None or signature(job.output) == job.replaces:
         return False
-    return plan.recipe.standing(job.output, job.source.path) == "same"
+    return plan.recipe.standing(job.output, job.source) == "same"
 
 
 def _sweep(plan: Plan) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 from stedit.batch.photographs import EditedPhoto
 from stedit.batch.process import Output
 from stedit.batch.request import SOURCE_FORMAT
+from stedit.checkpoints.codes import CodeFormat, encode_codes
 from stedit.errors import OutputError, describe_cause
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import encode_image
@@ -16,6 +17,9 @@ from stedit.storage.atomic import write_file
 from stedit.storage.latents import LatentCode
 from stedit.storage.origin import Origin, note_origin, seal
 from stedit.storage.tunings import tuning_path
+
+_FOREIGN: dict[str, CodeFormat] = {"npz": "npz", "npy": "npy", "pt": "pt", "pth": "pt"}
+_TUNING_LOST = "written without its tuning, which files of other tools have no place for"
 
 
 def write_output(
@@ -44,13 +48,16 @@ def write_output(
         ) from error
     if output.made is None:
         return ()
-    if output.tuning:
+    notes: tuple[str, ...] = ()
+    if output.tuning and path.suffix.lower().removeprefix(".") in _FOREIGN:
+        notes = (_TUNING_LOST,)
+    elif output.tuning:
         record = origin.text if origin else ""
         _write(tuning_path(path), replace(output.tuning, origin=record).encode(), origin)
     format_ = file_format if isinstance(output.made, Animation) else path.suffix.lower().removeprefix(".")
-    data, notes = _encode(output, format_, origin, mark)
+    data, more = _encode(output, format_, origin, mark)
     _write(path, data, origin)
-    return notes
+    return (*notes, *more)
 
 
 def encode_output(
@@ -70,6 +77,8 @@ def _encode(
 ) -> tuple[bytes, tuple[str, ...]]:
     """The file, and notes; a photograph is encoded as what it was for the format ""."""
     made = output.made
+    if isinstance(made, LatentCode) and (foreign := _FOREIGN.get(file_format)):
+        return encode_codes(made.w[None], foreign), ()
     if isinstance(made, LatentCode):
         return replace(made, origin=origin.text if origin else "").encode(), ()
     if isinstance(made, Animation):

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from stedit.checkpoints.arrays import read_arrays
+from stedit.checkpoints.codes import is_surely_codes
 from stedit.checkpoints.interchange import directions_of
 from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, model_card, table
 from stedit.checkpoints.reader import load_file
@@ -15,8 +17,10 @@ from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
 from stedit.storage.bundle import CARD_NAME, Alignment, Bundle, Precision
 from stedit.storage.directions import Directions, Vector
+from stedit.storage.latents import is_latent_path
 
 DIRECTIONS_SUFFIX = ".safetensors"
+MAX_CODES_BYTES = 2**26  # of a file that may hold latent codes instead
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,7 @@ def read_checkpoints(
     sources: list[ModelParts] = []
     found: dict[str, Vector] = {}
     for path in paths:
+        _refuse_codes(path)
         file = load_file(path)
         try:
             some = directions_of(file.content, path.stem)
@@ -75,6 +80,22 @@ def read_checkpoints(
     if found and sources:
         raise UsageError("directions go to a file of their own: convert them apart, into NAME.safetensors")
     return sources, found
+
+
+def _refuse_codes(path: Path) -> None:
+    """Raise InputError for a file of latent codes, which are no model and lead nowhere as directions."""
+    if not path.is_file() or path.stat().st_size > MAX_CODES_BYTES:
+        return
+    try:
+        holds_codes = is_latent_path(path) or is_surely_codes(read_arrays(path), path.stem)
+    except (ValueError, OSError):
+        return  # whoever reads it says what is wrong
+    if holds_codes:
+        raise InputError(
+            f"{path} holds latent codes, which are no part of a model: import them",
+            action="import codes",
+            on=str(path),
+        )
 
 
 def find_target(path: Path) -> Bundle | None:

@@ -89,7 +89,7 @@ def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReport
             write=write if to_stdout else None,
             details=console.json or console.verbose,
         )
-    _show_summary(summary, console, fail_fast=many.fail_fast)
+    show_summary(summary, console, fail_fast=many.fail_fast)
     others = any(plan.others for plan in plans)  # a shard may be empty where the whole is not
     return DONE if others and not summary.total else exit_code(summary)
 
@@ -242,11 +242,11 @@ def _note_left_out(plan: Plan, console: Console) -> None:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 
 
-def _show_summary(summary: Summary, console: Console, *, fail_fast: bool) -> None:
+def show_summary(summary: Summary, console: Console, what: str = "images", *, fail_fast: bool = False) -> None:
     """Add up, unless there is but one input and its result says it all."""
     done, seconds, parts = summary.done, summary.seconds, []
     if done:
-        parts.append(f"{done} done in {seconds:.1f} s ({done / seconds:.1f} images/s)")
+        parts.append(f"{done} done in {seconds:.1f} s ({done / seconds:.1f} {what}/s)")
     if summary.failed:
         parts.append(f"{summary.failed} failed")
     if summary.skipped:

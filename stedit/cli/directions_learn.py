@@ -95,7 +95,7 @@ def learn(
         console.note(f"skipped because {path} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     known = [attribute.name for attribute in bundle.attributes]
-    found = collect_inputs(inputs or (), recursive=recursive, own_outputs_of=known)
+    found = collect_inputs(inputs or (), recursive=recursive, own_outputs_of=known, code_shape=bundle.code_shape)
     known_labels = _labels_of(LabelTable.read(labels, names), names) if labels else None
 
     from stedit.engine import Engine

@@ -40,6 +40,8 @@ _FLAGS = {
 # what to do, in a word of the library -> the command that does it
 _COMMANDS = {
     "assemble": "weights assemble",
+    "import codes": "codes import",
+    "invert": "invert",
     "list": "weights list",
     "pull": "weights pull",
     "train a classifier": "train classifier",

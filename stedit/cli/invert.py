@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Annotated, Literal
+
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
-from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, InversionFlags, ModelOptions
+from stedit.cli.options import BatchOptions, FaceFlags, FileOptions, Inputs, InversionFlags, ModelOptions, about_files
 
 
 @flatten_options
@@ -16,6 +18,15 @@ def invert(
     model: ModelOptions,
     console: Console,
     inputs: Inputs = None,
+    format_: Annotated[
+        Literal["latent", "npz", "npy", "pt"] | None,
+        about_files(
+            "--format",
+            "-f",
+            show_default="as -o says, or latent",
+            help="The format to write; the last three are other tools'.",
+        ),
+    ] = None,
 ) -> int:
     """Find the latent code of each image.
 
@@ -27,6 +38,7 @@ def invert(
     stedit invert --method hybrid face.png         [dim]# closer, in seconds[/]
     stedit invert --method hybrid --tune face.png  [dim]# closer still[/]
     stedit invert -r photos -o codes               [dim]# a tree of folders[/]
+    stedit invert face.png -o face.npz             [dim]# as other tools keep codes[/]
     stedit invert - -o face.latent.safetensors < face.png
     """
     from stedit.cli.batch import run_request
@@ -36,5 +48,13 @@ def invert(
     request = inversion.to_request(faces)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
-        request, many.names(inputs), bundle, verb="Inverting", files=files, many=many, model=model, console=console
+        request,
+        many.names(inputs),
+        bundle,
+        verb="Inverting",
+        files=files,
+        many=many,
+        model=model,
+        console=console,
+        file_format=format_,
     )

@@ -12,6 +12,9 @@ import typer
 from stedit._version import __version__
 from stedit.cli.align import align
 from stedit.cli.attributes import attributes
+from stedit.cli.codes_export import export
+from stedit.cli.codes_import import import_
+from stedit.cli.codes_info import info as codes_info
 from stedit.cli.console import discard_unwritten
 from stedit.cli.directions_learn import learn
 from stedit.cli.directions_list import list_directions
@@ -81,6 +84,12 @@ directions = typer.Typer(cls=Group, no_args_is_help=True)
 directions.command("list", cls=Command)(list_directions)
 directions.command("learn", cls=Command)(learn)
 app.add_typer(directions, name="directions", help="List the directions that --direction takes, and learn new ones.")
+
+codes = typer.Typer(cls=Group, no_args_is_help=True)
+codes.command("import", cls=Command)(import_)
+codes.command("export", cls=Command)(export)
+codes.command("info", cls=Command)(codes_info)
+app.add_typer(codes, name="codes", help="Exchange latent codes with other tools.")
 
 weights = typer.Typer(cls=Group, no_args_is_help=True)
 weights.command("list", cls=Command)(list_models)

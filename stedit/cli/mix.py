@@ -51,7 +51,7 @@ def mix(
         ),
     ] = None,
     format_: Annotated[
-        Literal["png", "jpg", "webp", "avif", "tif", "gif", "latent"] | None,
+        Literal["png", "jpg", "webp", "avif", "tif", "gif", "latent", "npz", "npy", "pt"] | None,
         typer.Option(
             "--format",
             "-f",

@@ -60,7 +60,7 @@ def _keep_debug(context: typer.Context, value: bool) -> bool:
 
 _about_labels = partial(typer.Option, rich_help_panel="Edits by label")
 _about_references = partial(typer.Option, rich_help_panel="Edits by reference")
-_about_files = partial(typer.Option, rich_help_panel="Files")
+about_files = partial(typer.Option, rich_help_panel="Files")
 _about_many = partial(typer.Option, rich_help_panel="Many files")
 _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_inversion = partial(typer.Option, rich_help_panel="Inversion")
@@ -68,7 +68,8 @@ _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _about_photos = partial(typer.Option, rich_help_panel="Photographs")
 
-_INPUTS = "Images, folders of images, latent files, or - for standard input."
+_INPUTS = "Images, folders of images, latent codes (also .npz, .npy, .pt), or - for standard input."
+_CODE_INPUTS = "Files of latent codes: .latent.safetensors, .npz, .npy, .pt; FILE:NAME for one of several in a file."
 _ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
 _STRENGTH = (
     "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip. "
@@ -83,7 +84,7 @@ _KEEP = "An attribute to preserve, such as mouth-open while --attr smile. Repeat
 _LAYERS = "Change these styles of the code only, such as 4-8 or 0-3,6."
 _REF_WEIGHTS = "The weight of each --ref, in their order."
 _ATTENTION = "Plot which styles of the source attend to which of the reference, for one input."
-_FORMAT = "The format to write; latent writes the edited code, for further edits."
+_FORMAT = "The format to write; latent writes the edited code, for further edits; npz, npy and pt for other tools."
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
 _NOISE_MODE = "The generator's noise inputs: its own constants, sampled from --seed, or none."
@@ -97,14 +98,28 @@ _TUNE = "Adapt the generator to each image, for faces that no code can hold; FIL
 _AS_OUTPUT_SAYS = "as -o says, or png"
 
 Inputs = Annotated[list[str] | None, typer.Argument(metavar="FILES", show_default=False, help=_INPUTS)]
-Recursive = Annotated[bool, _about_files("--recursive", "-r", help="Search the folders of folders as well.")]
+CodeInputs = Annotated[list[str], typer.Argument(metavar="FILES", show_default=False, help=_CODE_INPUTS)]
+Recursive = Annotated[bool, about_files("--recursive", "-r", help="Search the folders of folders as well.")]
 Overwrite = Annotated[
-    bool, _about_files("--overwrite", help="Make all outputs anew, and replace whatever is in their places.")
+    bool, about_files("--overwrite", help="Make all outputs anew, and replace whatever is in their places.")
 ]
 Sheet = Annotated[bool, typer.Option("--sheet", help="Write source and reconstruction side by side.")]
 ImageFormat = Annotated[
     Literal["png", "jpg", "webp"] | None,
-    _about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help="The format to write."),
+    about_files("--format", "-f", show_default=_AS_OUTPUT_SAYS, help="The format to write."),
+]
+
+
+Model = Annotated[
+    str,
+    _about_model(
+        "--model",
+        "-m",
+        metavar="NAME|FOLDER|OWNER/NAME[@REV]",
+        envvar="STEDIT_MODEL",
+        help=_MODEL,
+        autocompletion=complete_model,
+    ),
 ]
 
 
@@ -124,8 +139,8 @@ class EditOptions:
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
     ] = False
     format: Annotated[
-        Literal["png", "jpg", "webp", "avif", "tif", "latent"] | None,
-        _about_files("--format", "-f", show_default="as -o says, or as the photograph", help=_FORMAT),
+        Literal["png", "jpg", "webp", "avif", "tif", "latent", "npz", "npy", "pt"] | None,
+        about_files("--format", "-f", show_default="as -o says, or as the photograph", help=_FORMAT),
     ] = None
 
 
@@ -164,11 +179,11 @@ class FileOptions:
 
     output: Annotated[
         str | None,
-        _about_files("--output", "-o", metavar="FILE|FOLDER|-", show_default="beside each input", help=_OUTPUT),
+        about_files("--output", "-o", metavar="FILE|FOLDER|-", show_default="beside each input", help=_OUTPUT),
     ] = None
     recursive: Recursive = False
     overwrite: Overwrite = False
-    dry_run: Annotated[bool, _about_files("--dry-run", "-n", help="Show what would be written, and stop.")] = False
+    dry_run: Annotated[bool, about_files("--dry-run", "-n", help="Show what would be written, and stop.")] = False
 
 
 @dataclass(frozen=True)
@@ -226,17 +241,7 @@ class BatchOptions:
 class ModelOptions:
     """Which model, and how it computes."""
 
-    model: Annotated[
-        str,
-        _about_model(
-            "--model",
-            "-m",
-            metavar="NAME|FOLDER|OWNER/NAME[@REV]",
-            envvar="STEDIT_MODEL",
-            help=_MODEL,
-            autocompletion=complete_model,
-        ),
-    ] = DEFAULT_MODEL
+    model: Model = DEFAULT_MODEL
     device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")] = (
         "auto"
     )

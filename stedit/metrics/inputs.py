@@ -37,7 +37,7 @@ def find_images(names: Sequence[str | Path], reader: ImageReader, *, recursive: 
         if name.lower().endswith(".zip"):
             found += FoundImages(tuple(reader.find(Path(name))))
             continue
-        inputs = collect_inputs([name], recursive=recursive, latents=False)
+        inputs = collect_inputs([name], recursive=recursive, kinds=("image",))
         images = tuple(ImageRef(source.path) for source in inputs.sources if source.path)
         found += FoundImages(images, inputs.unreadable, inputs.empty)
     return found

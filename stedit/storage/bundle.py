@@ -184,6 +184,15 @@ class Bundle:
         generator = self.parts.get("generator")
         return hashlib.sha256(generator.sha256.encode()).hexdigest()[:16] if generator else self.generator_fingerprint
 
+    @property
+    def code_shape(self) -> tuple[int, int] | None:
+        """(N, D) of a latent code; None if no part says it."""
+        for name, part in self.parts.items():
+            config = PART_CONFIGS[part_type(name)].from_dict(part.config)
+            if isinstance(config, GeneratorConfig | EncoderConfig | ClassifierConfig | EditorConfig):
+                return config.style_count, config.style_dim
+        return None
+
     def verify(self) -> None:
         """Compare every file with its checksum. Raises BundleError naming the first that differs."""
         for part in self.parts.values():

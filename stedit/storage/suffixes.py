@@ -1,4 +1,4 @@
-"""How files of images end, by which a folder is searched and a label finds its picture."""
+"""How files of images and of latent codes end, by which a folder is searched and a label finds its picture."""
 
 HEIC_SUFFIXES = frozenset({".heic", ".heif", ".hif"})  # which the extra `heic` reads
 # A file that is named outright may be called anything.
@@ -20,3 +20,6 @@ IMAGE_SUFFIXES = HEIC_SUFFIXES | frozenset(
         ".pbm",
     }
 )
+
+CODE_SUFFIXES = frozenset({".npz", ".npy", ".pt", ".pth", ".safetensors"})
+# Ours end in .latent.safetensors; a folder is searched for the others but the last, which may be anything.

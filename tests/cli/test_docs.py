@@ -11,6 +11,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from safetensors import safe_open
 from typer.testing import Result
@@ -21,14 +22,19 @@ from stedit.storage.bundle import PART_CONFIGS
 Cli = Callable[..., Result]
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
-COMMAND_LINE, FORMATS, EDITING, PHOTOGRAPHS = (
+COMMAND_LINE, FORMATS, EDITING, PHOTOGRAPHS, CODES = (
     (DOCS / name).read_text(encoding="utf-8")
-    for name in ("command-line.md", "formats.md", "editing.md", "photographs.md")
+    for name in ("command-line.md", "formats.md", "editing.md", "photographs.md", "codes.md")
 )
 NAMES = re.findall(r"^\| `stedit (.*)` \| `(.*)` \|$", COMMAND_LINE, flags=re.MULTILINE)
 CONSOLE = {
     name: re.findall(r"^```console\n(.*?)^```", page, flags=re.MULTILINE | re.DOTALL)
-    for name, page in (("command-line", COMMAND_LINE), ("editing", EDITING), ("photographs", PHOTOGRAPHS))
+    for name, page in (
+        ("command-line", COMMAND_LINE),
+        ("editing", EDITING),
+        ("photographs", PHOTOGRAPHS),
+        ("codes", CODES),
+    )
 }
 
 
@@ -49,6 +55,11 @@ def _files(face_image: Pixels, aligned_bundle: Path, monkeypatch: pytest.MonkeyP
         Path(name).parent.mkdir(parents=True, exist_ok=True)
         write_image(name, face_image)
     shutil.copy(DOCS.parent / "tests/data/scenes/room.jpg", "photo.jpg")
+    rng = np.random.default_rng(0)
+    jane, joe = rng.normal(size=(2, 8, 16)).astype(np.float32) + 1
+    np.savez("projected_w.npz", w=jane[None])
+    np.save("latents.npy", np.array({"jane.jpg": jane, "joe.jpg": joe}))
+    shutil.copytree(aligned_bundle, "my-face")
     Path("points.json").write_text(json.dumps(example(PHOTOGRAPHS)))
 
 

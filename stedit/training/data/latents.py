@@ -13,11 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stedit.checkpoints.codes import CodeFile
 from stedit.engine import Engine
 from stedit.errors import InputError, LatentError, describe_cause
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import Bundle
 from stedit.storage.latents import SUFFIX, LatentCode, is_latent_path
+from stedit.storage.suffixes import CODE_SUFFIXES
 from stedit.storage.tensor_file import encode_tensors, open_tensors
 from stedit.training.data.images import ImageSet
 
@@ -45,7 +47,8 @@ class LatentSet:
         """Codes of all sources, in their order.
 
         A source is a folder or a zip file of pictures, which the encoder inverts; a folder of latent files, at any
-        depth (its pictures are then left out); a latent file; or a .safetensors file of many codes, see `save`.
+        depth (its pictures are then left out); a latent file; a .safetensors file of many codes, see `save`; or a
+        file of another tool's, see `stedit.checkpoints.codes`.
 
         Raises:
             InputError: a source holds nothing to learn from, or cannot be read; LatentError if it belongs to another
@@ -103,6 +106,10 @@ def _read(source: Path, engine: Engine) -> LatentSet:
         return _latents([source], engine)
     if source.suffix.lower() == ".safetensors":
         return _many(source, engine)
+    if source.suffix.lower() in CODE_SUFFIXES:
+        found = CodeFile.read(source)
+        codes = [torch.from_numpy(found.code(name, engine.code_shape)) for name in found.codes]
+        return LatentSet(tuple(found.codes), torch.stack(codes))
     return _pictures(source, engine)
 
 
