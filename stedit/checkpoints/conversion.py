@@ -64,19 +64,23 @@ def read_checkpoints(
     found: dict[str, Vector] = {}
     for path in paths:
         _refuse_codes(path)
-        file = load_file(path)
+        is_numpy = path.suffix.lower() in {".npy", ".npz"} and path.is_file()
+        file = None if is_numpy else load_file(path)
         try:
-            some = directions_of(file.content, path.stem)
+            some = directions_of(file.content if file else read_arrays(path), path.stem)
         except ValueError as error:
             raise InputError(f"{path} holds directions, but {error}") from error
-        if some is None:
+        if some is None and file is None:
+            raise InputError(f"{path} holds neither a model nor directions: give another file")
+        if file and some is None:
             sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
-        elif bad := next((name for name in some if not NAME.fullmatch(name)), None):
+            continue
+        assert some is not None
+        if bad := next((name for name in some if not NAME.fullmatch(name)), None):
             raise InputError(f"{path} holds directions, but one cannot be called {bad!r}: rename the file")
-        elif twice := sorted(found.keys() & some.keys()):
+        if twice := sorted(found.keys() & some.keys()):
             raise UsageError(f"two files hold a direction {twice[0]!r}: rename one of them")
-        else:
-            found |= some
+        found |= some
     if found and sources:
         raise UsageError("directions go to a file of their own: convert them apart, into NAME.safetensors")
     return sources, found

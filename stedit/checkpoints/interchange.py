@@ -1,18 +1,23 @@
-"""Directions as other projects keep them: InterFaceGAN's boundaries and GANSpace's principal components.
+"""Directions as other projects keep them: InterFaceGAN's boundaries, GANSpace's components, rosinality's factors.
 
     .safetensors    ours, or anybody's tensors by name      stedit.storage.directions
-    .pt .pth        a tensor, GANSpace's dictionary of `comp` and `std`, or tensors by name
-    .npy            a tensor
+    .pt .pth        a tensor, a list or tensors by name, of PyTorch or NumPy; GANSpace's `comp` and `std`; rosinality's
+                    `eigvec`, whose columns are directions
+    .npy            an array, or a dictionary of arrays by name
+    .npz            arrays by name; GANSpace's own `lat_comp` and `lat_stdev`
 
-All but the first are read by `reader`, which executes nothing.
+Numbers may be whole, and (N * D,) is (N, D) in a row. All but the first are read by `arrays`, which executes nothing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
+from stedit.checkpoints.arrays import Array, as_array, read_arrays
 from stedit.errors import InputError, describe_cause
 from stedit.storage.directions import (
     MAX_FILE_BYTES,
@@ -24,7 +29,11 @@ from stedit.storage.directions import (
     to_vector,
 )
 
-SUFFIXES = (".safetensors", ".pt", ".pth", ".npy")
+SUFFIXES = (".safetensors", ".pt", ".pth", ".npy", ".npz")
+_COMPONENTS = (
+    ("comp", "std"),
+    ("lat_comp", "lat_stdev"),
+)  # GANSpace's, as shared in e4e and as its own tool writes them
 
 
 def load_directions(path: str | Path) -> Directions:
@@ -34,12 +43,10 @@ def load_directions(path: str | Path) -> Directions:
         raise InputError(f"{path} is no file of directions: give one that ends in {', '.join(SUFFIXES)}")
     if path.suffix.lower() == ".safetensors":
         return Directions.load(path)
-    from stedit.checkpoints.reader import read_content
-
     try:
         if path.is_file() and (size := path.stat().st_size) > MAX_FILE_BYTES:
             raise ValueError(f"it is {size / 1e6:.0f} MB, larger than any file of directions")  # noqa: TRY301
-        vectors = directions_of(read_content(path).content, path.name.partition(".")[0])
+        vectors = directions_of(read_arrays(path), path.name.partition(".")[0])
     except FileNotFoundError:
         raise InputError(f"{path} does not exist: give a file of directions") from None
     except OSError as error:
@@ -55,55 +62,64 @@ def directions_of(content: Any, name: str) -> dict[str, Vector] | None:
     """The directions that a loaded file holds, or None if it holds something else.
 
     Args:
-        content: a tensor, called `name` then; GANSpace's dictionary of `comp` (K, 1, D) and `std` (K,), whose
-            components are called name-00, name-01, ... and scaled by their standard deviation; or a dictionary of
-            directions only.
+        content: an array or tensor, called `name` then; a list of them, called name-00, name-01, ...; GANSpace's
+            dictionary of components (K, 1, D) and deviations (K,), which scale them; rosinality's of eigenvectors
+            (D, D), in columns; or a dictionary of directions only. Components and eigenvectors are numbered like lists.
         name: of the file, without its suffix.
 
     Raises:
         ValueError: a direction has a shape or numbers that cannot be used.
     """
-    if _is_tensor(content):
-        return {printable(name): _vector(content)}
+    if (array := as_array(content)) is not None:
+        return {printable(name): _vector(array)}
+    if isinstance(content, Sequence) and not isinstance(content, str | bytes):
+        rows = [as_array(row) for row in content]
+        known = [row for row in rows if row is not None]
+        return _numbered(known, name) if known and len(known) == len(rows) else None
     if not isinstance(content, Mapping):
         return None
-    if _is_tensor(content.get("comp")):
-        return _components(content["comp"], content.get("std"), name)
+    for key, scale in _COMPONENTS:
+        if (components := as_array(content.get(key))) is not None:
+            return _components(components, as_array(content.get(scale)), name)
+    if (eigenvectors := as_array(content.get("eigvec"))) is not None:
+        if eigenvectors.ndim != 2:
+            raise ValueError(f"its eigenvectors have the shape {eigenvectors.shape}, which is not (D, D)")
+        return _numbered(list(eigenvectors.T), name)
     inner = content.get("state_dict", content)  # as a safetensors file is given
     if isinstance(inner, Mapping) and inner and all(_is_direction(value) for value in inner.values()):
         check_count(len(inner))
-        return {printable(str(key)): _vector(value) for key, value in inner.items()}
+        arrays = {printable(str(key)): as_array(value) for key, value in inner.items()}
+        return {key: _vector(array) for key, array in arrays.items() if array is not None}
     return None
 
 
-def _components(components: Any, deviations: Any, name: str) -> dict[str, Vector]:
+def _components(components: Array, deviations: Array | None, name: str) -> dict[str, Vector]:
     if components.ndim != 3 or components.shape[1] != 1:
-        raise ValueError(f"its components have the shape {tuple(components.shape)}, which is not GANSpace's (K, 1, D)")
-    check_count(len(components))
-    rows = components[:, 0].float()
-    if _is_tensor(deviations):
+        raise ValueError(f"its components have the shape {components.shape}, which is not GANSpace's (K, 1, D)")
+    rows = np.asarray(components[:, 0], np.float32)
+    if deviations is not None:
         if deviations.shape != components.shape[:1]:
             raise ValueError(f"it has {len(components)} components, and deviations of the shape {deviations.shape}")
-        rows = rows * deviations.float()[:, None]
+        rows = rows * np.asarray(deviations, np.float32)[:, None]
+    return _numbered(list(rows), name)
+
+
+def _numbered(rows: Sequence[Array], name: str) -> dict[str, Vector]:
+    check_count(len(rows))
     return {f"{printable(name)}-{index:02d}": _vector(row) for index, row in enumerate(rows)}
 
 
-def _vector(tensor: Any) -> Vector:
-    check_shape(tensor.shape)
-    return to_vector(tensor.float().numpy())
-
-
-def _is_tensor(value: object) -> bool:
-    import torch
-
-    return isinstance(value, torch.Tensor) and value.is_floating_point() and value.layout == torch.strided
+def _vector(array: Array) -> Vector:
+    check_shape(array.shape)
+    return to_vector(np.asarray(array, np.float32))
 
 
 def _is_direction(value: Any) -> bool:
-    if not _is_tensor(value):
+    array = as_array(value)
+    if array is None:
         return False
     try:
-        check_shape(value.shape)
+        check_shape(array.shape)
     except ValueError:
         return False
-    return bool(value.shape[-1] > 1)
+    return bool(array.shape[-1] > 1)

@@ -72,6 +72,8 @@ def linear_directions(
         touched = torch.zeros(count, 1).index_fill(0, torch.tensor(styles), 1)
     directions = []
     for vector in vectors:
+        if vector.shape == (1, count * dim):
+            vector = vector.reshape(count, dim)
         if vector.shape[1] != dim or vector.shape[0] not in (1, count):
             raise UsageError(
                 f"{direction} is for codes of {' x '.join(map(str, vector.shape))} numbers, and this model's are "

@@ -84,8 +84,13 @@ def check_count(count: int) -> None:
 
 
 def check_shape(shape: Sequence[int]) -> None:
-    """Raise ValueError unless it is that of one direction: (D,), (N, D), or one of them behind axes of length 1."""
+    """Raise ValueError unless it is that of one direction: (D,), (N, D), or one of them behind axes of length 1.
+
+    (N * D,) is one too, whose N only a model tells.
+    """
     lengths = list(shape)
+    if len(lengths) == 1 and MAX_WIDTH < lengths[0] <= MAX_STYLES * MAX_WIDTH:
+        return
     while len(lengths) > 2 and lengths[0] == 1:
         lengths = lengths[1:]
     rows, width = ([1, *lengths])[-2:] if lengths else (0, 0)
