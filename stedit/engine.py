@@ -305,6 +305,8 @@ class Engine:
     ) -> Pixels | Tensor | Image.Image | list[Image.Image]:
         """Codes -> images: uint8 (B, R, R, 3) for an array, float (B, 3, R, R) for a tensor, Pillow's for LatentCodes.
 
+        A tensor is what the generator computes, which leaves [-1, 1] where an image is at its brightest or darkest.
+
         Args:
             codes: (B, N, D) in W+; (N, D) or a LatentCode is a batch of one; or a list of LatentCodes.
             noise: "const" is the model's own, the same for every image; "random" is sampled from `seed`, the same for
@@ -319,7 +321,6 @@ class Engine:
             UsageError: codes of the wrong size or not finite, or not as many tunings as codes.
         """
         images = synthesise(self.model, to_latents(self.model, codes), noise=noise, seed=seed, tunings=tunings)
-        images = images.clamp(-1, 1)
         given = "np" if isinstance(codes, np.ndarray) else "pt" if isinstance(codes, Tensor) else "pil"
         match output_type or given:
             case "np":

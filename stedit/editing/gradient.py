@@ -21,6 +21,7 @@ from stedit.runtime.covariance import LatentCovariance
 
 STEPS = 8
 CORRECTIONS = 2  # steps that only make up for the classifier's curvature in the last one
+LEAST_DEVIATION = 1e-3  # of a logit over plausible codes: whatever moved one that varies less would lead nowhere
 POWER_ITERATIONS = 100  # at most; one is enough where the curvature has rank one
 
 
@@ -57,7 +58,7 @@ def move_to_logits(
             target logits' variance, so that it means the same for every classifier.
 
     Returns:
-        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit.
+        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit. A logit that no code moves stays.
     """
     source, targets = w, list(goals)
     goal = torch.stack([goals[index] for index in targets], dim=1)  # (B, W)
@@ -69,22 +70,24 @@ def move_to_logits(
     for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
         logits, gradients = logits_and_gradients(classifier, w)
         gradients = gradients * touched
-        step = (goal - logits[:, targets]) / remaining
+        slopes = gradients[:, targets]
+        variance = (slopes * covariance.multiply(slopes)).sum(dim=2)
+        step = torch.where(variance > LEAST_DEVIATION**2, (goal - logits[:, targets]) / remaining, 0.0)
         drift = logits[:, keep] - start
         if direction == "preserving":
             change = _preserving_step(
                 lambda vectors: covariance.multiply(vectors) * touched,
-                targets=gradients[:, targets],
+                targets=slopes,
                 preserved=gradients[:, keep],
                 step=step,
                 drift=drift,
                 ridge=ridge,
             )
         else:
-            directions = gradients[:, targets]
+            directions = slopes
             if direction == "second-order":
                 directions = curvature_directions(classifier, w, targets, signs, touched=touched)
-            change = _combined_step(directions, gradients[:, targets], gradients[:, keep], step, drift)
+            change = _combined_step(directions, slopes, gradients[:, keep], step, drift)
         w = w + change.view_as(w)
     return torch.where(touched.view(w.shape[1:]) > 0, w, source)
 

@@ -18,7 +18,7 @@ from stedit.imaging.memory import rgb_batch
 Latents = NDArray[np.float32]
 LatentsT = TypeVar("LatentsT", Latents, Tensor)
 
-OVERSHOOT = 0.25  # bicubic resampling at an edge from black to white
+OVERSHOOT = 1.0  # of a generator's bright spots, or a bicubic resampling at an edge
 
 
 def to_tensor(pixels: Pixels) -> Tensor:
@@ -60,7 +60,7 @@ def checked(images: Tensor) -> Tensor:
     """Images as (B, 3, H, W), after a look at their numbers.
 
     Args:
-        images: float (B, 3, H, W) or (3, H, W) in [-1, 1]; a resampling may overshoot that by OVERSHOOT.
+        images: float (B, 3, H, W) or (3, H, W) in [-1, 1]; renderings and resamplings may overshoot that by OVERSHOOT.
 
     Raises:
         UsageError: another type, layout or range; the sentence says how to get there. Images without a value below 0

@@ -448,7 +448,7 @@ def test_a_hostile_file_runs_nothing_and_leaves_nothing(cli: Cli, stylegan: Path
     torch.save({"g_ema": {"x": Harm()}}, "evil.pt", _use_new_zipfile_serialization=not legacy)
     before = sorted(Path().iterdir())
     sentence = refused(cli("weights", "convert", stylegan, "evil.pt", "-o", "m"))
-    assert sentence.startswith("evil.pt cannot be used as a checkpoint: it asks for ")
+    assert sentence.startswith("evil.pt cannot be used as a checkpoint: it would run ")
     assert sorted(Path().iterdir()) == before
 
 

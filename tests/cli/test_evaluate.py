@@ -216,7 +216,8 @@ def test_interrupt_leaves_nothing_behind(process: Process, face_image: Pixels) -
         assert running.stderr.readline().startswith(b"tiny-32 on ")  # it has begun
         running.send_signal(signal.SIGINT)
         stdout, stderr = running.communicate(timeout=120)
-    assert (running.returncode, stdout) == (130, b"")
+    # Python kills itself by the signal if that came amidst an `exec`, as of an import: shells take it for 130 as well.
+    assert (running.returncode in (130, -signal.SIGINT), stdout) == (True, b"")
     assert b"interrupted" in stderr
     assert b"Traceback" not in stderr
     assert [path.name for path in Path().iterdir()] == ["many"]

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from stedit.editing.directions import LabelDirection
 from stedit.editing.gradient import (
     _combined_step,
     _preserving_step,
@@ -126,6 +127,17 @@ def test_move_to_logits_two_goals_small_ridge_holds_the_others() -> None:
         classifier, w, goals, keep=torch.zeros(5, dtype=torch.bool), covariance=covariance_of(classifier), ridge=1e-6
     )
     assert (classifier(loose) - before)[:, others].abs().max() > 0.2
+
+
+@pytest.mark.parametrize("direction", ["preserving", "first-order", "second-order"])
+def test_move_to_logits_a_logit_that_no_code_moves_stays(direction: LabelDirection) -> None:
+    classifier = small_classifier(rank=6).float()
+    w = torch.randn(4, 3, 4)
+    classifier.logit_weight[0] *= 1e-9
+    keep = torch.ones(5, dtype=torch.bool)
+    goals = {0: torch.full((4,), 3.0)}
+    still = move_to_logits(classifier, w, goals, keep=keep, covariance=covariance_of(classifier), direction=direction)
+    torch.testing.assert_close(still, w)
 
 
 class SmoothClassifier(LatentClassifier):

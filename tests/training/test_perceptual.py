@@ -63,7 +63,7 @@ def test_files_that_are_no_lpips_are_refused(alex: tuple[str, str], tmp_path: Pa
     with pytest.raises(InputError, match="nowhere does not exist: check the spelling"):
         load_lpips("nowhere", "")
     (tmp_path / "bad.pth").write_bytes(b"\x80\x04cos\nsystem\n(S'true'\ntR.")
-    with pytest.raises(InputError, match=r"bad\.pth cannot be used as a checkpoint: it asks for os\.system"):
+    with pytest.raises(InputError, match=r"bad\.pth cannot be used as a checkpoint: it would run os\.system"):
         load_lpips(str(tmp_path / "bad.pth"), "")
     torch.save([1, 2], tmp_path / "list.pth")
     with pytest.raises(InputError, match="holds no weights by name"):
