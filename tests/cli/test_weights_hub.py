@@ -13,6 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from subprocess import Popen
 
+import numpy as np
 import pytest
 from hub_server import WRITER, HubServer, Repository, sha256
 from photo.scenes import backdrop, place
