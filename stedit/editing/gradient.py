@@ -58,7 +58,7 @@ def move_to_logits(
             target logits' variance, so that it means the same for every classifier.
 
     Returns:
-        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit. A logit that no code moves stays.
+        (B, N, D) edited codes; styles that may not change are those of `w`, bit by bit. What no code moves stays.
     """
     source, targets = w, list(goals)
     goal = torch.stack([goals[index] for index in targets], dim=1)  # (B, W)
