@@ -25,6 +25,7 @@ from stedit.cli.invert import invert
 from stedit.cli.mix import mix
 from stedit.cli.reconstruct import reconstruct
 from stedit.cli.sheet import sheet
+from stedit.cli.ui import ui
 from stedit.cli.weights_assemble import assemble
 from stedit.cli.weights_convert import convert
 from stedit.cli.weights_info import info
@@ -79,6 +80,7 @@ app.command("align", cls=Command)(align)
 app.command("attributes", cls=Command)(attributes)
 app.command("sheet", cls=Command)(sheet)
 app.command("evaluate", cls=Command)(evaluate)
+app.command("ui", cls=Command)(ui)
 
 directions = typer.Typer(cls=Group, no_args_is_help=True)
 directions.command("list", cls=Command)(list_directions)
