@@ -85,6 +85,7 @@ def _listen(port: int) -> socket.socket:
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         listener.bind(("127.0.0.1", port))
+        listener.listen(128)  # before the address is told: who comes early waits
     except OSError as error:
         raise UsageError(f"the port {port} is in use: give another one with --port, or none") from error
     return listener

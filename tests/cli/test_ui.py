@@ -27,15 +27,18 @@ def test_the_page_is_served_at_the_printed_address(tiny_bundle: Path, face_image
     command = [sys.executable, "-m", "stedit", "ui", "me.png", "--no-browser", "--model", str(tiny_bundle)]
     environment = os.environ | {"PYTHONPATH": str(Path(stedit.__file__).parents[1])}
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, cwd=tmp_path, env=environment) as process:
-        assert process.stdout
-        address = process.stdout.readline().strip()
-        assert address.startswith("http://127.0.0.1:")
-        with urllib.request.urlopen(address + "state") as answer:
-            assert b'"name":"me.png"' in answer.read()
-        with urllib.request.urlopen(address) as answer:
-            assert b"<title>stedit</title>" in answer.read()
-        process.send_signal(signal.SIGINT)
-        assert process.wait(60) == 0
+        try:
+            assert process.stdout
+            address = process.stdout.readline().strip()
+            assert address.startswith("http://127.0.0.1:")
+            with urllib.request.urlopen(address + "state", timeout=60) as answer:
+                assert b'"name":"me.png"' in answer.read()
+            with urllib.request.urlopen(address, timeout=60) as answer:
+                assert b"<title>stedit</title>" in answer.read()
+            process.send_signal(signal.SIGINT)
+            assert process.wait(60) == 0
+        finally:
+            process.kill()
 
 
 def test_what_cannot_be_served_is_said_at_once(cli: Cli, tmp_path: Path) -> None:
