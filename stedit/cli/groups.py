@@ -120,6 +120,6 @@ class LazyTrainGroup(Group):
             from stedit.cli import train
 
             trainings = typer.Typer()
-            for part in ("generator", "inversion", "classifier", "editor", "judge", "aligner"):
-                trainings.command(part, cls=Command)(getattr(train, part))
+            for command, function in train.COMMANDS.items():
+                trainings.command(command, cls=Command)(function)
             self.commands.update(typer.main.get_group(trainings).commands)

@@ -1,4 +1,4 @@
-"""`stedit train`: train the parts of a model; one command for each part, every key of its config a flag."""
+"""`stedit train`: train the parts of a model; one command for each training, every key of its config a flag."""
 
 from __future__ import annotations
 
@@ -19,9 +19,13 @@ from stedit.errors import OutputError, UsageError
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig, flag, item_type
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import (
+    AutoencoderTrainingConfig,
+    GeneratorFinetuneConfig,
+    GeneratorTrainingConfig,
+)
 from stedit.training.judge.config import JudgeTrainingConfig
 
 if TYPE_CHECKING:
@@ -35,7 +39,17 @@ _PRINT = "Print the effective config, every key with its meaning, and stop."
 
 _OFF = "__off"  # behind a key, the name of the flag that turns it off
 
-_FOLDERS = {"inversion": "encoder"}  # of stedit.training, where it is not called as the command
+_MODULES = {  # of stedit.training, by the command; `build(config)` of each gives the task
+    "generator": "generator.stylegan2",
+    "autoencoder": "generator.autoencoder",
+    "finetune-generator": "generator.finetune",
+    "inversion": "encoder.train",
+    "classifier": "classifier.train",
+    "editor": "editor.train",
+    "finetune-editor": "editor.finetune",
+    "judge": "judge.train",
+    "aligner": "aligner.train",
+}
 
 Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
 
@@ -57,14 +71,14 @@ class RunOptions:
     print_config: Annotated[bool, typer.Option("--print-config", help=_PRINT)] = False
 
 
-def training(name: str, config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
-    """The command that trains what `stedit.training.<folder>.train` builds: its `build(config)` gives the task."""
+def _command(config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
+    """The command that trains by a config."""
     flags = _flags(config_class)
 
     def command(run: RunOptions, keys: Any, console: Console, config: Config = None) -> int:
         values = {field.name: getattr(keys, field.name) for field in fields(keys)}
         given = {key.removesuffix(_OFF): value for key, value in values.items() if value is not None}
-        return _train(name, config_class, config, run, given, console)
+        return _train(config_class, config, run, given, console)
 
     command.__annotations__["keys"] = flags
     command.__doc__ = help_text
@@ -72,7 +86,6 @@ def training(name: str, config_class: type[TrainingConfig], help_text: str) -> C
 
 
 def _train(
-    name: str,
     config_class: type[TrainingConfig],
     path: Path | None,
     options: RunOptions,
@@ -80,7 +93,7 @@ def _train(
     console: Console,
 ) -> int:
     if options.print_config:
-        console.result(config_class.read(path, flags, check=False).to_toml().rstrip("\n"))
+        console.result(config_class.of_mode(path, flags).read(path, flags, check=False).to_toml().rstrip("\n"))
         return DONE
     if path is None and options.run is None:
         raise UsageError("neither a config nor a run is given: name a CONFIG.toml, or a folder with --run")
@@ -88,14 +101,14 @@ def _train(
     saved = run / "config.toml"
     if options.resume and path is None and saved.exists():
         path = saved
-    config = config_class.read(path, flags)
+    config = config_class.of_mode(path, flags).read(path, flags)
     output = options.output or run / "model"
     if options.output and options.output.exists() and not options.overwrite:
         raise OutputError(f"cannot write {output}: it exists already, so choose another folder or give --overwrite")
 
     from stedit.training import loop
 
-    module = import_module(f"stedit.training.{_FOLDERS.get(name, name)}.train")
+    module = import_module(f"stedit.training.{_MODULES[config.command]}")
     try:
         with _monitor(console, config.steps) as monitor:
             task, outcome = loop.train(
@@ -182,11 +195,28 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
         members.append((field.name, Annotated[value_type | None, option], None))
         if switch:  # shown beside the other, it would leave the help no room
             members.append((field.name + _OFF, Annotated[bool | None, typer.Option(_off(name), hidden=True)], None))
-        for old in (old for old, new in config_class.old_names().items() if new == field.name):
-            name = flag(old)
-            hidden = typer.Option(name + _off(name).strip() if switch else name, hidden=True)
-            members.append((old, Annotated[value_type | None, hidden], None))
-    return make_dataclass("Flags", members, frozen=True)
+    return make_dataclass("Flags", [*members, *_former_flags(config_class)], frozen=True)
+
+
+def _former_flags(config_class: type[TrainingConfig]) -> list[Any]:
+    """Hidden options: keys by their old names, and what a key `mode` chose before version 0.2."""
+    current = {field.name for field in fields(config_class)}
+    trainings = {config_class.command: config_class}
+    former: dict[str, Any] = {}
+    if config_class in list(config_class.modes.values())[:1]:
+        former["mode"] = str
+        trainings |= {config.command: config for config in config_class.modes.values()}
+    for config in trainings.values():
+        names = {field.name: field.name for field in fields(config)} | config.old_names()
+        hints = get_type_hints(config)
+        former |= {old: hints[name] for old, name in names.items() if old not in current}
+    members = []
+    for name, hint in former.items():
+        inner = item_type(hint)
+        value_type: Any = list[inner] if inner else hint  # type: ignore[valid-type]
+        option = typer.Option(flag(name) + _off(flag(name)).strip() if hint is bool else flag(name), hidden=True)
+        members.append((name, Annotated[value_type | None, option], None))
+    return members
 
 
 def _off(name: str) -> str:
@@ -200,73 +230,65 @@ def _format_default(default: Any) -> str:
     return str(default).lower() if isinstance(default, bool) else str(default) or "none"
 
 
-generator = training(
-    "generator",
-    GeneratorTrainingConfig,
-    """Train a StyleGAN2 generator on images.
+_HELP: dict[type[TrainingConfig], str] = {
+    GeneratorTrainingConfig: """Train a StyleGAN2 generator on images.
 
     [bold]Examples[/]
     stedit train generator --print-config > faces.toml   [dim]# a config to edit[/]
     stedit train generator faces.toml
     stedit train generator faces.toml --resume
     """,
-)
+    AutoencoderTrainingConfig: """Train an encoder and a generator together on images, which needs no GPU.
 
-inversion = training(
-    "inversion",
-    EncoderTrainingConfig,
-    """Train an encoder that inverts images to the codes of a model's generator.
+    [bold]Examples[/]
+    stedit train autoencoder --print-config > faces.toml
+    stedit train autoencoder faces.toml --data photos.zip --resolution 128
+    """,
+    GeneratorFinetuneConfig: """Fine-tune the generator of a model on images and their codes, which keep their meaning.
+
+    [bold]Examples[/]
+    stedit train finetune-generator --run sharper --init-from my-model --data photos.zip
+    stedit train finetune-generator sharper.toml --codes latents --edits edits.jsonl
+    """,
+    EncoderTrainingConfig: """Train an encoder that inverts images to the codes of a model's generator.
 
     [bold]Examples[/]
     stedit train inversion --print-config > inversion.toml
     stedit train inversion inversion.toml --model faces.run/model --data photos.zip
     stedit train inversion inversion.toml --resume
     """,
-)
-
-classifier = training(
-    "classifier",
-    ClassifierTrainingConfig,
-    """Train a classifier that predicts attributes from codes, for edits by label.
+    ClassifierTrainingConfig: """Train a classifier that predicts attributes from codes, for edits by label.
 
     [bold]Examples[/]
     stedit train classifier --print-config > classifier.toml
     stedit train classifier classifier.toml --model my-model --codes latents --labels attributes.csv
     stedit train classifier --run judged --model my-model --synthetic-latents 50000   [dim]# labelled by its judge[/]
     """,
-)
-
-editor = training(
-    "editor",
-    EditorTrainingConfig,
-    """Train the edit transformer, which gives a face an attribute as a reference has it.
+    EditorTrainingConfig: """Train the edit transformer, which gives a face an attribute as a reference has it.
 
     [bold]Examples[/]
     stedit train editor --print-config > editor.toml
     stedit train editor editor.toml --model classifier.run/model --codes latents
     stedit train editor --run smile --model my-model --codes latents --attribute smile
-    stedit train editor --run finetune --mode pictures --model my-model --codes latents --judge other-model
     """,
-)
+    EditorFinetuneConfig: """Fine-tune the edit transformer of a model by what judges predict of its edits by label.
 
-judge = training(
-    "judge",
-    JudgeTrainingConfig,
-    """Train a judge, which predicts attributes from images, to measure edits.
+    [bold]Examples[/]
+    stedit train finetune-editor --run finetune --model my-model --codes latents --judge first --judge second
+    """,
+    JudgeTrainingConfig: """Train a judge, which predicts attributes from images, to measure edits.
 
     [bold]Examples[/]
     stedit train judge --run judge --data photos.zip --labels attributes.csv
     stedit train judge --run judge --data photos.zip --labels attributes.csv --model my-model   [dim]# put into it[/]
     """,
-)
-
-aligner = training(
-    "aligner",
-    AlignerTrainingConfig,
-    """Train an aligner, which finds the faces of photographs and five points of each, to crop them by.
+    AlignerTrainingConfig: """Train an aligner, which finds faces in photographs, and five points of each to crop by.
 
     [bold]Examples[/]
     stedit train aligner --run aligner --data scenes.zip --data crops.zip --labels scenes.jsonl --labels crops.jsonl
     stedit train aligner aligner.toml --model my-model   [dim]# put into it[/]
     """,
-)
+}
+
+COMMANDS = {config_class.command: _command(config_class, text) for config_class, text in _HELP.items()}
+"""What follows `stedit train`, in the order of the help."""

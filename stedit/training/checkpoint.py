@@ -30,6 +30,7 @@ from stedit.storage.atomic import write_folder
 FOLDER = "checkpoints"
 FORMAT = 2
 _RENAMED = {"kind": "command", "numbers": "scalars"}  # of format 1
+_FORMER_COMMANDS = {"autoencoder": "generator", "finetune-generator": "generator", "finetune-editor": "editor"}
 MAX_CHECKPOINTS = 2  # the newest, and the one before it in case the disk spoils the newest
 
 
@@ -38,7 +39,7 @@ class State:
     """What is no tensor."""
 
     command: str
-    """Of `stedit train`: "generator", "inversion", "classifier", "editor" or "judge"."""
+    """Of `stedit train`, such as "generator"."""
     step: int = 0
     """Steps done."""
     scalars: dict[str, float] = field(default_factory=dict)
@@ -115,9 +116,9 @@ def load(
                 f"{folder} is of the checkpoint format {version}, this stedit writes {FORMAT}: start anew"
             )
         groups = values.pop("groups")
-        state = State(**values)
-        if state.command != command:
-            raise UsageError(f"{run} is a training of {state.command!r}, not of {command!r}: give another run folder")
+        if values["command"] not in (command, _FORMER_COMMANDS.get(command)):
+            raise UsageError(f"{run} is a run of `stedit train {values['command']}`: give another run folder")
+        state = State(**{**values, "command": command})
         tensors = load_file(folder / "networks.safetensors")
         moments = load_file(folder / "optimizers.safetensors")
         for name, one in networks.items():

@@ -14,7 +14,7 @@ from dataclasses import Field, dataclass, field, fields
 from difflib import get_close_matches
 from pathlib import Path
 from types import GenericAlias
-from typing import Any, Literal, Self, get_args, get_origin, get_type_hints
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 from stedit.errors import UsageError, describe_cause
 
@@ -88,6 +88,11 @@ def key(
 class TrainingConfig:
     """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
 
+    command: ClassVar[str]
+    """The name of the training, after `stedit train`."""
+    modes: ClassVar[Mapping[str, type[TrainingConfig]]] = {}
+    """The trainings that were one command before version 0.2, by the values of its key `mode`."""
+
     steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
     learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
@@ -110,6 +115,12 @@ class TrainingConfig:
         False, text="Write metrics for TensorBoard too, if it is installed.", resumable=True, local=True
     )
 
+    @staticmethod
+    def join_modes(**configs: type[TrainingConfig]) -> None:
+        """Let these configs read files of the time when they were one, by the value of its key `mode`."""
+        for config in configs.values():
+            config.modes = configs
+
     def check(self) -> None:
         """Raise ValueError, naming the keys, if values contradict each other."""
 
@@ -119,7 +130,9 @@ class TrainingConfig:
 
         Raises UsageError, naming the file and the key, or the flag.
         """
-        values = {} if path is None else _read_toml(path)
+        values = {} if path is None else read_toml(path)
+        if cls.modes and ("mode" in values or "mode" in flags):
+            values, flags = cls._without_mode(path, values, flags)
         types = get_type_hints(cls)
         known = {item.name: item for item in fields(cls)}
         taken = {}
@@ -127,7 +140,9 @@ class TrainingConfig:
             name = cls.current_name(given)
             if name not in known:
                 (near,) = get_close_matches(given, known, n=1, cutoff=0)
-                raise UsageError(f"{path} has the unknown key {given!r}: did you mean {near!r}?")
+                other = cls._training_with(given)
+                advice = f"it is one of `stedit train {other.command}`" if other else f"did you mean {near!r}?"
+                raise UsageError(f"{path} has the unknown key {given!r}: {advice}")
             if name in taken:
                 raise UsageError(f"{path} gives {name} twice, as {given} too, once by its old name: leave that out")
             taken[name] = _checked(f"{given} in {path}", value, types[name], known[name])
@@ -135,6 +150,8 @@ class TrainingConfig:
             name = cls.current_name(given)
             if name != given and name in flags:
                 raise UsageError(f"give {flag(name)} or {flag(given)}, its old name, not both")
+            if name not in known:
+                raise UsageError(f"`stedit train {cls.command}` has no option {flag(given)}: leave it out")
             taken[name] = _checked(flag(given), value, types[name], known[name])
         config = cls(**taken)
         try:
@@ -143,6 +160,45 @@ class TrainingConfig:
         except ValueError as error:
             raise UsageError(f"{path or 'the config'}: {error}") from error
         return config
+
+    @classmethod
+    def of_mode(cls, path: Path | None, flags: Mapping[str, Any]) -> type[TrainingConfig]:
+        """The config that the former key `mode`, of the flags or else of the file, stands for; without it, this one.
+
+        Raises UsageError.
+        """
+        mode = flags.get("mode") or (read_toml(path).get("mode") if cls.modes and path else None)
+        if mode is None:
+            return cls
+        for name, config in cls.modes.items():
+            if mode == name:
+                return config
+        raise UsageError(f"mode is {mode!r}: leave it out, and choose a training by its command")
+
+    @classmethod
+    def _without_mode(
+        cls, path: Path | None, values: Mapping[str, Any], flags: Mapping[str, Any]
+    ) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Keys and flags without `mode`, and without those of other modes, which had no effect."""
+        if (asked := cls.of_mode(path, flags)) is not cls:
+            raise UsageError(f"{path} is for `stedit train {asked.command}`, as its key mode says: use that command")
+
+        def kept(given: Mapping[str, Any]) -> dict[str, Any]:
+            return {
+                key: x for key, x in given.items() if key != "mode" and (cls.has(key) or not cls._training_with(key))
+            }
+
+        return kept(values), kept(flags)
+
+    @classmethod
+    def _training_with(cls, key: str) -> type[TrainingConfig] | None:
+        """Of the trainings that were one command, the first that has a key."""
+        return next((other for other in cls.modes.values() if other.has(key)), None)
+
+    @classmethod
+    def has(cls, key: str) -> bool:
+        """Whether there is a key of this name, or was before."""
+        return cls.current_name(key) in {item.name for item in fields(cls)}
 
     @classmethod
     def current_name(cls, key: str) -> str:
@@ -192,7 +248,8 @@ def item_type(hint: Any) -> Any:
     return get_args(hint)[0] if get_origin(hint) is tuple else None
 
 
-def _read_toml(path: Path) -> dict[str, Any]:
+def read_toml(path: Path) -> dict[str, Any]:
+    """The values of a config, unchecked. Raises UsageError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_CONFIG_BYTES + 1)

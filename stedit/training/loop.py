@@ -92,7 +92,7 @@ class _Loop:
 
     def __init__(self, task: Task, run: Run, monitor: Monitor | None) -> None:
         self.task, self.run, self.config = task, run, run.config
-        self.state = checkpoint.State(task.command)
+        self.state = checkpoint.State(run.config.command)
         self._monitor = monitor
         self._rates = {name: [group["lr"] for group in one.param_groups] for name, one in task.optimizers.items()}
         self._saved = -1  # the step of the newest checkpoint
@@ -102,7 +102,7 @@ class _Loop:
         folder = self.run.folder
         checkpoint.require(folder)
         self.config.require_same(type(self.config).read(folder / CONFIG_NAME, {}, check=False), folder / CONFIG_NAME)
-        self.state = checkpoint.load(folder, self.task.command, self.task.networks, self.task.optimizers)
+        self.state = checkpoint.load(folder, self.config.command, self.task.networks, self.task.optimizers)
         self._saved = self.state.step
         self.task.scalars.update(self.state.scalars)
         if self.state.scaler:

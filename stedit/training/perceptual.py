@@ -23,8 +23,8 @@ from stedit.models.config import BackboneConfig
 from stedit.models.resnet import ResNet50
 from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
+from stedit.training.image_config import ReconstructionTrainingConfig
 from stedit.training.losses import Distance, FeatureLoss, FeatureNetwork, feature_distance, shifted
-from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 ARCFACE_SOURCE = "model_ir_se50.pth, which https://github.com/TreB1eN/InsightFace_Pytorch names"
 MOCO_SOURCE = "moco_v2_800ep_pretrain.pth.tar from https://github.com/facebookresearch/moco"

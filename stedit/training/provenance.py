@@ -17,9 +17,10 @@ from stedit.training.config import TrainingConfig
 _PRECISIONS: dict[str, Precision] = {"F32": "float32", "F16": "float16", "BF16": "bfloat16"}
 
 
-def provenance(command: str, config: TrainingConfig, **facts: Any) -> dict[str, Any]:
+def provenance(config: TrainingConfig, **facts: Any) -> dict[str, Any]:
     """What a bundle's `training` says of a part: the command, the code, the keys that decide the result, and facts."""
-    return {"command": f"stedit train {command}", "stedit": __version__, **facts, "config": config.provenance_keys()}
+    values = {"stedit": __version__, **facts, "config": config.provenance_keys()}
+    return {"command": f"stedit train {config.command}", **values}
 
 
 def started_from(init_from: str) -> dict[str, str]:

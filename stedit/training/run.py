@@ -33,8 +33,6 @@ if TYPE_CHECKING:
 class Task(Protocol):
     """What is trained, and one step of it. It is built on the CPU; the loop moves its networks to the device."""
 
-    command: str
-    """Of `stedit train`: "generator", "inversion", "classifier", "editor", "judge" or "aligner"."""
     networks: Mapping[str, nn.Module]
     """All that a checkpoint has to keep, moving averages and statistics included; each name without a slash."""
     optimizers: Mapping[str, torch.optim.Optimizer]

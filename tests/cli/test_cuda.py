@@ -23,22 +23,21 @@ COUNT = 40
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")
 
-GENERATOR = """--resolution 16 --style-dim 16 --mapping-layers 1 --channels 16 --channels 16 --channels 8
-    --r1-interval 2 --path-length-interval 2 --ada-images 20"""
+SIZES = "--resolution 16 --style-dim 16 --mapping-layers 1 --channels 16 --channels 16 --channels 8"
 ENCODER = """--encoder-size 32 --encoder-stem 8 --encoder-widths 8 --encoder-widths 8 --encoder-widths 16
     --encoder-widths 16 --encoder-blocks 1 --encoder-blocks 1 --encoder-blocks 1 --encoder-blocks 1
     --encoder-reduction 4 --encoder-heads 2 --encoder-feedforward 32 --ema-images 20"""
 TRAININGS = {  # by the name of the run
-    "adversarial": f"generator --data pictures {GENERATOR}",
-    "joint": f"generator --mode joint --data pictures {GENERATOR} {ENCODER} --labels labels.jsonl --supervision 0.1",
-    "codes": "generator --mode codes --start {tiny} --data pictures --codes latents --edits edits.jsonl",
-    "inversion": f"inversion --model {{tiny}} --data pictures --held-out 2 --corrections 1 {ENCODER}",
-    "judge": "judge --data pictures --labels labels.jsonl --resolution 32 --widths 8 --widths 16 --held-out 0.5",
+    "adversarial": f"generator --data pictures {SIZES} --r1-interval 2 --path-length-interval 2 --ada-images 20",
+    "joint": f"autoencoder --data pictures {SIZES} {ENCODER} --labels labels.jsonl --supervision-weight 0.1",
+    "codes": "finetune-generator --init-from {tiny} --data pictures --codes latents --edits edits.jsonl",
+    "inversion": f"inversion --model {{tiny}} --data pictures --val-images 2 --corrections 1 {ENCODER}",
+    "judge": "judge --data pictures --labels labels.jsonl --resolution 32 --widths 8 --widths 16 --val-fraction 0.5",
     "classifier": """classifier --model {tiny} --codes latents --labels labels.jsonl --hidden 8 --covariance-rank 2
-        --held-out 0.5""",
+        --val-fraction 0.5""",
     "pairs": "editor --model {tiny} --codes latents --heads 2 --feedforward 32",
     "edits": "editor --model {tiny} --codes latents --edits edits.jsonl --labels --heads 2 --feedforward 32",
-    "pictures": "editor --mode pictures --model edits/model --codes latents",
+    "pictures": "finetune-editor --model edits/model --codes latents",
 }
 
 

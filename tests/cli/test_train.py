@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,14 +20,21 @@ from typer.testing import Result
 
 from stedit.imaging.files import write_image
 from stedit.storage.bundle import Bundle
+from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import (
+    AutoencoderTrainingConfig,
+    DiscriminatorConfig,
+    GeneratorFinetuneConfig,
+    GeneratorTrainingConfig,
+    NewGeneratorConfig,
+)
+from stedit.training.image_config import EncoderSizesConfig, ImageTrainingConfig, ReconstructionTrainingConfig
 from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.latent_config import LatentTrainingConfig
-from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -162,7 +170,7 @@ def test_the_effective_config_can_be_seen(cli: Cli) -> None:
 
 
 def test_flags_of_old_names_are_hidden_and_work(cli: Cli) -> None:
-    shown = cli("train", "generator", "--print-config", "--r1-weight", "2.5", "--no-flip", "--held-out", "3").stdout
+    shown = cli("train", "autoencoder", "--print-config", "--r1-weight", "2.5", "--no-flip", "--held-out", "3").stdout
     assert "r1_gamma = 2.5" in shown
     assert "val_images = 3" in shown
     help_text = cli("train", "generator", "--help").stdout
@@ -172,17 +180,45 @@ def test_flags_of_old_names_are_hidden_and_work(cli: Cli) -> None:
     assert "give --r1-gamma or --r1-weight, its old name, not both" in both.stderr
 
 
+def test_train_generator_with_a_former_mode_trains_what_it_chose(cli: Cli) -> None:
+    """Before version 0.2, a key `mode` made an autoencoder of what `train generator` trains."""
+    sizes = "encoder_size = 16\nencoder_stem = 4\nencoder_widths = [4, 4, 8, 8]\nencoder_blocks = [1, 1, 1, 1]\n"
+    sizes += "encoder_reduction = 2\nencoder_heads = 2\nencoder_feedforward = 8\n"
+    faces = FACES.replace("resolution = 8", "resolution = 16").replace("[8, 8]", "[8, 8, 8]")
+    for name, mode, flags in (("file", 'mode = "joint"\n', ()), ("flag", "", ("--mode", "joint"))):
+        Path(f"{name}.toml").write_text(faces + sizes + mode)
+        result = cli("train", "generator", f"{name}.toml", *flags, "--supervision", "0.1")
+        assert result.exit_code == 0, result.stderr
+        model = Bundle.load(f"{name}.run/model")
+        assert set(model.parts) == {"generator", "encoder"}
+        assert model.training["command"] == "stedit train autoencoder"
+        assert model.training["config"]["supervision_weight"] == 0.1
+        assert cli("train", "autoencoder", "--run", f"{name}.run", "--resume", "--steps", 4).exit_code == 0
+    state = next(iter(sorted(Path("file.run/checkpoints").iterdir()))) / "state.json"
+    state.write_text(state.read_text().replace('"autoencoder"', '"generator"'))  # as the former version wrote it
+    shutil.rmtree(max(Path("file.run/checkpoints").iterdir()))
+    assert cli("train", "autoencoder", "--run", "file.run", "--resume", "--steps", 4, "--overwrite").exit_code == 0
+
+
 @pytest.mark.parametrize(
     "config",
     [
         TrainingConfig,
+        ImageTrainingConfig,
         ReconstructionTrainingConfig,
+        EncoderSizesConfig,
+        DiscriminatorConfig,
+        NewGeneratorConfig,
         GeneratorTrainingConfig,
+        AutoencoderTrainingConfig,
+        GeneratorFinetuneConfig,
         EncoderTrainingConfig,
         LatentTrainingConfig,
         ClassifierTrainingConfig,
         EditorTrainingConfig,
+        EditorFinetuneConfig,
         JudgeTrainingConfig,
+        AlignerTrainingConfig,
     ],
 )
 def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
@@ -206,7 +242,8 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
         (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': 'x' is not a whole number"),
         (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is not a number"),
         (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
-        (("faces.toml", "--mode", "other"), "invalid value for '--mode'"),
+        (("faces.toml", "--mode", "other"), "mode is 'other': leave it out, and choose a training by its command"),
+        (("faces.toml", "--code-noise", "1"), "`stedit train generator` has no option --code-noise: leave it out"),
         (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: begin without resuming"),
         (("faces.toml", "--resolution", "9"), "faces.toml: resolution is 9, not a power of two"),
         (("faces.toml", "--data", "nothing"), "there are no pictures at nothing: check the spelling"),

@@ -13,9 +13,9 @@ from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
 from stedit.storage.labels import LabelTable
 from stedit.training.classifier.config import ClassifierTrainingConfig
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import AutoencoderTrainingConfig, GeneratorFinetuneConfig
 from stedit.training.judge.config import JudgeTrainingConfig
 
 SIZE = 64  # px of all images
@@ -36,7 +36,6 @@ TOY = {
         jitter = 1.0
     """,
     "generator": f"""
-        mode = "joint"
         steps = 2
         batch_size = 4
         half_resolution_steps = 1
@@ -54,14 +53,12 @@ TOY = {
         perceptual = "judge"
     """,
     "generator-256": """
-        mode = "joint"
         steps = 2
         batch_size = 4
         jitter = 1.0
         perceptual = "judge"
     """,
     "autoencoder-adversarial": """
-        mode = "joint"
         steps = 2
         batch_size = 4
         adversarial_weight = 0.1
@@ -87,7 +84,7 @@ TOY = {
         val_fraction = 0.3
         labels = true
     """,
-    "editor-finetune": 'mode = "pictures"\nsteps = 2\nbatch_size = 4\nval_fraction = 0.3\npatience = 0\n',
+    "editor-finetune": "steps = 2\nbatch_size = 4\nval_fraction = 0.3\npatience = 0\n",
 }
 
 
@@ -157,7 +154,7 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     assert judge.repeat == (build.PHOTOGRAPHS, 1)
     assert judge.cache_images
     for name in ("generator", "generator-256", "adversarial"):
-        config = GeneratorTrainingConfig.read(paths.work / f"{name}.run" / "config.toml", {})
+        config = AutoencoderTrainingConfig.read(paths.work / f"{name}.run" / "config.toml", {})
         assert config.judge == tuple(map(str, paths.perceptual_networks))
     assert config.repeat == (build.PHOTOGRAPHS, 1, 1)
 
@@ -249,12 +246,12 @@ def test_ground_truth_edit_differs_in_the_parameters_of_its_group_alone(build, t
 def test_configs_of_the_recipe_fit_together(build, tmp_path):
     paths = build.Paths(tmp_path, tmp_path)
     data = {"data": ("pictures.zip",)}
-    generator = paths.config("generator", GeneratorTrainingConfig, **data)
+    generator = paths.config("generator", AutoencoderTrainingConfig, **data)
     assert generator.generator_config().style_count == 14
     assert generator.device == "cpu"
     assert generator.deterministic
     for name in ("generator-256", "autoencoder-adversarial"):
-        config = paths.config(name, GeneratorTrainingConfig, init_from="generator", **data)
+        config = paths.config(name, AutoencoderTrainingConfig, init_from="generator", **data)
         assert len(config.repeat) == 3
     assert len(config.discriminator_channels) == len(generator.generator_config().channels)
     encoder = paths.config("encoder", EncoderTrainingConfig, model="model", **data)
@@ -265,11 +262,11 @@ def test_configs_of_the_recipe_fit_together(build, tmp_path):
     paths.config("classifier", ClassifierTrainingConfig, labels="labels.jsonl", **codes)
     editor = paths.config("editor", EditorTrainingConfig, edits="edits.jsonl", **codes)
     assert generator.style_dim % editor.heads == 0
-    assert paths.config("editor-finetune", EditorTrainingConfig, **codes).mode == "pictures"
+    paths.config("editor-finetune", EditorFinetuneConfig, **codes)
     on_codes = {"init_from": "m", "edits": "e.jsonl", "codes": ("c",), **data}
-    finetune = paths.config("generator-finetune", GeneratorTrainingConfig, **on_codes)
+    finetune = paths.config("generator-finetune", GeneratorFinetuneConfig, **on_codes)
     assert 0 < finetune.edited_fraction < 1
-    patches = paths.config("generator-patchgan", GeneratorTrainingConfig, **on_codes)
+    patches = paths.config("generator-patchgan", GeneratorFinetuneConfig, **on_codes)
     assert patches.adversarial_weight > finetune.adversarial_weight == 0
 
 

@@ -7,6 +7,7 @@ import weakref
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import torch
 from torch import Tensor, nn
@@ -23,6 +24,8 @@ SLOPE = torch.tensor([[1.0, -2.0, 0.5, 3.0]])
 
 @dataclass(frozen=True, kw_only=True)
 class LinesConfig(TrainingConfig):
+    command: ClassVar[str] = "lines"
+
     noise: float = key(0.0, text="Standard deviation added to the inputs of each step.", low=0)
     spoil_at: int = key(-1, text="The step whose loss is no number.")
     enough: float = key(0.0, text="The held-out error at which to stop.", resumable=True)
@@ -30,8 +33,6 @@ class LinesConfig(TrainingConfig):
 
 class Lines:
     """Linear regression on 20 points, with a moving average, batch statistics and a number of its own."""
-
-    command = "lines"
 
     def __init__(self, config: LinesConfig) -> None:
         self.config = config

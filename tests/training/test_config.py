@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tomllib
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,9 +14,13 @@ from hypothesis import strategies as some
 from stedit.errors import UsageError
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import RENAMED_KEYS, TrainingConfig, flag, key
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import (
+    AutoencoderTrainingConfig,
+    GeneratorFinetuneConfig,
+    GeneratorTrainingConfig,
+)
 from stedit.training.judge.config import JudgeTrainingConfig
 
 
@@ -134,24 +138,94 @@ def test_every_key_is_explained(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "message"),
+    ("config_type", "changes", "message"),
     [
-        ({"data": ()}, "data is empty: name folders or zip files"),
-        ({"resolution": 48}, "resolution is 48, not a power of two"),
-        ({"resolution": 4096}, "resolution is 4096, outside 8..2048"),
-        ({"channels": (8, 8)}, "channels holds 2 widths for 7 blocks"),
-        ({"discriminator_channels": (8,)}, "discriminator_channels needs 7 widths"),
-        ({"lpips_heads": "a"}, "lpips_heads is given without lpips_backbone"),
-        ({"mode": "joint", "resolution": 8}, "resolution is 8, but an encoder needs 16 or more"),
-        ({"mode": "joint", "encoder_size": 100}, "input_height is 100, not a multiple of 16"),
-        ({"mode": "joint", "encoder_widths": (8, 8, 8, 8), "encoder_reduction": 1}, "encoder_widths ends in 8"),
-        ({"mode": "joint", "perceptual": "discriminator"}, "adversarial_weight is 0, so there is none"),
+        (GeneratorTrainingConfig, {"data": ()}, "data is empty: name folders or zip files"),
+        (GeneratorTrainingConfig, {"resolution": 48}, "resolution is 48, not a power of two"),
+        (GeneratorTrainingConfig, {"resolution": 4096}, "resolution is 4096, outside 8..2048"),
+        (GeneratorTrainingConfig, {"channels": (8, 8)}, "channels holds 2 widths for 7 blocks"),
+        (GeneratorTrainingConfig, {"discriminator_channels": (8,)}, "discriminator_channels needs 7 widths"),
+        (AutoencoderTrainingConfig, {"lpips_heads": "a"}, "lpips_heads is given without lpips_backbone"),
+        (AutoencoderTrainingConfig, {"resolution": 8}, "resolution is 8, but an encoder needs 16 or more"),
+        (AutoencoderTrainingConfig, {"encoder_size": 100}, "input_height is 100, not a multiple of 16"),
+        (
+            AutoencoderTrainingConfig,
+            {"encoder_widths": (8, 8, 8, 8), "encoder_reduction": 1},
+            "encoder_widths ends in 8",
+        ),
+        (AutoencoderTrainingConfig, {"perceptual": "discriminator"}, "adversarial_weight is 0, so there is none"),
     ],
 )
-def test_keys_that_contradict_each_other(changes: dict[str, Any], message: str) -> None:
-    config = replace(GeneratorTrainingConfig(data=("a",)), **changes)
+def test_check_of_contradicting_keys_names_them(
+    config_type: type[TrainingConfig], changes: dict[str, Any], message: str
+) -> None:
+    config = config_type(**{"data": ("a",), **changes})
     with pytest.raises(ValueError, match=message):
         config.check()
+
+
+@pytest.mark.parametrize(
+    ("former", "mode", "config", "text"),
+    [
+        (
+            GeneratorTrainingConfig,
+            "adversarial",
+            GeneratorTrainingConfig(data=("a",), style_mixing_prob=0.5),
+            'data = "a"\nstyle_mixing = 0.5\n',
+        ),
+        (
+            GeneratorTrainingConfig,
+            "joint",
+            AutoencoderTrainingConfig(data=("a",), code_noise=0.5, val_images=3),
+            'data = "a"\ncode_noise = 0.5\nheld_out = 3\n',
+        ),
+        (
+            GeneratorTrainingConfig,
+            "codes",
+            GeneratorFinetuneConfig(data=("a",), init_from="m", edited_fraction=0.1),
+            'data = "a"\nstart = "m"\nedited_share = 0.1\n',
+        ),
+        (
+            EditorTrainingConfig,
+            "pictures",
+            EditorFinetuneConfig(model="m", codes=("c",), target_weight=2.0),
+            'model = "m"\ncodes = "c"\nasked_weight = 2.0\n',
+        ),
+    ],
+)
+def test_read_with_former_mode_gives_the_config_of_its_training(
+    former: type[TrainingConfig], mode: str, config: TrainingConfig, text: str, tmp_path: Path
+) -> None:
+    """The mode is in the file or a flag; keys of other modes, which a printed config held, have no effect."""
+    own = {field.name for field in fields(config)}
+    lines = {line for other in former.modes.values() for line in other().to_toml().splitlines() if " = " in line}
+    foreign = {line.partition(" = ")[0]: line for line in lines if line.partition(" = ")[0] not in own}
+    assert foreign
+    path = write(tmp_path, "\n".join([f'mode = "{mode}"', text, *foreign.values()]))
+    assert former.of_mode(path, {}) is type(config)
+    assert type(config).read(path, {}) == config
+    path = write(tmp_path, text)
+    assert former.of_mode(path, {"mode": mode}) is type(config)
+    assert type(config).read(path, {"mode": mode}) == config
+
+
+def test_read_with_former_mode_of_another_training_names_its_command(tmp_path: Path) -> None:
+    path = write(tmp_path, 'mode = "joint"\n')
+    with pytest.raises(UsageError, match=r"is for `stedit train autoencoder`, as its key mode says"):
+        GeneratorFinetuneConfig.read(path, {})
+    for mode in ('"no-such"', '["joint"]'):
+        with pytest.raises(UsageError, match=r"leave it out, and choose a training by its command"):
+            GeneratorTrainingConfig.of_mode(write(tmp_path, f"mode = {mode}\n"), {})
+    with pytest.raises(UsageError, match="has the unknown key 'mode'"):
+        JudgeTrainingConfig.read(path, {})
+
+
+def test_read_of_a_key_of_another_training_names_its_command(tmp_path: Path) -> None:
+    path = write(tmp_path, "code_noise = 0.1\n")
+    with pytest.raises(UsageError, match="unknown key 'code_noise': it is one of `stedit train autoencoder`"):
+        GeneratorTrainingConfig.read(path, {})
+    with pytest.raises(UsageError, match="`stedit train generator` has no option --code-noise"):
+        GeneratorTrainingConfig.read(None, {"code_noise": 0.1})
 
 
 def test_inversion_needs_a_model() -> None:
@@ -172,9 +246,12 @@ def test_flags_are_called_after_their_keys() -> None:
 
 CONFIGS = (
     GeneratorTrainingConfig,
+    AutoencoderTrainingConfig,
+    GeneratorFinetuneConfig,
     EncoderTrainingConfig,
     ClassifierTrainingConfig,
     EditorTrainingConfig,
+    EditorFinetuneConfig,
     JudgeTrainingConfig,
 )
 
@@ -188,10 +265,10 @@ def test_every_renamed_key_is_a_key_of_some_config_and_no_old_name_is() -> None:
 @pytest.mark.parametrize(
     ("config", "old", "new"),
     [
-        (GeneratorTrainingConfig, {"r1_weight": 3.0, "held_out": 7}, {"r1_gamma": 3.0, "val_images": 7}),
+        (AutoencoderTrainingConfig, {"r1_weight": 3.0, "held_out": 7}, {"r1_gamma": 3.0, "val_images": 7}),
         (EncoderTrainingConfig, {"keep_encoder": True, "log_every": 5}, {"finetune": True, "log_interval": 5}),
         (JudgeTrainingConfig, {"held_out": 0.2, "keep_pictures": True}, {"val_fraction": 0.2, "cache_images": True}),
-        (EditorTrainingConfig, {"sampled": 9, "asked_weight": 2.0}, {"synthetic_latents": 9, "target_weight": 2.0}),
+        (EditorFinetuneConfig, {"sampled": 9, "asked_weight": 2.0}, {"synthetic_latents": 9, "target_weight": 2.0}),
     ],
 )
 def test_old_names_of_keys_are_read(

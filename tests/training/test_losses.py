@@ -7,7 +7,7 @@ import torch
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.training.editor.latent import reference_edit_loss
+from stedit.training.editor.train import reference_edit_loss
 from stedit.training.losses import FeatureLoss, multiscale_l1, shifted
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stedit.models.config import AlignerConfig
 from stedit.training.config import TrainingConfig, key
@@ -12,6 +12,8 @@ from stedit.training.config import TrainingConfig, key
 @dataclass(frozen=True, kw_only=True)
 class AlignerTrainingConfig(TrainingConfig):
     """An aligner: photographs -> faces, each with its box and five points."""
+
+    command: ClassVar[str] = "aligner"
 
     steps: int = key(4_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(256, text="Composed pictures in a step, of all processes together.", low=1)

@@ -73,8 +73,6 @@ class Hardness(nn.Module):
 class AlignerTask:
     """The task: a heat map by quality focal loss (Li et al. 2020), points and boxes by the distance in face sizes."""
 
-    command = "aligner"
-
     def __init__(
         self, config: AlignerTrainingConfig, bundle: Bundle | None, start: Aligner | None, sets: Mapping[str, Faces]
     ) -> None:
@@ -140,7 +138,7 @@ class AlignerTask:
         parts = {"aligner": (network.config, network.state_dict())}
         training: dict[str, Any] = {
             "aligner": provenance(
-                self.command, config, pictures=self.pictures, validation=self.figures, **started_from(config.init_from)
+                config, pictures=self.pictures, validation=self.figures, **started_from(config.init_from)
             )
         }
         if self.bundle is not None:

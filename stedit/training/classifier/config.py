@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from stedit.training.config import key
 from stedit.training.latent_config import LatentTrainingConfig
@@ -11,6 +12,8 @@ from stedit.training.latent_config import LatentTrainingConfig
 @dataclass(frozen=True, kw_only=True)
 class ClassifierTrainingConfig(LatentTrainingConfig):
     """A latent classifier: codes -> attributes (Hu et al. 2022, section 3.3)."""
+
+    command: ClassVar[str] = "classifier"
 
     steps: int = key(3000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(256, text="Codes in a step, of all processes together.", low=1)

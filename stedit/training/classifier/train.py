@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import copy
-import math
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from math import inf, nan
 from pathlib import Path
 from typing import Any, cast
 
@@ -19,12 +18,14 @@ from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig
 from stedit.models.latent_classifier import LatentClassifier
+from stedit.runtime.arrays import to_array, to_input
+from stedit.runtime.model import Model
 from stedit.runtime.networks import load_network
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.storage.labels import LabelTable
 from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
 from stedit.training.classifier.config import ClassifierTrainingConfig
-from stedit.training.data.latents import LatentSet, validation_mask
+from stedit.training.data.latents import BATCH, LatentSet, validation_mask
 from stedit.training.early_stopping import BEST, EarlyStopping
 from stedit.training.provenance import provenance, with_parts
 from stedit.training.run import Run
@@ -43,8 +44,7 @@ def build(config: ClassifierTrainingConfig) -> ClassifierTask:
     """
     engine = Engine.from_pretrained(config.model, device=config.device)
     table = LabelTable.read(Path(config.labels)) if config.labels else None
-    judge = _judge(config, engine) if config.synthetic_latents else None
-    judged = tuple(item.name for item in judge.bundle.attributes) if judge else ()
+    judge, judged = _load_judge(config, engine.model) if config.synthetic_latents else (None, ())
     labelled = tuple(dict.fromkeys((*(table.attributes if table else ()), *judged)))
     attributes = attributes_to_learn(engine.bundle, "classifier", labelled, config.attributes)
     if judge is not None and (unknown := [name for name in attributes if name not in judged]):
@@ -56,18 +56,15 @@ def build(config: ClassifierTrainingConfig) -> ClassifierTask:
         labels = torch.from_numpy(table.of(codes.names, attributes))
     if judge is not None:
         sampled = LatentSet.sample(config.synthetic_latents, engine, seed=config.seed)
-        labels = torch.cat(
-            [labels, pseudo_label(sampled, engine, judge, attributes, sure=config.pseudo_label_threshold)]
-        )
-        codes = codes.join(sampled)
+        columns = [judged.index(name) for name in attributes]
+        guessed = pseudo_label(sampled.codes, engine.model, judge, columns, threshold=config.pseudo_label_threshold)
+        codes, labels = codes.join(sampled), torch.cat([labels, guessed])
     known = ~labels.isnan().all(dim=1)
     return ClassifierTask(config, engine.bundle, codes.codes[known], labels[known], attributes)
 
 
 class ClassifierTask:
     """The task: binary cross-entropy of each attribute that is known."""
-
-    command = "classifier"
 
     def __init__(
         self, config: ClassifierTrainingConfig, bundle: Bundle, codes: Tensor, labels: Tensor, attributes: Sequence[str]
@@ -118,7 +115,7 @@ class ClassifierTask:
         """Means over the attributes; keeps the best weights."""
         codes, labels = self.held_out
         if not len(codes):
-            self.best.update(self.classifier, math.inf, run)
+            self.best.update(self.classifier, inf, run)
             return {}
         with run.autocast():
             logits = self.classifier(codes.to(run.device)).float().cpu()
@@ -154,7 +151,7 @@ class ClassifierTask:
             self.bundle,
             path,
             {"classifier": (network.config, network.state_dict())},
-            {"classifier": provenance(self.command, self.config, **facts)},
+            {"classifier": provenance(self.config, **facts)},
             attributes=tuple(known.get(name, AttributeSpec(name)) for name in self.attributes),
             overwrite=overwrite,
         )
@@ -177,26 +174,28 @@ def fit_covariance(classifier: LatentClassifier, codes: Tensor) -> None:
     classifier.covariance_rest.copy_(rest.clamp_min(0))
 
 
-def pseudo_label(codes: LatentSet, engine: Engine, judge: Engine, attributes: Sequence[str], *, sure: float) -> Tensor:
-    """Labels (M, K) that a judge gives to the pictures of codes: 1, 0, or NaN where it is not `sure`, a probability."""
-    generator = engine.networks.generator
-    names = [item.name for item in judge.bundle.attributes]
-    columns = [names.index(name) for name in attributes]
+@torch.no_grad()
+def pseudo_label(codes: Tensor, model: Model, judge: Judge, columns: Sequence[int], *, threshold: float) -> Tensor:
+    """Labels of codes (M, N, D) by a judge of their images: 1, 0, or NaN where neither has the probability `threshold`.
+
+    `columns` (K,) are the attributes to label, among the judge's logits. Gives (M, K).
+    """
+    size = (judge.config.input_height, judge.config.input_width)
     labels = []
-    for part in codes.batches(engine):
-        with torch.no_grad():
-            pictures = generator(part, noise="const").float()
-        pixels = ((pictures.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        seen = torch.from_numpy(judge.predict_attributes(pixels))[:, columns]
-        labels.append(torch.where(seen >= sure, 1.0, torch.where(seen <= 1 - sure, 0.0, math.nan)))
+    for w in torch.split(codes, BATCH):
+        images = to_array(model.networks.generator(w.to(model.device), noise="const").float())
+        logits: Tensor = judge(to_input(images, size, "images for the judge").to(model.device))
+        probability = logits.float().sigmoid().cpu()[:, columns]
+        labels.append(torch.where(probability >= threshold, 1.0, torch.where(probability <= 1 - threshold, 0.0, nan)))
     return torch.cat(labels)
 
 
-def _judge(config: ClassifierTrainingConfig, engine: Engine) -> Engine:
-    bundle = Bundle.load(find_bundle(config.judge)) if config.judge else engine.bundle
+def _load_judge(config: ClassifierTrainingConfig, model: Model) -> tuple[Judge, tuple[str, ...]]:
+    """The judge that labels sampled codes, and its attributes. Raises MissingPartError, BundleError."""
+    bundle = Bundle.load(find_bundle(config.judge)) if config.judge else model.bundle
     if "judge" not in bundle.parts:
         raise MissingPartError(
             f"the model {bundle.name!r} has no judge to label sampled codes: name a model that has one with judge"
         )
-    network = cast(Judge, load_network(bundle, "judge").to(engine.device))
-    return Engine(replace(engine.model, bundle=bundle, networks=replace(engine.networks, judge=network)))
+    judge = cast(Judge, load_network(bundle, "judge").to(model.device))
+    return judge, tuple(item.name for item in bundle.attributes)

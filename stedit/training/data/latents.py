@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -82,11 +82,6 @@ class LatentSet:
         """
         metadata = {"model": bundle.name, "fingerprint": bundle.fingerprint, "names": json.dumps(self.names)}
         write_file(path, encode_tensors({"w": self.codes.numpy()}, metadata))
-
-    def batches(self, engine: Engine) -> Iterator[Tensor]:
-        """The codes in batches, on the engine's device."""
-        for part in torch.split(self.codes, BATCH):
-            yield part.to(engine.device)
 
 
 def validation_mask(count: int, fraction: float) -> Tensor:

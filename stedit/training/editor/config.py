@@ -1,11 +1,11 @@
-"""The keys of `stedit train editor`."""
+"""The keys of the trainings of an edit transformer: from codes, and fine-tuned by the images of its edits."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar
 
-from stedit.training.config import key
+from stedit.training.config import TrainingConfig, key
 from stedit.training.latent_config import LatentTrainingConfig
 
 
@@ -13,17 +13,10 @@ from stedit.training.latent_config import LatentTrainingConfig
 class EditorTrainingConfig(LatentTrainingConfig):
     """The edit transformer: source and reference code -> edited code (Hu et al. 2022, section 3.3)."""
 
-    mode: Literal["codes", "pictures"] = key(
-        "codes",
-        text="codes: learn edits from codes. pictures: train the model's own editor on by what judges see of its edits "
-        "by label.",
-    )
+    command: ClassVar[str] = "editor"
+
     steps: int = key(5000, text="How many steps to train at most.", low=1, resumable=True)
-    batch_size: int = key(
-        64,
-        text="Pairs in a step, of all processes together; and as many ground-truth edits. Pictures: edits in a step.",
-        low=1,
-    )
+    batch_size: int = key(64, text="Pairs in a step, of all processes together; and as many ground-truth edits.", low=1)
     learning_rate: float = key(3e-4, text="Adam's step size.", above=0)
     patience: int = key(
         10, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
@@ -51,7 +44,7 @@ class EditorTrainingConfig(LatentTrainingConfig):
     code_weight: float = key(0.1, text="Weight of the squared change of the code.", low=0)
     reference_weight: float = key(
         1.0,
-        text="Weight of the asked attribute's squared distance from the reference, as the classifier embeds it.",
+        text="Weight of the edited attribute's squared distance from the reference, as the classifier embeds it.",
         low=0,
     )
     source_weight: float = key(1.0, text="Weight of the other attributes' squared distance from the source.", low=0)
@@ -60,33 +53,46 @@ class EditorTrainingConfig(LatentTrainingConfig):
     )
     embedding_weight: float = key(
         0.3,
-        text="Weight of the asked attribute's distance from the ground-truth edit's, as the classifier embeds it.",
+        text="Weight of the edited attribute's distance from the ground-truth edit's, as the classifier embeds it.",
         low=0,
-    )
-
-    judge: tuple[str, ...] = key(
-        (),
-        text="Pictures: models whose judges look at edits, each time one of them by chance; none: the model's own.",
-        local=True,
-    )
-    target_weight: float = key(4.0, text="Pictures: weight of what is asked for and a judge does not see.", low=0)
-    preservation_weight: float = key(
-        1.0, text="Pictures: weight of what has nothing to do with that and a judge sees change.", low=0
-    )
-    proximity_weight: float = key(
-        6.0, text="Pictures: weight of the squared distance from the codes of the edits made before.", low=0
     )
 
     def check(self) -> None:
         """Raise ValueError if values contradict each other."""
         super().check()
-        if self.mode == "pictures":
-            for name in ("attribute", "edits", "labels", "finetune"):
-                if getattr(self, name):
-                    raise ValueError(f"{name} is for the mode codes, and mode is pictures: leave one of them out")
-        elif self.judge:
-            raise ValueError('judge is for the mode pictures: give mode = "pictures", or leave judge out')
         if self.finetune and self.attribute:
             raise ValueError("finetune trains the editor of all attributes on: leave attribute out")
         if self.labels and not self.edits:
             raise ValueError("labels is given, but edits names no ground-truth edits to learn them from")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EditorFinetuneConfig(LatentTrainingConfig):
+    """The model's own editor, trained on by what judges predict of the images of its edits by label."""
+
+    command: ClassVar[str] = "finetune-editor"
+
+    steps: int = key(5000, text="How many steps to train at most.", low=1, resumable=True)
+    batch_size: int = key(64, text="Edits in a step, of all processes together.", low=1)
+    learning_rate: float = key(3e-4, text="Adam's step size.", above=0)
+    patience: int = key(
+        10, text="Evaluations without a better held-out loss after which to stop; 0: do all steps.", low=0
+    )
+
+    judge: tuple[str, ...] = key(
+        (),
+        text="Models whose judges predict the edits' attributes, a random one each time; none: the model's own.",
+        local=True,
+    )
+    target_weight: float = key(
+        4.0, text="Weight of the edited attribute's cross-entropy, as a judge predicts it.", low=0
+    )
+    preservation_weight: float = key(
+        1.0, text="Weight of the change of unrelated attributes, as a judge predicts them.", low=0
+    )
+    proximity_weight: float = key(
+        6.0, text="Weight of the squared distance from the codes that the editor made before.", low=0
+    )
+
+
+TrainingConfig.join_modes(codes=EditorTrainingConfig, pictures=EditorFinetuneConfig)

@@ -30,7 +30,7 @@ from stedit.runtime.framing import centre_crop, resize
 from stedit.storage.bundle import Bundle
 from stedit.training.data.latents import LatentSet, validation_mask
 from stedit.training.early_stopping import BEST, EarlyStopping
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig
 from stedit.training.losses import weighted_sum
 from stedit.training.perceptual import load_attribute_network
 from stedit.training.provenance import provenance, with_parts
@@ -45,12 +45,15 @@ AT_ONCE = 32  # pictures that are looked at to measure
 ATTRIBUTES = 2  # of a step: what follows the editor's answer is computed for one after the other
 
 
+def build(config: EditorFinetuneConfig) -> EditorFinetuneTask:
+    """The task of a config. Raises what `EditorFinetuneTask` does, and BundleError."""
+    return EditorFinetuneTask(config, Engine.from_pretrained(config.model, device=config.device))
+
+
 class EditorFinetuneTask:
     """The task: the model's edit transformer, trained on by what judges see of its edits by label."""
 
-    command = "editor"
-
-    def __init__(self, config: EditorTrainingConfig, engine: Engine) -> None:
+    def __init__(self, config: EditorFinetuneConfig, engine: Engine) -> None:
         """Read, invert or sample codes; `engine` is the model whose editor is trained on.
 
         Raises:
@@ -138,7 +141,7 @@ class EditorFinetuneTask:
         if "editor" in self.bundle.training:
             facts["before"] = self.bundle.training["editor"]
         network = self.best.network
-        made = provenance(self.command, self.config, **facts)
+        made = provenance(self.config, **facts)
         parts = {"editor": (network.config, network.state_dict())}
         return with_parts(self.bundle, path, parts, {"editor": made}, overwrite=overwrite)
 

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 from stedit.models.config import MAX_CORRECTIONS
 from stedit.training.config import key
-from stedit.training.reconstruction_config import ReconstructionTrainingConfig
+from stedit.training.image_config import EncoderSizesConfig, ImageTrainingConfig, ReconstructionTrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class EncoderTrainingConfig(ReconstructionTrainingConfig):
-    """A style transformer that inverts pictures into the codes of a given generator (Hu et al. 2022, section 3.2)."""
+class EncoderTrainingConfig(ImageTrainingConfig, ReconstructionTrainingConfig, EncoderSizesConfig):
+    """A style transformer that inverts images into the codes of a given generator (Hu et al. 2022, section 3.2)."""
+
+    command: ClassVar[str] = "inversion"
 
     model: str = key(
         "", text="The model whose generator is inverted: a folder, or the name of an embedded one.", local=True

@@ -25,6 +25,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from stedit.checkpoints.state_dicts import count, size
 from stedit.engine import Engine
 from stedit.errors import MissingPartError, TrainingError, UsageError, describe_cause
 from stedit.imaging.files import Pixels
@@ -38,9 +39,7 @@ from stedit.training.data.augmentation import jitter, random_flip
 from stedit.training.data.images import ImageBatches, ImageSet
 from stedit.training.ema import ema_decay, update_ema
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
-from stedit.training.log import CONFIG_NAME
 from stedit.training.losses import multiscale_l1, weighted_sum
 from stedit.training.perceptual import ARCFACE_SOURCE, MOCO_SOURCE, choose_perceptual, load_identity
 from stedit.training.provenance import provenance, with_parts
@@ -69,8 +68,6 @@ class Tokens(nn.Module):
 
 class EncoderTask:
     """The task."""
-
-    command = "inversion"
 
     def __init__(self, config: EncoderTrainingConfig) -> None:
         self.config = config
@@ -154,7 +151,7 @@ class EncoderTask:
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with the averaged encoder. Raises OutputError."""
-        facts = provenance(self.command, self.config, pictures=len(self.pictures or ()), losses=self._loss_names())
+        facts = provenance(self.config, pictures=len(self.pictures or ()), losses=self._loss_names())
         parts = {"encoder": (self.average.config, self.average.state_dict())}
         return with_parts(self.base, path, parts, {"encoder": facts}, overwrite=overwrite)
 
@@ -275,14 +272,16 @@ def _pretrained(engine: Engine, config: EncoderTrainingConfig) -> StyleTransform
 
 def load_discriminator(run: Path) -> Discriminator:
     """The discriminator of a generator's training. Raises UsageError and TrainingError."""
-    config = GeneratorTrainingConfig.read(run / CONFIG_NAME, {}, check=False)
-    folder = checkpoint.require(run)
+    if not (found := checkpoint.checkpoints(run)):
+        raise UsageError(f"{run} holds no checkpoint with a discriminator: name the run of a generator's training")
     try:
-        network = Discriminator(config.discriminator_channels or config.generator_config().channels)
-        tensors = checkpoint.select(load_file(folder / "networks.safetensors"), "discriminator")
+        tensors = checkpoint.select(load_file(found[-1] / "networks.safetensors"), "discriminator")
+        blocks = range(count(tensors, "blocks.{}.skip.weight"))
+        widths = [size(tensors, "from_rgb.weight", 0), *(size(tensors, f"blocks.{k}.skip.weight", 0) for k in blocks)]
+        network = Discriminator(tuple(reversed(widths)))
         network.load_state_dict(tensors)
     except (OSError, ValueError, RuntimeError, SafetensorError) as error:
         raise TrainingError(
-            f"{folder} holds no usable discriminator ({describe_cause(error)}): name another run"
+            f"{found[-1]} holds no usable discriminator ({describe_cause(error)}): name another run"
         ) from error
     return network.eval().requires_grad_(False)

@@ -1,4 +1,4 @@
-"""Joint training of encoder and generator as an autoencoder: image -> W+ -> image, for those without a GPU.
+"""`stedit train autoencoder`: encoder and generator together, image -> W+ -> image, for those without a GPU.
 
 Beside reconstruction, these shape the latent space while it forms: noise on the codes, so that it has no holes; labels
 and parameters, where there are any, predicted from the noisy codes, so that they can be read off it; and some codes
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -23,15 +22,17 @@ from torch.nn import functional as F
 from stedit.errors import InputError, MissingPartError
 from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import encode
+from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
+from stedit.runtime.model import Model
 from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
 from stedit.training.data.augmentation import jitter
 from stedit.training.data.images import ImageBatches, ImageSet
 from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import generator_loss
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import AutoencoderTrainingConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
 from stedit.training.losses import multiscale_l1, weighted_sum
@@ -94,13 +95,37 @@ class Targets:
             raise InputError(f"{path} holds labels or parameters that are no numbers ({error}): correct it") from error
 
 
+def build(config: AutoencoderTrainingConfig) -> AutoencoderTask:
+    """The task of a config.
+
+    Raises:
+        InputError: the images cannot be opened.
+        UsageError: keys do not fit the sizes of the model to start from, or the perceptual loss is not there.
+        MissingPartError, BundleError: that model has no style transformer, or cannot be used.
+    """
+    if not config.init_from:
+        return AutoencoderTask(config)
+    networks = Model.from_pretrained(config.init_from, device="cpu").networks
+    encoder, generator = networks.encoder, networks.generator.train().requires_grad_(True)
+    config = config.with_sizes(generator.config)
+    if not isinstance(encoder, StyleTransformer):
+        raise MissingPartError(
+            f"the model {config.init_from!r} has no style transformer encoder to train on: start from another"
+        )
+    encoder.config = replace(encoder.config, corrections=0)  # here it learns to encode in one pass
+    return AutoencoderTask(config, encoder.train().requires_grad_(True), generator)
+
+
 class AutoencoderTask:
     """The task: an autoencoder, with a discriminator if `adversarial_weight` is above 0."""
 
-    command = "generator"
-
-    def __init__(self, config: GeneratorTrainingConfig, started: Mapping[str, Any]) -> None:
-        """`started` are networks to train on, if there are any."""
+    def __init__(
+        self,
+        config: AutoencoderTrainingConfig,
+        encoder: StyleTransformer | None = None,
+        generator: Generator | None = None,
+    ) -> None:
+        """`encoder` and `generator` are networks to train on, if there are any."""
         self.config = config
         everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
         self.pictures, self.held_out = everything.split(config.val_images)
@@ -109,10 +134,8 @@ class AutoencoderTask:
         self._batches = ImageBatches(self.pictures)
         sizes = config.generator_config()
         self.model = Autoencoder(
-            _encoder_of(started, config)
-            if started
-            else StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
-            started.get("generator") or Generator(sizes),
+            encoder or StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
+            generator or Generator(sizes),
             labels=self.targets.labels.shape[1],
             parameters=self.targets.parameters.shape[1],
         )
@@ -123,13 +146,15 @@ class AutoencoderTask:
         self.scalars: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"model": self.model, "average": self.average}
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {"model": _adam(self.model, config.learning_rate)}
-        rate = DISCRIMINATOR_RATE * config.learning_rate
-        self.critic = DiscriminatorTrainer(config, self.scalars, rate) if config.adversarial_weight else None
-        if self.critic is not None:
-            self.networks = {**self.networks, "discriminator": self.critic.network}
-            self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
-        discriminator = self.critic.network if self.critic else None
-        self.perceptual = choose_perceptual(config, judge=None, discriminator=discriminator)
+        self.discriminator: DiscriminatorTrainer | None = None
+        network: Discriminator | None = None
+        if config.adversarial_weight:
+            network = Discriminator(config.discriminator_channels or sizes.channels)
+            rate = DISCRIMINATOR_RATE * config.learning_rate
+            self.discriminator = DiscriminatorTrainer(config, self.scalars, rate, network)
+            self.networks = {**self.networks, "discriminator": network}
+            self.optimizers = {**self.optimizers, "discriminator": self.discriminator.optimizer}
+        self.perceptual = choose_perceptual(config, judge=None, discriminator=network)
         self._logged = False
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
@@ -139,8 +164,8 @@ class AutoencoderTask:
         flip = torch.rand(len(images)).to(run.device) < (0.5 if self.config.flip else 0.0)
         images = jitter(torch.where(flip[:, None, None, None], images.flip(-1), images), self.config.jitter)
         judged = run.step >= max(self.config.adversarial_start, self.config.half_resolution_steps)
-        critic = self.critic if judged else None
-        with frozen(self.critic.network) if self.critic else nullcontext(), run.autocast():
+        critic = self.discriminator if judged else None
+        with frozen(self.discriminator.network) if self.discriminator else nullcontext(), run.autocast():
             losses, fake = self._losses(run, images, flip, index, critic)
         weights = {
             "image": self.config.image_weight,
@@ -184,16 +209,14 @@ class AutoencoderTask:
                 "generator": (generator.config, generator.state_dict()),
                 "encoder": (encoder.config, encoder.state_dict()),
             },
-            training=provenance(
-                self.command, self.config, pictures=len(self.pictures), **started_from(self.config.init_from)
-            ),
+            training=provenance(self.config, pictures=len(self.pictures), **started_from(self.config.init_from)),
             readme=model_card(self.config.name, self.config.domain, self.config.license, facts),
             overwrite=overwrite,
         )
 
     @property
     def _mapping_learns(self) -> bool:
-        return self.critic is not None and self.config.synthetic_fraction > 0
+        return self.discriminator is not None and self.config.synthetic_fraction > 0
 
     def _tell(self, run: Run) -> None:
         if not self._logged:
@@ -253,16 +276,6 @@ class AutoencoderTask:
             for one in chosen:
                 total += self.average.encode(self.pictures.images([one]).to(device)).mean(dim=(0, 1))
         return total / len(chosen)
-
-
-def _encoder_of(started: Mapping[str, Any], config: GeneratorTrainingConfig) -> StyleTransformer:
-    encoder = started.get("encoder")
-    if not isinstance(encoder, StyleTransformer):
-        raise MissingPartError(
-            f"the model {config.init_from!r} has no style transformer encoder to train on: start from another"
-        )
-    encoder.config = replace(encoder.config, corrections=0)  # here it learns to see a picture at once
-    return encoder
 
 
 def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:

@@ -8,10 +8,9 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from stedit.models.discriminator import Discriminator
 from stedit.training.generator.ada import ADJUST_EVERY, adjusted, augment
 from stedit.training.generator.adversarial import discriminator_loss, squared_gradient
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import DiscriminatorConfig
 from stedit.training.run import Run
 
 BETAS = (0.0, 0.99)
@@ -25,15 +24,13 @@ class DiscriminatorTrainer:
 
     def __init__(
         self,
-        config: GeneratorTrainingConfig,
+        config: DiscriminatorConfig,
         scalars: dict[str, float],
         learning_rate: float,
-        network: nn.Module | None = None,
+        network: nn.Module,
     ) -> None:
-        """`network` gives logits (B, …) of pictures, or of pictures and codes; None for StyleGAN2's of the config."""
+        """`network` gives logits (B, …) of images, or of images and codes."""
         self.config = config
-        if network is None:
-            network = Discriminator(config.discriminator_channels or config.generator_config().channels)
         self.network = network
         factor = config.r1_interval / (config.r1_interval + 1) if config.r1_gamma else 1.0
         self.optimizer = lazy_adam(self.network, learning_rate, factor)

@@ -1,4 +1,4 @@
-"""Fine-tuning of a generator alone, on codes: those of images, and those that an editor makes of them.
+"""`stedit train finetune-generator`: a model's generator alone, on the codes of images and those an editor makes.
 
 Encoder, classifier and editor stay, and codes keep their meaning; the generator learns to render more of what is in
 them. The codes that an editor makes are not quite those that an encoder finds, so the generator learns to render the
@@ -31,7 +31,7 @@ from stedit.training.data.latents import LatentSet, validation_mask
 from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import generator_loss
 from stedit.training.generator.autoencoder import CLIP
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import GeneratorFinetuneConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
 from stedit.training.losses import multiscale_l1, shifted, weighted_sum
@@ -46,12 +46,15 @@ LABELLED = 0.75  # share of edits that are made by label, where that comes near 
 NEAR = 0.5  # of the squared change
 
 
+def build(config: GeneratorFinetuneConfig) -> GeneratorFinetuneTask:
+    """The task of a config. Raises what `GeneratorFinetuneTask` does, and BundleError."""
+    return GeneratorFinetuneTask(config, Engine.from_pretrained(config.init_from, device=config.device))
+
+
 class GeneratorFinetuneTask:
     """The task: images from their codes and, of ground-truth edits, from the codes that the editor makes."""
 
-    command = "generator"
-
-    def __init__(self, config: GeneratorTrainingConfig, engine: Engine) -> None:
+    def __init__(self, config: GeneratorFinetuneConfig, engine: Engine) -> None:
         """Find pictures and their codes; `engine` is the model to start from.
 
         Raises:
@@ -66,7 +69,9 @@ class GeneratorFinetuneTask:
             )
         codes = LatentSet.read(config.codes or config.data, engine)
         self.codes = codes.codes
-        self.pictures = _pictures_of(codes.names, ImageSet.open(config.data, config.resolution))
+        self.pictures = _pictures_of(
+            codes.names, ImageSet.open(config.data, engine.networks.generator.config.resolution)
+        )
         if config.val_images >= len(codes):
             raise InputError(
                 f"{config.val_images} of {len(codes)} codes cannot be held out: lower val_images or add pictures"
@@ -91,12 +96,14 @@ class GeneratorFinetuneTask:
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "adam": torch.optim.Adam(learning, lr=config.learning_rate, betas=BETAS)
         }
-        self.critic: DiscriminatorTrainer | None = None
+        self.discriminator: DiscriminatorTrainer | None = None
         if config.adversarial_weight:
             patches = PatchDiscriminator(self.codes[0].numel())
-            self.critic = DiscriminatorTrainer(config, self.scalars, DISCRIMINATOR_RATE * config.learning_rate, patches)
-            self.networks = {**self.networks, "discriminator": self.critic.network}
-            self.optimizers = {**self.optimizers, "discriminator": self.critic.optimizer}
+            self.discriminator = DiscriminatorTrainer(
+                config, self.scalars, DISCRIMINATOR_RATE * config.learning_rate, patches
+            )
+            self.networks = {**self.networks, "discriminator": self.discriminator.network}
+            self.optimizers = {**self.optimizers, "discriminator": self.discriminator.optimizer}
         judge = engine.networks.judge
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=None)
         self._logged = False
@@ -115,7 +122,7 @@ class GeneratorFinetuneTask:
             intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
         codes = codes.to(run.device)
-        critic = self.critic if run.step >= self.config.adversarial_start else None
+        critic = self.discriminator if run.step >= self.config.adversarial_start else None
         with frozen(critic.network) if critic else nullcontext(), run.autocast():
             output = self.generator(codes, noise="const").float()
             losses = {"image": multiscale_l1(output, target)}
@@ -151,7 +158,7 @@ class GeneratorFinetuneTask:
         facts: dict[str, Any] = {"codes": len(self.training), "ground_truth_edits": len(self.edits)}
         if "generator" in bundle.training:
             facts["before"] = bundle.training["generator"]
-        made = provenance(self.command, self.config, **facts, **started_from(self.config.init_from))
+        made = provenance(self.config, **facts, **started_from(self.config.init_from))
         parts = {"generator": (self.average.config, self.average.state_dict())}
         return with_parts(bundle, path, parts, {"generator": made}, overwrite=overwrite)
 

@@ -1,28 +1,25 @@
-"""StyleGAN2 (Karras et al. 2020) on any pictures: generator and discriminator against each other."""
+"""`stedit train generator`: StyleGAN2 (Karras et al. 2020), on any images."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from stedit.imaging.files import Pixels
 from stedit.imaging.sheets import sheet
+from stedit.models.discriminator import Discriminator
 from stedit.models.generator import Generator
 from stedit.runtime.arrays import to_array
+from stedit.runtime.model import Model
 from stedit.storage.bundle import Bundle
-from stedit.training.data.augmentation import random_flip
+from stedit.training.data.augmentation import jitter, random_flip
 from stedit.training.data.images import ImageBatches, ImageSet
 from stedit.training.ema import ema_decay, update_ema
-from stedit.training.generator.adversarial import (
-    PathLength,
-    generator_loss,
-    path_lengths,
-)
+from stedit.training.generator.adversarial import PathLength, generator_loss, path_lengths
 from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen, lazy_adam
 from stedit.training.provenance import model_card, provenance, started_from
@@ -32,53 +29,67 @@ SAMPLED = 16  # pictures of a sheet
 PATH_LENGTH_SHARE = 2  # of the batch, one part in so many: its gradients take twice the memory
 
 
+def build(config: GeneratorTrainingConfig) -> StyleGan2Task:
+    """The task of a config.
+
+    Raises:
+        InputError: the images cannot be opened.
+        UsageError: keys do not fit the sizes of the model to start from.
+        BundleError: that model cannot be used.
+    """
+    if not config.init_from:
+        return StyleGan2Task(config)
+    start = Model.from_pretrained(config.init_from, device="cpu").networks.generator.train().requires_grad_(True)
+    return StyleGan2Task(config.with_sizes(start.config), start)
+
+
 class StyleGan2Task:
     """The task: generator and discriminator against each other."""
 
-    command = "generator"
-
-    def __init__(self, config: GeneratorTrainingConfig, started: Mapping[str, Any]) -> None:
-        """`started` are networks to train on, if there are any."""
+    def __init__(self, config: GeneratorTrainingConfig, start: Generator | None = None) -> None:
+        """`start` is a generator to train on, if there is one."""
         self.config = config
-        self.pictures = ImageSet.open(config.data, config.resolution)
-        self._batches = ImageBatches(self.pictures)
-        self.generator: Generator = started.get("generator") or Generator(config.generator_config())
+        self.images = ImageSet.open(config.data, config.resolution, cache=config.cache_images).repeated(config.repeat)
+        self._batches = ImageBatches(self.images)
+        self.generator = start or Generator(config.generator_config())
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.scalars: dict[str, float] = {}
-        self.critic = DiscriminatorTrainer(config, self.scalars, config.learning_rate)
+        network = Discriminator(config.discriminator_channels or config.generator_config().channels)
+        self.discriminator = DiscriminatorTrainer(config, self.scalars, config.learning_rate, network)
         self._path_length = PathLength()
         factor = config.path_length_interval / (config.path_length_interval + 1) if config.path_length_weight else 1.0
         self.networks: Mapping[str, nn.Module] = {
             "generator": self.generator,
             "average": self.average,
-            "discriminator": self.critic.network,
+            "discriminator": self.discriminator.network,
             "path_length": self._path_length,
         }
         self.optimizers: Mapping[str, torch.optim.Optimizer] = {
             "generator": lazy_adam(self.generator, config.learning_rate, factor),
-            "discriminator": self.critic.optimizer,
+            "discriminator": self.discriminator.optimizer,
         }
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """One step of each network."""
         _, real = self._batches.take(run)
-        if self.config.flip:
-            real = random_flip(real)
-        with frozen(self.critic.network), run.autocast():
-            loss = generator_loss(self.critic(self.generator(self._codes(run, run.share), noise="random").float()))
+        real = jitter(random_flip(real) if self.config.flip else real, self.config.jitter)
+        with frozen(self.discriminator.network), run.autocast():
+            loss = generator_loss(
+                self.discriminator(self.generator(self._codes(run, run.share), noise="random").float())
+            )
         run.update(self.optimizers["generator"], loss)
         losses = {"generator": loss}
         if self.config.path_length_weight and run.step % self.config.path_length_interval == 0:
             losses |= self._regularise(run)
         with torch.no_grad(), run.autocast():
             fake = self.generator(self._codes(run, run.share), noise="random").float()
-        losses |= self.critic.step(run, real, fake)
+        losses |= self.discriminator.step(run, real, fake)
         update_ema(self.average, self.generator, ema_decay(self.config.batch_size, self.config.ema_images))
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Nothing is held out."""
-        self.pictures.log_unreadable(run)
+        self.images.log_unreadable(run)
         return {}
 
     def sample(self) -> Pixels | None:
@@ -95,14 +106,12 @@ class StyleGan2Task:
             license=self.config.license,
             description=f"A StyleGAN2 generator for pictures of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
-            training=provenance(
-                self.command, self.config, pictures=len(self.pictures), **started_from(self.config.init_from)
-            ),
+            training=provenance(self.config, pictures=len(self.images), **started_from(self.config.init_from)),
             readme=model_card(
                 self.config.name,
                 self.config.domain,
                 self.config.license,
-                {"trained on": f"{len(self.pictures)} pictures", "steps": str(self.config.steps)},
+                {"trained on": f"{len(self.images)} pictures", "steps": str(self.config.steps)},
             ),
             overwrite=overwrite,
         )

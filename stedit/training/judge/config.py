@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from stedit.models.config import MAX_RESOLUTION, JudgeConfig
-from stedit.training.config import TrainingConfig, key
+from stedit.training.config import key
+from stedit.training.image_config import ImageTrainingConfig
 
 
 @dataclass(frozen=True, kw_only=True)
-class JudgeTrainingConfig(TrainingConfig):
-    """A judge: pictures -> attributes, by which edits are measured, or codes labelled."""
+class JudgeTrainingConfig(ImageTrainingConfig):
+    """A judge: images -> attributes, by which edits are measured, or codes labelled."""
+
+    command: ClassVar[str] = "judge"
 
     steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
     batch_size: int = key(64, text="Pictures in a step, of all processes together.", low=2)
@@ -21,7 +24,6 @@ class JudgeTrainingConfig(TrainingConfig):
     )
     warmup: int = key(200, text="Steps in which the learning rate rises from zero.", low=0)
 
-    data: tuple[str, ...] = key((), text="Folders and zip files of pictures.", local=True)
     labels: str = key(
         "", text="CSV or JSONL of the pictures' attributes: 1, 0, a probability, or nothing where unknown.", local=True
     )
@@ -32,16 +34,6 @@ class JudgeTrainingConfig(TrainingConfig):
     )
     balance: bool = key(False, text="Let pictures with and without an attribute count the same, however rare it is.")
     calibrate: bool = key(True, text="Scale the logits on held-out pictures, so that their probabilities are true.")
-    flip: bool = key(True, text="Show pictures mirrored half of the time.")
-    repeat: tuple[int, ...] = key(
-        (), text="How often the pictures of each source of data come in one pass; none: once.", low=1
-    )
-    jitter: float = key(
-        0.0, text="How much pictures are turned, scaled, shifted and recoloured at random; 1: a little.", low=0, high=4
-    )
-    cache_images: bool = key(
-        False, text="Keep decoded pictures in memory, which GPUs need to be busy.", resumable=True, local=True
-    )
 
     model: str = key("", text="A model that gets this judge; none: the result is a judge alone.", local=True)
     name: str = key("judge", text="The name of a judge alone.")

@@ -55,8 +55,6 @@ def build(config: JudgeTrainingConfig) -> JudgeTask:
 class JudgeTask:
     """The task: binary cross-entropy of each attribute that is known."""
 
-    command = "judge"
-
     def __init__(
         self,
         config: JudgeTrainingConfig,
@@ -138,9 +136,7 @@ class JudgeTask:
         config = self.config
         network, figures = self.result()
         parts = {"judge": (network.config, network.state_dict())}
-        training: dict[str, Any] = {
-            "judge": provenance(self.command, config, pictures=len(self.pictures), validation=figures)
-        }
+        training: dict[str, Any] = {"judge": provenance(config, pictures=len(self.pictures), validation=figures)}
         named = {item.name: item for item in self.bundle.attributes} if self.bundle else {}
         attributes = tuple(named.get(name, AttributeSpec(name)) for name in self.attributes)
         if self.bundle is not None:

@@ -21,9 +21,8 @@ from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
 from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training.data.latents import LatentSet
-from stedit.training.editor.config import EditorTrainingConfig
-from stedit.training.editor.finetune import EditorFinetuneTask
-from stedit.training.editor.train import build
+from stedit.training.editor.config import EditorFinetuneConfig
+from stedit.training.editor.finetune import build
 from stedit.training.loop import train
 from stedit.training.provenance import with_parts
 
@@ -56,12 +55,11 @@ def judges(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
     return tuple(str(folder / f"{seed}.safetensors") for seed in range(2))
 
 
-def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) -> EditorTrainingConfig:
+def write(folder: Path, model: Path, judges: tuple[str, ...] = (), **keys: Any) -> EditorFinetuneConfig:
     torch.manual_seed(0)
     codes = LatentSet(tuple(f"code-{k}" for k in range(200)), torch.randn(200, 8, 16))
     codes.save(folder / "codes.safetensors", Bundle.load(model))
-    config = EditorTrainingConfig(
-        mode="pictures",
+    config = EditorFinetuneConfig(
         model=str(model),
         codes=(str(folder / "codes.safetensors"),),
         judge=judges,
@@ -100,7 +98,6 @@ def test_less_of_what_was_not_asked_is_seen_to_change(
     }.items():
         config = write(tmp_path, model, judges, steps=70, learning_rate=7e-3, eval_interval=70, **weights)
         task, _ = train(lambda config=config: build(config), config, tmp_path / name)
-        assert isinstance(task, EditorFinetuneTask)
         found[name] = read_metrics(tmp_path / name)[-1]
         started = task._first
     others, asked = found["preservation"], found["target"]
@@ -125,7 +122,8 @@ def test_what_is_measured_is_what_the_saved_model_does(
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     saved = task.save(tmp_path / "model", overwrite=False)
     made = saved.training["editor"]
-    assert (made["codes"], made["before"], made["config"]["mode"]) == (150, {"ground_truth_edits": 7}, "pictures")
+    assert (made["codes"], made["before"]) == (150, {"ground_truth_edits": 7})
+    assert made["command"] == "stedit train finetune-editor"
     assert [name for name in saved.parts if saved.parts[name].sha256 != old.parts[name].sha256] == ["editor"]
     engine = Engine.from_pretrained(saved.path, device="cpu")
     networks = [AttributeNetwork(7, (8, 16)).eval() for _ in judges]
@@ -207,8 +205,8 @@ import hashlib
 import sys
 import torch
 from pathlib import Path
-from stedit.training.editor.train import build
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.finetune import build
+from stedit.training.editor.config import EditorFinetuneConfig
 from stedit.training.loop import leave, train
 
 task, _ = train(lambda: build({config}), {config}, Path({run!r}))
@@ -226,7 +224,6 @@ def test_the_models_own_judge_looks_where_none_is_named(
 ) -> None:
     config = write(tmp_path, model, steps=2, val_fraction=0.0, synthetic_latents=50)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, EditorFinetuneTask)
     assert len(task.judges) == 1
     assert len(task.training) == 250
     assert "val/loss" not in read_metrics(tmp_path / "run")[-1]
@@ -239,7 +236,6 @@ def test_an_attribute_with_an_editor_of_its_own_is_left_to_it(tmp_path: Path, mo
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
     both = with_parts(bundle, tmp_path / "both", parts, {}, overwrite=False)
     task = build(write(tmp_path, both.path))
-    assert isinstance(task, EditorFinetuneTask)
     assert task.by_label.tolist() == [2, 3]
     assert task.by_reference.tolist() == [1, 2, 3, 4]
 
@@ -250,7 +246,6 @@ def test_an_attribute_whose_own_editor_needs_references_is_not(tmp_path: Path, m
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
     both = with_parts(bundle, tmp_path / "both", parts, {}, overwrite=False)
     task = build(write(tmp_path, both.path))
-    assert isinstance(task, EditorFinetuneTask)
     assert task.by_label.tolist() == list(LABELS)
 
 
@@ -261,7 +256,6 @@ def test_with_patience_the_editor_it_began_with_may_stay_the_best(
         tmp_path, model, judges, steps=20, learning_rate=1.0, schedule="constant", eval_interval=2, patience=2
     )
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, EditorFinetuneTask)
     assert (outcome.reason, outcome.step) == ("stopped", 4)
     first = task.before.networks.editors["editor"].state_dict()
     assert all(torch.equal(first[key], value) for key, value in task.best.network.state_dict().items())
@@ -273,7 +267,6 @@ def test_where_nothing_is_held_out_the_last_weights_count(tmp_path: Path, model:
     config = write(tmp_path, model, steps=6, eval_interval=1, patience=2, val_fraction=0.1)
     LatentSet(tuple("abcd"), torch.randn(4, 8, 16)).save(tmp_path / "codes.safetensors", Bundle.load(model))
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
-    assert isinstance(task, EditorFinetuneTask)
     assert (outcome.reason, outcome.step) == ("done", 6)
     last = task.editor.state_dict()
     assert all(torch.equal(last[key], value) for key, value in task.best.network.state_dict().items())
@@ -286,7 +279,6 @@ def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> N
         Bundle.load(model), tmp_path / "small", {"judge": (config, Judge(config).state_dict())}, {}, overwrite=False
     )
     task = build(write(tmp_path, model, (str(bundle.path),)))
-    assert isinstance(task, EditorFinetuneTask)
     codes, engine = torch.randn(4, 8, 16), Engine.from_pretrained(bundle.path, device="cpu")
     wanted = engine.predict_attributes(F.avg_pool2d(engine.synthesise(codes).clamp(-1, 1), 2))
     torch.testing.assert_close(task._look(task.judges[0], codes).sigmoid(), wanted)
@@ -327,18 +319,3 @@ def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> 
     save_file(AttributeNetwork(4, (8, 16)).state_dict(), tmp_path / "few.safetensors")
     with pytest.raises(InputError, match=r"the judge .*few.safetensors sees other attributes than the model knows"):
         build(write(tmp_path, model, (str(tmp_path / "few.safetensors"),)))
-
-
-@pytest.mark.parametrize(
-    ("keys", "told"),
-    [
-        ({"edits": "edits.jsonl"}, "edits is for the mode codes"),
-        ({"attribute": "Bangs"}, "attribute is for the mode codes"),
-        ({"labels": True}, "labels is for the mode codes"),
-        ({"finetune": True}, "finetune is for the mode codes"),
-        ({"mode": "codes", "judge": ("a",)}, "judge is for the mode pictures"),
-    ],
-)
-def test_keys_of_the_other_mode_are_refused(tmp_path: Path, model: Path, keys: dict[str, Any], told: str) -> None:
-    with pytest.raises(ValueError, match=told):
-        write(tmp_path, model, **keys).check()

@@ -148,15 +148,15 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
         steps=1, batch_size=4, resolution=16, style_dim=8, mapping_layers=1, channels=(8, 8, 8), data=(pictures,),
         device="cpu",
     )  # fmt: skip
-    judged, _ = train(lambda: StyleGan2Task(gan, {}), gan, tmp_path / "gan")
+    judged, _ = train(lambda: StyleGan2Task(gan), gan, tmp_path / "gan")
     config = replace(SMALL, model=str(model.path), data=(pictures,), discriminator=str(tmp_path / "gan"))
     watcher = recording_monitor()
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "the perceptual loss is that of the discriminator's features"
     assert read_metrics(tmp_path / "run")[-1]["discriminator"] > 0
-    pairs = zip(judged.critic.network.parameters(), task.perceptual.network.parameters(), strict=True)
+    pairs = zip(judged.discriminator.network.parameters(), task.perceptual.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
-    with pytest.raises(UsageError, match="there is no config"):
+    with pytest.raises(UsageError, match="holds no checkpoint with a discriminator"):
         EncoderTask(replace(config, discriminator=str(tmp_path / "nowhere")))
     newest = checkpoint.checkpoints(tmp_path / "gan")[-1]
     save_file({"a": torch.zeros(1)}, newest / "networks.safetensors")

@@ -1,4 +1,4 @@
-"""The joint mode learns to reconstruct, with and without labels, a perceptual network and a discriminator."""
+"""The autoencoder learns to reconstruct, with and without labels, a perceptual network and a discriminator."""
 
 from __future__ import annotations
 
@@ -21,13 +21,12 @@ from stedit.models.attribute_network import AttributeNetwork
 from stedit.models.generator import Generator
 from stedit.storage.bundle import Bundle
 from stedit.training import checkpoint
-from stedit.training.generator.autoencoder import AutoencoderTask, Targets
-from stedit.training.generator.config import GeneratorTrainingConfig
-from stedit.training.generator.train import build
+from stedit.training.generator.autoencoder import AutoencoderTask, Targets, build
+from stedit.training.generator.config import AutoencoderTrainingConfig, GeneratorTrainingConfig
+from stedit.training.generator.stylegan2 import build as build_generator
 from stedit.training.loop import train
 
-SMALL = GeneratorTrainingConfig(
-    mode="joint",
+SMALL = AutoencoderTrainingConfig(
     steps=4,
     batch_size=8,
     learning_rate=3e-3,
@@ -81,7 +80,7 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(
         log_interval=20,
         ema_images=100,
     )
-    task, _ = train(lambda: AutoencoderTask(config, {}), config, run)
+    task, _ = train(lambda: AutoencoderTask(config), config, run)
     rows = read_metrics(run)
     assert {"image", "labels", "parameters"} <= set(rows[0])
     assert rows[-1]["image"] < 0.65 * rows[0]["image"]
@@ -114,8 +113,8 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(
     )
     watcher = recording_monitor()
     torch.manual_seed(config.seed)
-    before = AutoencoderTask(config, {})
-    task, _ = train(lambda: AutoencoderTask(config, {}), config, tmp_path / "run", monitor=watcher)
+    before = AutoencoderTask(config)
+    task, _ = train(lambda: AutoencoderTask(config), config, tmp_path / "run", monitor=watcher)
     rows = read_metrics(tmp_path / "run")
     assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
     assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
@@ -169,24 +168,18 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
 def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
     """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
     config = replace(SMALL, data=(squares,), val_images=5, ema_images=100)
-    first = AutoencoderTask(config, {})
+    first = AutoencoderTask(config)
     first.average.encoder.config = replace(first.average.encoder.config, corrections=2)  # which joint training drops
     first.save(tmp_path / "model", overwrite=False)
-    further = GeneratorTrainingConfig(
-        mode="joint",
-        init_from=str(tmp_path / "model"),
-        data=(squares,),
-        steps=2,
-        batch_size=8,
-        learning_rate=1e-12,
-        path_length_weight=0.0,
-        device="cpu",
-    )
+    keys = {"init_from": str(tmp_path / "model"), "data": (squares,), "steps": 2, "batch_size": 8, "device": "cpu"}
     before = Engine.from_pretrained(tmp_path / "model", device="cpu")
-    for mode, parts in (("joint", ("generator", "encoder")), ("adversarial", ("generator",))):
-        config = replace(further, mode=mode)
-        task, _ = train(lambda config=config: build(config), config, tmp_path / mode)
-        bundle = task.save(tmp_path / f"{mode}-model", overwrite=False)
+    for build_task, config, parts in (
+        (build, AutoencoderTrainingConfig(**keys, learning_rate=1e-12), ("generator", "encoder")),
+        (build_generator, GeneratorTrainingConfig(**keys, learning_rate=1e-12, path_length_weight=0.0), ("generator",)),
+    ):
+        run = tmp_path / config.command
+        task, _ = train(lambda build_task=build_task, config=config: build_task(config), config, run)
+        bundle = task.save(run / "model", overwrite=False)
         assert tuple(bundle.parts) == parts
         assert bundle.training["init_from"] == "model"
         assert "encoder" not in parts or bundle.parts["encoder"].config["corrections"] == 0
@@ -195,7 +188,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
             for (name, old), new in zip(
                 before.networks.parts()[part].named_parameters(), after.networks.parts()[part].parameters(), strict=True
             ):
-                torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{mode} {part} {name}")
+                torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{config.command} {part} {name}")
 
 
 def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:
@@ -211,9 +204,9 @@ def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path)
     with pytest.raises(MissingPartError, match="has no style transformer encoder"):
         build(config)
     with pytest.raises(UsageError, match="discriminator_channels needs 3 widths"):
-        build(replace(config, mode="adversarial", discriminator_channels=(8, 8)))
+        build(replace(config, discriminator_channels=(8, 8)))
 
 
 def test_what_is_not_there_is_named(squares: str) -> None:
     with pytest.raises(UsageError, match="perceptual is judge, but there is none"):
-        AutoencoderTask(replace(SMALL, data=(squares,), perceptual="judge"), {})
+        AutoencoderTask(replace(SMALL, data=(squares,), perceptual="judge"))

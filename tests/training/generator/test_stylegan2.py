@@ -18,8 +18,7 @@ from stedit.engine import Engine
 from stedit.imaging.files import write_image
 from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer
-from stedit.training.generator.stylegan2 import StyleGan2Task
-from stedit.training.generator.train import build
+from stedit.training.generator.stylegan2 import StyleGan2Task, build
 from stedit.training.loop import train
 from stedit.training.run import Run
 
@@ -80,8 +79,8 @@ def test_every_network_learns_and_every_loss_is_told(
     monkeypatch.setattr("stedit.training.run.require_precision", lambda *_: None)  # float16 on the CPU
     config = replace(SMALL, data=(squares,), precision=precision, log_interval=1)
     torch.manual_seed(config.seed)
-    before = StyleGan2Task(config, {})
-    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
+    before = StyleGan2Task(config)
+    task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
     for name in ("generator", "average", "discriminator"):
         pairs = zip(before.networks[name].named_parameters(), task.networks[name].parameters(), strict=True)
         still = [key for (key, a), b in pairs if torch.equal(a, b)]
@@ -117,9 +116,9 @@ def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
 def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=120, augmentation="none", ema_images=100, learning_rate=5e-3)
     torch.manual_seed(config.seed)
-    before = StyleGan2Task(config, {})
-    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
-    wanted = before.pictures.images(range(12)).mean(dim=0)
+    before = StyleGan2Task(config)
+    task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
+    wanted = before.images.images(range(12)).mean(dim=0)
 
     def distance(one: StyleGan2Task) -> float:
         with torch.no_grad():
@@ -131,7 +130,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
 
 def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=2)
-    task, _ = train(lambda: StyleGan2Task(config, {}), config, tmp_path / "run")
+    task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.name, bundle.domain, bundle.license) == ("small", "squares", "CC0-1.0")
     assert bundle.training["pictures"] == 12

@@ -27,6 +27,7 @@ from typing import Any, TypeVar, cast
 import torch
 from calibration import calibrate, fit_transfer_weight, soft_labels
 from ground_truth_edits import ground_truth_edits
+from mapping_network import fit_mapping
 from perceptual_network import train_network
 from reconstruction_limit import find_limit, reconstruction_errors, set_limit
 from render_edits import render_edits
@@ -49,13 +50,13 @@ from stedit.training.config import TrainingConfig
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.images import ImageSet
 from stedit.training.data.latents import LatentSet, validation_mask
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
+from stedit.training.editor.finetune import build as build_editor_finetuning
 from stedit.training.editor.train import build as build_editor
 from stedit.training.encoder.config import EncoderTrainingConfig
 from stedit.training.encoder.train import build as build_encoder
-from stedit.training.generator.config import GeneratorTrainingConfig
-from stedit.training.generator.mapping import fit_mapping
-from stedit.training.generator.train import build as build_generator
+from stedit.training.generator.autoencoder import build as build_autoencoder
+from stedit.training.generator.config import AutoencoderTrainingConfig
 from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.judge.train import build as build_judge
 from stedit.training.perceptual import load_attribute_network
@@ -274,16 +275,16 @@ def train_autoencoder(paths: Paths) -> None:
     common = {"judge": tuple(map(str, paths.perceptual_networks))}
     labelled = {**common, "labels": str(paths.labels)}
     config: TrainingConfig = paths.config(
-        "generator", GeneratorTrainingConfig, **labelled, **paths.pictured(paths.first_pictures)
+        "generator", AutoencoderTrainingConfig, **labelled, **paths.pictured(paths.first_pictures)
     )
-    first = run(build_generator, config, paths.work / "generator.run", paths.work / "generator")
+    first = run(build_autoencoder, config, paths.work / "generator.run", paths.work / "generator")
     pictured = paths.pictured(paths.pictures)
-    config = paths.config("generator-256", GeneratorTrainingConfig, init_from=str(first.path), **labelled, **pictured)
-    soft = run(build_generator, config, paths.work / "generator-256.run", paths.work / "generator-256")
+    config = paths.config("generator-256", AutoencoderTrainingConfig, init_from=str(first.path), **labelled, **pictured)
+    soft = run(build_autoencoder, config, paths.work / "generator-256.run", paths.work / "generator-256")
     config = paths.config(
-        "autoencoder-adversarial", GeneratorTrainingConfig, init_from=str(soft.path), **labelled, **pictured
+        "autoencoder-adversarial", AutoencoderTrainingConfig, init_from=str(soft.path), **labelled, **pictured
     )
-    sharp = run(build_generator, config, paths.work / "adversarial.run", paths.work / "adversarial")
+    sharp = run(build_autoencoder, config, paths.work / "adversarial.run", paths.work / "adversarial")
     blended = blend(soft, sharp, paths.work / "blended")
     config = paths.config("encoder", EncoderTrainingConfig, model=str(blended.path), **common, **pictured)
     run(build_encoder, config, paths.work / "encoder.run", paths.work / "autoencoder")
@@ -321,12 +322,12 @@ def assemble(paths: Paths, output: Path) -> None:
     codes.save(same, ready)
     config = paths.config(
         "editor-finetune",
-        EditorTrainingConfig,
+        EditorFinetuneConfig,
         model=str(ready.path),
         codes=(str(same),),
         judge=tuple(map(str, paths.perceptual_networks)),
     )
-    finetuned = run(build_editor, config, paths.work / "editor-finetune.run", paths.work / "finetuned")
+    finetuned = run(build_editor_finetuning, config, paths.work / "editor-finetune.run", paths.work / "finetuned")
     finish(paths, finetuned, codes, output)
 
 

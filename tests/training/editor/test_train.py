@@ -20,8 +20,7 @@ from stedit.storage.bundle import AttributeSpec, Bundle
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorTrainingConfig
-from stedit.training.editor.latent import reference_edit_loss
-from stedit.training.editor.train import build
+from stedit.training.editor.train import build, reference_edit_loss
 from stedit.training.loop import train
 
 
