@@ -13,22 +13,35 @@ from pathlib import Path
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.config import TrainingConfig
-from stedit.training.editor.config import EditorTrainingConfig
+from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import GeneratorTrainingConfig
+from stedit.training.generator.config import (
+    AutoencoderTrainingConfig,
+    DiscriminatorConfig,
+    GeneratorFinetuneConfig,
+    GeneratorTrainingConfig,
+    NewGeneratorConfig,
+)
+from stedit.training.image_config import EncoderSizesConfig, ImageTrainingConfig, ReconstructionTrainingConfig
 from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.latent_config import LatentTrainingConfig
-from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 # in the order of their tables
 CONFIGS: tuple[type[TrainingConfig], ...] = (
     TrainingConfig,
+    ImageTrainingConfig,
     ReconstructionTrainingConfig,
+    EncoderSizesConfig,
+    DiscriminatorConfig,
+    NewGeneratorConfig,
     GeneratorTrainingConfig,
+    AutoencoderTrainingConfig,
+    GeneratorFinetuneConfig,
     EncoderTrainingConfig,
     LatentTrainingConfig,
     ClassifierTrainingConfig,
     EditorTrainingConfig,
+    EditorFinetuneConfig,
     JudgeTrainingConfig,
     AlignerTrainingConfig,
 )

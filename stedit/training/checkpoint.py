@@ -117,7 +117,9 @@ def load(
             )
         groups = values.pop("groups")
         if values["command"] not in (command, _FORMER_COMMANDS.get(command)):
-            raise UsageError(f"{run} is a run of `stedit train {values['command']}`: give another run folder")
+            raise UsageError(
+                f"{run} is a training of {values['command']!r}, not of {command!r}: give another run folder"
+            )
         state = State(**{**values, "command": command})
         tensors = load_file(folder / "networks.safetensors")
         moments = load_file(folder / "optimizers.safetensors")

@@ -89,7 +89,7 @@ class TrainingConfig:
     """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
 
     command: ClassVar[str]
-    """The name of the training, after `stedit train`."""
+    """The name of the training, as the command line gives it."""
     modes: ClassVar[Mapping[str, type[TrainingConfig]]] = {}
     """The trainings that were one command before version 0.2, by the values of its key `mode`."""
 
@@ -141,7 +141,7 @@ class TrainingConfig:
             if name not in known:
                 (near,) = get_close_matches(given, known, n=1, cutoff=0)
                 other = cls._training_with(given)
-                advice = f"it is one of `stedit train {other.command}`" if other else f"did you mean {near!r}?"
+                advice = f"it is one of the training {other.command!r}" if other else f"did you mean {near!r}?"
                 raise UsageError(f"{path} has the unknown key {given!r}: {advice}")
             if name in taken:
                 raise UsageError(f"{path} gives {name} twice, as {given} too, once by its old name: leave that out")
@@ -151,7 +151,7 @@ class TrainingConfig:
             if name != given and name in flags:
                 raise UsageError(f"give {flag(name)} or {flag(given)}, its old name, not both")
             if name not in known:
-                raise UsageError(f"`stedit train {cls.command}` has no option {flag(given)}: leave it out")
+                raise UsageError(f"the training {cls.command!r} has no {flag(given)}: leave it out")
             taken[name] = _checked(flag(given), value, types[name], known[name])
         config = cls(**taken)
         try:
@@ -173,7 +173,7 @@ class TrainingConfig:
         for name, config in cls.modes.items():
             if mode == name:
                 return config
-        raise UsageError(f"mode is {mode!r}: leave it out, and choose a training by its command")
+        raise UsageError(f"mode is {mode!r}: leave it out, and choose another training")
 
     @classmethod
     def _without_mode(
@@ -181,7 +181,7 @@ class TrainingConfig:
     ) -> tuple[dict[str, Any], dict[str, Any]]:
         """Keys and flags without `mode`, and without those of other modes, which had no effect."""
         if (asked := cls.of_mode(path, flags)) is not cls:
-            raise UsageError(f"{path} is for `stedit train {asked.command}`, as its key mode says: use that command")
+            raise UsageError(f"{path} is for the training {asked.command!r}, as its key mode says: choose that")
 
         def kept(given: Mapping[str, Any]) -> dict[str, Any]:
             return {

@@ -164,7 +164,7 @@ def test_the_effective_config_can_be_seen(cli: Cli) -> None:
     shown = cli("train", "generator", "faces.toml", "--print-config", "--steps", "7").stdout
     assert "\nsteps = 7\n" in shown
     assert 'data = ["pictures"]' in shown
-    assert "# Probability that a picture has the styles of two codes.\nstyle_mixing_prob = 0.9" in shown
+    assert "# Probability that an image has the styles of two codes.\nstyle_mixing_prob = 0.9" in shown
     Path("all.toml").write_text(cli("train", "inversion", "--print-config").stdout)
     assert "model is empty" in cli("train", "inversion", "all.toml").stderr
 
@@ -242,8 +242,8 @@ def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
         (("faces.toml", "--batch-size", "x"), "invalid value for '--batch-size': 'x' is not a whole number"),
         (("faces.toml", "--learning-rate", "fast"), "invalid value for '--learning-rate': 'fast' is not a number"),
         (("faces.toml", "--stepz", "3"), "no such option: --stepz"),
-        (("faces.toml", "--mode", "other"), "mode is 'other': leave it out, and choose a training by its command"),
-        (("faces.toml", "--code-noise", "1"), "`stedit train generator` has no option --code-noise: leave it out"),
+        (("faces.toml", "--mode", "other"), "mode is 'other': leave it out, and choose another training"),
+        (("faces.toml", "--code-noise", "1"), "the training 'generator' has no --code-noise: leave it out"),
         (("faces.toml", "--resume"), "faces.run holds no checkpoint to resume from: begin without resuming"),
         (("faces.toml", "--resolution", "9"), "faces.toml: resolution is 9, not a power of two"),
         (("faces.toml", "--data", "nothing"), "there are no pictures at nothing: check the spelling"),

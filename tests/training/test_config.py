@@ -211,10 +211,10 @@ def test_read_with_former_mode_gives_the_config_of_its_training(
 
 def test_read_with_former_mode_of_another_training_names_its_command(tmp_path: Path) -> None:
     path = write(tmp_path, 'mode = "joint"\n')
-    with pytest.raises(UsageError, match=r"is for `stedit train autoencoder`, as its key mode says"):
+    with pytest.raises(UsageError, match=r"is for the training 'autoencoder', as its key mode says"):
         GeneratorFinetuneConfig.read(path, {})
     for mode in ('"no-such"', '["joint"]'):
-        with pytest.raises(UsageError, match=r"leave it out, and choose a training by its command"):
+        with pytest.raises(UsageError, match=r"leave it out, and choose another training"):
             GeneratorTrainingConfig.of_mode(write(tmp_path, f"mode = {mode}\n"), {})
     with pytest.raises(UsageError, match="has the unknown key 'mode'"):
         JudgeTrainingConfig.read(path, {})
@@ -222,9 +222,9 @@ def test_read_with_former_mode_of_another_training_names_its_command(tmp_path: P
 
 def test_read_of_a_key_of_another_training_names_its_command(tmp_path: Path) -> None:
     path = write(tmp_path, "code_noise = 0.1\n")
-    with pytest.raises(UsageError, match="unknown key 'code_noise': it is one of `stedit train autoencoder`"):
+    with pytest.raises(UsageError, match="unknown key 'code_noise': it is one of the training 'autoencoder'"):
         GeneratorTrainingConfig.read(path, {})
-    with pytest.raises(UsageError, match="`stedit train generator` has no option --code-noise"):
+    with pytest.raises(UsageError, match="the training 'generator' has no --code-noise"):
         GeneratorTrainingConfig.read(None, {"code_noise": 0.1})
 
 

@@ -204,6 +204,7 @@ class AutoencoderTask:
             name=self.config.name,
             domain=self.config.domain,
             license=self.config.license,
+            alignment=self.config.alignment,
             description=f"An encoder and a generator, trained together on pictures of {self.config.resolution} px.",
             parts={
                 "generator": (generator.config, generator.state_dict()),

@@ -35,6 +35,9 @@ class NewGeneratorConfig(DiscriminatorConfig, ImageTrainingConfig):
     name: str = key("my-model", text="The name of the model.")
     domain: str = key("", text="What the images show, such as: portraits.")
     license: str = key("unknown", text="The licence of the model, an SPDX name.")
+    alignment: Literal["none", "ffhq"] = key(
+        "none", text="How photographs are cropped for the model: ffhq, as `stedit align` does it, or none: not at all."
+    )
 
     resolution: int = key(256, text="Side of the generated square, a power of two, in pixels.", low=8)
     style_dim: int = key(512, text="Numbers in a style.", low=1)

@@ -104,6 +104,7 @@ class StyleGan2Task:
             name=self.config.name,
             domain=self.config.domain,
             license=self.config.license,
+            alignment=self.config.alignment,
             description=f"A StyleGAN2 generator for pictures of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
             training=provenance(self.config, pictures=len(self.images), **started_from(self.config.init_from)),
