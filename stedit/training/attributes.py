@@ -1,6 +1,6 @@
-"""Learning attributes from labels: which of them, how each label counts, how right the answers are.
+"""Learning attributes from labels: which of them, the weight of each label, the accuracy.
 
-The latent classifier learns them from codes, the judge from pictures.
+The latent classifier learns them from codes, the judge from images.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
         if not positive[k] or not negative[k]:
             raise InputError(
                 f"of the {examples} to learn from, {int(positive[k])} have {name} and {int(negative[k])} do not: give "
-                f"{examples} of both kinds, or choose others with attributes"
+                f"{examples} of both classes, or choose others with attributes"
             )
     if not balance:
         return torch.ones(2, len(attributes))
@@ -95,8 +95,8 @@ def class_weights(labels: Tensor, *, balance: bool, attributes: Sequence[str], e
 def cross_entropy(logits: Tensor, labels: Tensor, weights: Tensor) -> Tensor:
     """Binary cross-entropy, a scalar, over all labels (M, K) that are known, with the weights of `class_weights`."""
     known, labels = ~labels.isnan(), labels.nan_to_num()
-    missed = -weights[0] * labels * F.logsigmoid(logits) - weights[1] * (1 - labels) * F.logsigmoid(-logits)
-    return torch.where(known, missed, 0.0).sum() / known.sum().clamp_min(1)
+    errors = -weights[0] * labels * F.logsigmoid(logits) - weights[1] * (1 - labels) * F.logsigmoid(-logits)
+    return torch.where(known, errors, 0.0).sum() / known.sum().clamp_min(1)
 
 
 def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]:
@@ -112,7 +112,7 @@ def measure(logits: Tensor, labels: Tensor, weights: Tensor) -> dict[str, float]
 
 
 def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Share of right answers for each attribute, (K,), of those known; NaN where none is.
+    """Share of right predictions for each attribute, (K,), of those known; NaN where none is.
 
     logits: (M, K); labels: (M, K), as of `class_weights`.
     """
@@ -123,7 +123,7 @@ def accuracy(logits: Tensor, labels: Tensor) -> Tensor:
 def calibrate_and_score(
     logits: Tensor, labels: Tensor, attributes: Sequence[str], *, calibrate: bool
 ) -> tuple[Tensor, Tensor, dict[str, dict[str, float]]]:
-    """What held-out examples say: one half of them sets the calibration, the other half measures.
+    """Calibration by one half of the held-out examples, and figures by the other half.
 
     Args:
         logits: (M, K), in an order that both halves may take every other one of.

@@ -18,34 +18,34 @@ def fit_scaling(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         labels: (M, K), probabilities, mostly 1 or 0, or NaN where unknown.
 
     Returns:
-        Scale and shift, (K,) each, in the logits' type; 1 and 0 for an attribute of which both classes are not there.
+        Scale and shift, (K,) each, in the logits' type; 1 and 0 for an attribute without two classes.
     """
     known = ~labels.isnan()
     positive = (labels > 0.5).sum(dim=0)
     negative = (labels <= 0.5).sum(dim=0)
-    # Platt's targets: not quite 1 and 0, so that classes that can be told apart without error get a finite scale
+    # Platt's targets: not quite 1 and 0, so that classes that are separated without error get a finite scale
     ones = ((positive + 1) / (positive + 2)).double()
     zeros = (1 / (negative + 2)).double()
     targets = torch.lerp(zeros, ones, labels.nan_to_num().double())
-    spread = logits.double().std(dim=0).clamp_min(1e-6)
-    values = (logits.double() / spread).detach()
-    log_scale = torch.zeros_like(spread, requires_grad=True)
-    shift = torch.zeros_like(spread, requires_grad=True)
+    deviation = logits.double().std(dim=0).clamp_min(1e-6)
+    values = (logits.double() / deviation).detach()
+    log_scale = torch.zeros_like(deviation, requires_grad=True)
+    shift = torch.zeros_like(deviation, requires_grad=True)
     optimizer = torch.optim.LBFGS(
         [log_scale, shift], max_iter=ITERATIONS, tolerance_grad=1e-9, line_search_fn="strong_wolfe"
     )
 
     def loss() -> Tensor:
         optimizer.zero_grad()
-        missed = F.binary_cross_entropy_with_logits(values * log_scale.exp() + shift, targets, reduction="none")
-        total = (torch.where(known, missed, 0.0).sum(dim=0) / known.sum(dim=0).clamp_min(1)).sum()
+        errors = F.binary_cross_entropy_with_logits(values * log_scale.exp() + shift, targets, reduction="none")
+        total = (torch.where(known, errors, 0.0).sum(dim=0) / known.sum(dim=0).clamp_min(1)).sum()
         torch.autograd.backward(total)
         return total
 
     with torch.enable_grad():
         optimizer.step(loss)  # type: ignore[no-untyped-call]
     both = (positive > 0) & (negative > 0)
-    scale = torch.where(both, log_scale.detach().exp() / spread, 1.0)
+    scale = torch.where(both, log_scale.detach().exp() / deviation, 1.0)
     return scale.to(logits.dtype), torch.where(both, shift.detach(), 0.0).to(logits.dtype)
 
 

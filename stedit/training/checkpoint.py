@@ -4,8 +4,8 @@
     optimizers.safetensors   every tensor of every optimiser, as "optimizer/parameter/tensor"
     state.json               the step, and all that is no tensor
 
-Nothing in it is unpickled. No random state is kept, because `loop` draws every step's numbers from the seed and the
-step.
+Nothing in it is unpickled. No random state is kept, because `loop` seeds every step's random numbers by the
+seed and the step.
 """
 
 from __future__ import annotations

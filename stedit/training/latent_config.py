@@ -10,7 +10,7 @@ from stedit.training.config import TrainingConfig, key
 
 @dataclass(frozen=True, kw_only=True)
 class LatentTrainingConfig(TrainingConfig):
-    """A network that sees codes alone."""
+    """A network that learns from codes."""
 
     schedule: Literal["constant", "cosine"] = key(
         "cosine", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
@@ -25,10 +25,10 @@ class LatentTrainingConfig(TrainingConfig):
     )
     codes: tuple[str, ...] = key(
         (),
-        text="Folders of latent files, .safetensors files of codes, or folders and zip files of pictures to invert.",
+        text="Folders of latent files, .safetensors files of codes, or folders and zip files of images to invert.",
         local=True,
     )
-    synthetic_latents: int = key(0, text="Codes to draw from the model's mapping network, beside the others.", low=0)
+    synthetic_latents: int = key(0, text="Codes to sample from the model's mapping network, beside the others.", low=0)
     val_fraction: float = key(0.1, text="Share of the codes kept from training, to measure on.", low=0, high=0.5)
 
     def check(self) -> None:

@@ -1,4 +1,4 @@
-"""The files of a run that a person reads."""
+"""The files of a run for people: config, metrics, samples."""
 
 from __future__ import annotations
 

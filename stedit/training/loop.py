@@ -2,7 +2,7 @@
 
 RUN/config.toml         the effective config
 RUN/metrics.jsonl       a line every `log_interval` steps: the mean of each loss since the line before
-RUN/samples/            a sheet of pictures every `eval_interval` steps, if the training has pictures
+RUN/samples/            a sheet of images every `eval_interval` steps, if the training has images
 RUN/checkpoints/        see `checkpoint`
 """
 
@@ -39,9 +39,9 @@ class Outcome:
     reason: Literal["done", "stopped", "interrupted"]
     """All steps were done; the task asked to stop early; or Ctrl-C. In all cases the state is saved."""
     why: str = ""
-    """What the task said when it asked to stop."""
+    """The reason that the task gave to stop."""
     is_main: bool = True
-    """Whether this is the process that speaks and saves for all."""
+    """Whether this is the main process, which reports and saves for all."""
 
 
 def train(

@@ -31,7 +31,7 @@ MOCO_SOURCE = "moco_v2_800ep_pretrain.pth.tar from https://github.com/facebookre
 
 
 class IdentityLoss(nn.Module):
-    """1 - cos of two pictures' embeddings; ArcFace's is the pSp loss for faces, MoCo's the one for other things."""
+    """1 - cos of two images' embeddings; ArcFace's is the pSp loss for faces, MoCo's the one for other things."""
 
     def __init__(self, network: nn.Module, embed: Callable[[Tensor], Tensor]) -> None:
         super().__init__()

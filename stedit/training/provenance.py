@@ -24,18 +24,18 @@ def provenance(config: TrainingConfig, **facts: Any) -> dict[str, Any]:
 
 
 def started_from(init_from: str) -> dict[str, str]:
-    """For a model's record of its training, the name of the model that it began with, if there is one."""
+    """The name of the model that a training began with, if there is one, for its record."""
     return {"init_from": Path(init_from).name} if init_from else {}
 
 
 def model_card(name: str, domain: str, license_name: str, facts: Mapping[str, str]) -> str:
     """A model card with the Hub's front matter, to be filled in by who trained the model."""
     lines = ["---", f"license: {license_name}", "library_name: stedit", "---", "", f"# {name}", ""]
-    lines += [domain or "Describe here what the pictures show.", ""]
+    lines += [domain or "Describe here what the images show.", ""]
     lines += [f"- {fact}: {value}" for fact, value in facts.items()]
     lines += [
         "",
-        "State here the source and licence of the pictures, how good the model is, and what it is weak at.",
+        "State here the source and licence of the images, how good the model is, and what it is weak at.",
         "",
     ]
     return "\n".join(lines)

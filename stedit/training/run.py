@@ -1,6 +1,6 @@
 """What a training is made of: the task that is trained, the run that it works in, and the monitor.
 
-Whatever a step draws at random depends on the seed, the step and the process alone: the loop seeds torch before each
+The random numbers of a step depend on the seed, the step and the process alone: the loop seeds torch before each
 step, and the order of the data is a function of the step. So nothing random need be saved to resume exactly.
 
 Several processes (`torchrun`) share each batch. Gradients are averaged by `Run.update` rather than by a
@@ -50,7 +50,7 @@ class Task(Protocol):
         """
 
     def sample(self) -> Pixels | None:
-        """A sheet of pictures, uint8 (H, W, 3), or None. Called in the main process alone."""
+        """A sheet of images, uint8 (H, W, 3), or None. Called in the main process alone."""
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """Write the result as a bundle; for whoever started the training, the loop does not call it."""
@@ -104,7 +104,7 @@ class Run:
     def indices(self, count: int, *, ahead: int = 0, stream: int = 0) -> Tensor:
         """Which of `count` examples are this process's share of the batch, (share,), int64 on the CPU.
 
-        All examples come once before one comes again, each time in a new order. `ahead` looks into a later step, to
+        All examples come once before one comes again, each time in a new order. `ahead` asks for a later step, to
         prepare its data; `stream` gives independent orders for data sets that are read side by side.
         """
         start = (self.step + ahead) * self.config.batch_size + self.process * self.share
@@ -217,7 +217,7 @@ def _processes(config: TrainingConfig) -> PartialState:
         # with the first optimiser. A group that is kept outlives `leave`, and its threads, which need the interpreter
         # to let go of a tensor, can abort a program that has done all its work.
         import_module("torch.distributed.nn.functional")
-    # accelerate looks for a GPU, and finding none it would let each process train by itself
+    # accelerate searches for a GPU, and without one would let each process train by itself
     return PartialState(cpu=choose_device(config.device).type == "cpu")
 
 

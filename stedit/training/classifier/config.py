@@ -24,16 +24,16 @@ class ClassifierTrainingConfig(LatentTrainingConfig):
     )
     attributes: tuple[str, ...] = key((), text="Attributes to learn, in this order; none: all that are labelled.")
     judge: str = key(
-        "", text="The model whose judge labels sampled codes, by their pictures; none: the model itself.", local=True
+        "", text="The model whose judge labels sampled codes, by their images; none: the model itself.", local=True
     )
     pseudo_label_threshold: float = key(
-        0.8, text="Probability from which on the judge's answer is a label, 0.5 to 1.", low=0.5, high=1
+        0.8, text="Least probability at which the judge's prediction becomes a label, 0.5 to 1.", low=0.5, high=1
     )
     balance: bool = key(True, text="Let codes with and without an attribute count the same, however rare it is.")
     calibrate: bool = key(True, text="Scale the logits on held-out codes, so that their probabilities are true.")
 
     hidden: tuple[int, ...] = key((256, 256), text="Widths of the hidden layers; published: 2048 and 512.", low=1)
-    embedding: int = key(32, text="Numbers that describe an attribute's kind.", low=1)
+    embedding: int = key(32, text="Size of an attribute's embedding.", low=1)
     covariance_rank: int = key(
         64, text="Principal axes of the codes to keep, which hold edits plausible; 0: none, as published.", low=0
     )

@@ -124,11 +124,11 @@ class ClassifierTask:
         return figures
 
     def sample(self) -> Pixels | None:
-        """There are no pictures."""
+        """None: codes are trained on, not images."""
         return None
 
     def result(self) -> tuple[LatentClassifier, dict[str, dict[str, float]]]:
-        """The classifier, on the CPU, its logits calibrated, and what held-out codes say of each attribute."""
+        """The classifier, on the CPU, its logits calibrated, and figures of each attribute on held-out codes."""
         network = copy.deepcopy(self.best.network).cpu()
         codes, labels = self.held_out
         if not len(codes):
@@ -145,7 +145,7 @@ class ClassifierTask:
         network, figures = self.result()
         facts: dict[str, Any] = {"codes": len(self.codes), "validation": figures}
         known = {item.name: item for item in self.bundle.attributes}
-        if self.config.calibrate:  # how far edits go is told in logits, which mean something else now
+        if self.config.calibrate:  # edits aim at logits, which are on another scale now
             known = {name: AttributeSpec(name, transfer_weight=item.transfer_weight) for name, item in known.items()}
         return with_parts(
             self.bundle,

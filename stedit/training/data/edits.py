@@ -15,7 +15,7 @@ from stedit.storage.jsonl import read_records
 
 @dataclass(frozen=True)
 class GroundTruthEdits:
-    """Codes of pictures that differ from a source in one attribute alone, which is taken from a reference."""
+    """Codes of images that differ from a source in one attribute alone, which is taken from a reference."""
 
     source: Tensor
     """(M,) indices into the codes, as are the next two."""
@@ -25,7 +25,7 @@ class GroundTruthEdits:
     attribute: Tensor
     """(M,) indices into the model's attributes."""
     present: Tensor
-    """(M,) 1 where the edited code has the attribute, 0 where it has not, -1 where that is not said."""
+    """(M,) 1 where the edited code has the attribute, 0 where it has not, -1 where unknown."""
 
     def __len__(self) -> int:
         return len(self.source)
@@ -65,13 +65,13 @@ class GroundTruthEdits:
             named = [("source", row.get("source")), *(("reference", r) for r in several), ("edited", row.get("edited"))]
             for key, value in named:
                 if not isinstance(value, str) or value not in numbers:
-                    raise InputError(f"{path}, record {line}: the {key} {value!r} is no code: give its name")
+                    raise InputError(f"{path}, record {line}: the {key} {value!r} is not a code: give its name")
             if row.get("present") not in (True, False, None):
                 raise InputError(f"{path}, record {line}: present is {row['present']!r}: write true or false")
             if not only or row["attribute"] == only:
-                said = -1 if row.get("present") is None else int(row["present"])
+                state = -1 if row.get("present") is None else int(row["present"])
                 first, *others, last = (numbers[str(value)] for _, value in named)
-                rows.append([first, last, attributes.index(row["attribute"]), said])
+                rows.append([first, last, attributes.index(row["attribute"]), state])
                 references.append(others)
         if path and not rows:
             raise InputError(f"{path} holds no edit of {only or 'anything'}: leave edits out, or give another file")

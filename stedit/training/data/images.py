@@ -45,14 +45,14 @@ class ImageSet:
     def open(cls, sources: Sequence[str | Path], size: int, *, cache: bool = False) -> ImageSet:
         """Find the images of folders, at any depth, and of zip files; none is decoded yet.
 
-        Raises InputError if a source cannot be opened or holds no picture.
+        Raises InputError if a source cannot be opened or holds no image.
         """
         members: list[Member] = []
         reader = ImageReader()
         for number, source in enumerate(map(Path, sources)):
             found = reader.find(source)
             if not found:
-                raise InputError(f"{source} holds no pictures: give a folder or a zip file that does")
+                raise InputError(f"{source} holds no images: give a folder or a zip file that does")
             members += [Member(image, number) for image in found]
         return cls(members, size, cache=cache, reader=reader)
 
@@ -60,9 +60,9 @@ class ImageSet:
         return len(self.members)
 
     def split(self, held_out: int) -> tuple[ImageSet, ImageSet]:
-        """All but `held_out` pictures, which are spread evenly over the set, and those. Raises InputError."""
+        """All but `held_out` images, which are spread evenly over the set, and those. Raises InputError."""
         if held_out >= len(self):
-            raise InputError(f"{held_out} of {len(self)} pictures cannot be held out: lower val_images or add pictures")
+            raise InputError(f"{held_out} of {len(self)} images cannot be held out: lower val_images or add images")
         chosen = {round((index + 0.5) * len(self) / held_out - 0.5) for index in range(held_out)}
         parts: tuple[list[Member], list[Member]] = ([], [])
         for index, member in enumerate(self.members):
@@ -79,7 +79,7 @@ class ImageSet:
         return tuple(member.image.id for member in self.members)
 
     def repeated(self, times: Sequence[int]) -> ImageSet:
-        """The same, with the pictures of each source as many `times` as is said, of sources left out once.
+        """The same, with the images of each source `times` over; those of sources without a number once.
 
         So a small source can count as much as a large one.
         """
@@ -113,12 +113,12 @@ class ImageSet:
             found = (index + step) % len(self)
             if self.members[found].image not in self.unreadable:
                 return found
-        raise InputError(f"none of the {len(self)} pictures can be read: {self._example()} is one of them")
+        raise InputError(f"none of the {len(self)} images can be read: {self._example()} is one of them")
 
     def log_unreadable(self, run: Run) -> None:
         """Log how many files are unreadable, if any are."""
         if self.unreadable:
-            run.log(f"{len(self.unreadable)} of {len(self)} pictures cannot be read, such as {self._example()}")
+            run.log(f"{len(self.unreadable)} of {len(self)} images cannot be read, such as {self._example()}")
 
     def _example(self) -> str:
         return min(image.name for image in self.unreadable)
@@ -134,7 +134,7 @@ class ImageBatches:
     def __init__(self, images: ImageSet, stream: int = 0) -> None:
         self._images = images
         self._stream = stream
-        self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="pictures")
+        self._threads = ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1), thread_name_prefix="images")
         self._ahead: tuple[int, list[Future[tuple[int, Pixels]]]] | None = None
 
     def take(self, run: Run) -> tuple[Tensor, Tensor]:

@@ -1,4 +1,4 @@
-"""Codes to learn from: latent files, files of many codes, inverted pictures, samples of the generator."""
+"""Codes to learn from: latent files, files of many codes, inverted images, samples of the generator."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from stedit.training.data.images import ImageSet
 
 MAX_FILE_BYTES = 2**33  # of many codes
 MAX_NAMES_BYTES = 2**26
-BATCH = 32  # pictures inverted, or codes rendered, at a time
+BATCH = 32  # images inverted, or codes rendered, at a time
 
 _STORED = {"F32", "F16", "BF16"}
 
@@ -46,14 +46,14 @@ class LatentSet:
     def read(cls, sources: Sequence[str], engine: Engine) -> LatentSet:
         """Codes of all sources, in their order.
 
-        A source is a folder or a zip file of pictures, which the encoder inverts; a folder of latent files, at any
-        depth (its pictures are then left out); a latent file; a .safetensors file of many codes, see `save`; or a
+        A source is a folder or a zip file of images, which the encoder inverts; a folder of latent files, at any
+        depth (its images are then left out); a latent file; a .safetensors file of many codes, see `save`; or a
         file of another tool's, see `stedit.checkpoints.codes`.
 
         Raises:
             InputError: a source holds nothing to learn from, or cannot be read; LatentError if it belongs to another
                 model.
-            MissingPartError: there are pictures, but no encoder.
+            MissingPartError: there are images, but no encoder.
         """
         sets = [_read(Path(source), engine) for source in sources]
         if not sets:
@@ -85,7 +85,7 @@ class LatentSet:
 
 
 def validation_mask(count: int, fraction: float) -> Tensor:
-    """Which of `count` examples are kept from training, (count,) bool: `share` of them, evenly spread."""
+    """Which of `count` examples are kept from training, (count,) bool: `fraction` of them, evenly spread."""
     chosen = torch.zeros(count, dtype=torch.bool)
     wanted = round(fraction * count)
     if wanted:
@@ -96,7 +96,7 @@ def validation_mask(count: int, fraction: float) -> Tensor:
 def _read(source: Path, engine: Engine) -> LatentSet:
     if source.is_dir():
         latents = sorted(path for path in source.rglob(f"*{SUFFIX}") if path.is_file())
-        return _latents(latents, engine) if latents else _pictures(source, engine)
+        return _latents(latents, engine) if latents else _images(source, engine)
     if is_latent_path(source):
         return _latents([source], engine)
     if source.suffix.lower() == ".safetensors":
@@ -105,7 +105,7 @@ def _read(source: Path, engine: Engine) -> LatentSet:
         found = CodeFile.read(source)
         codes = [torch.from_numpy(found.code(name, engine.code_shape)) for name in found.codes]
         return LatentSet(tuple(found.codes), torch.stack(codes))
-    return _pictures(source, engine)
+    return _images(source, engine)
 
 
 def _latents(paths: Sequence[Path], engine: Engine) -> LatentSet:
@@ -119,19 +119,19 @@ def _latents(paths: Sequence[Path], engine: Engine) -> LatentSet:
     return LatentSet(tuple(path.name[: -len(SUFFIX)] for path in paths), torch.from_numpy(np.stack(codes)))
 
 
-def _pictures(source: Path, engine: Engine) -> LatentSet:
-    pictures = ImageSet.open([source], max(engine.input_size))
+def _images(source: Path, engine: Engine) -> LatentSet:
+    images = ImageSet.open([source], max(engine.input_size))
     codes = []
     with ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1)) as threads:
-        for start in range(0, len(pictures), BATCH):
+        for start in range(0, len(images), BATCH):
             batch = list(
-                threads.map(lambda index: pictures.read(index)[1], range(start, min(start + BATCH, len(pictures))))
+                threads.map(lambda index: images.read(index)[1], range(start, min(start + BATCH, len(images))))
             )
             codes.append(torch.from_numpy(engine.invert(np.stack(batch))))
-    if pictures.unreadable:  # a neighbour stands in for each, which has another name
-        unreadable = min(image.name for image in pictures.unreadable)
+    if images.unreadable:  # a neighbour replaces each, which has another name
+        unreadable = min(image.name for image in images.unreadable)
         raise InputError(f"{unreadable} cannot be read: remove it, or get a whole copy of it")
-    return LatentSet(pictures.ids, torch.cat(codes))
+    return LatentSet(images.ids, torch.cat(codes))
 
 
 def _many(path: Path, engine: Engine) -> LatentSet:
@@ -159,7 +159,7 @@ def _require_codes(path: Path, shape: tuple[int, ...], stored: str, metadata: di
         made_with = f"the model {metadata.get('model', 'unknown')!r} (fingerprint {metadata['fingerprint']!r})"
         raise LatentError(
             f"{path} was made with {made_with}, not with {bundle.name!r} ({bundle.fingerprint!r}): use that model, or "
-            "invert the pictures again"
+            "invert the images again"
         )
     if len(shape) != 3 or shape[1:] != engine.code_shape:
         raise LatentError(f"{path} holds codes of {shape}, but {bundle.name!r} takes (count, {engine.code_shape})")
@@ -175,5 +175,5 @@ def _names(path: Path, metadata: dict[str, str], count: int) -> tuple[str, ...]:
     except ValueError:
         names = None
     if not isinstance(names, list) or len(names) != count or not all(isinstance(name, str) for name in names):
-        raise InputError(f"the names in {path} are no list of {count} texts: make it again")
+        raise InputError(f"the names in {path} are not a list of {count} texts: make it again")
     return tuple(names)

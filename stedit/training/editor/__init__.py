@@ -1,1 +1,1 @@
-"""Training of the edit transformer: on codes alone, or by the pictures of its edits."""
+"""Training of the edit transformer: on codes alone, or by the images of its edits."""

@@ -1,9 +1,9 @@
-"""Training of an edit transformer by the pictures of its edits by label, as judges see them.
+"""`stedit train finetune-editor`: the edit transformer, by what judges predict of its edits by label.
 
-What an editor learns on codes alone shows in more than what is asked for: hair made blond gets waves, brows change
-below bangs. Here judges compare the picture of the edited code with that of the source. What is asked for shall show,
-and what has nothing to do with it shall stay. No ground-truth edits are needed: the editor stays near what it answered
-before, by label and by reference.
+An editor that learned on codes alone changes more in the image than the edited attribute: hair made blond gets waves,
+brows change below bangs. Here judges compare the image of the edited code with that of the source: the edited attribute
+is to change, and unrelated ones are to stay. No ground-truth edits are needed: the editor stays near its former edits,
+by label and by reference.
 """
 
 from __future__ import annotations
@@ -40,9 +40,9 @@ BETAS = (0.9, 0.99)
 CLIP = 1.0
 SECOND_ORDER = 1  # stream of `Run.indices`: references
 MEASURED = 96  # edits by label of held-out codes, always the same
-SURE = 0.98  # of what is asked for: more would make edits stronger without end
-AT_ONCE = 32  # pictures that are looked at to measure
-ATTRIBUTES = 2  # of a step: what follows the editor's answer is computed for one after the other
+TARGET_PROBABILITY = 0.98  # of the edited state: more would make edits stronger without end
+MEASURED_AT_ONCE = 32  # of these
+ATTRIBUTES = 2  # of a step: the correction after the editor is computed for one after the other
 
 
 def build(config: EditorFinetuneConfig) -> EditorFinetuneTask:
@@ -51,7 +51,7 @@ def build(config: EditorFinetuneConfig) -> EditorFinetuneTask:
 
 
 class EditorFinetuneTask:
-    """The task: the model's edit transformer, trained on by what judges see of its edits by label."""
+    """The task: the model's edit transformer, trained on by what judges predict of its edits by label."""
 
     def __init__(self, config: EditorFinetuneConfig, engine: Engine) -> None:
         """Read, invert or sample codes; `engine` is the model whose editor is trained on.
@@ -72,7 +72,7 @@ class EditorFinetuneTask:
         judge = engine.networks.judge
         self.judges = [self._judge(name) for name in config.judge] or ([] if judge is None else [judge])
         if not self.judges:
-            raise MissingPartError(f"the model {engine.bundle.name!r} has no judge to look at pictures: name one")
+            raise MissingPartError(f"the model {engine.bundle.name!r} has no judge to predict attributes: name one")
         codes = LatentSet.read(config.codes, engine)
         if config.synthetic_latents:
             codes = codes.join(LatentSet.sample(config.synthetic_latents, engine, seed=config.seed))
@@ -103,7 +103,7 @@ class EditorFinetuneTask:
         }
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One batch of edits by label, which a judge looks at, and one of edits by reference, which shall stay."""
+        """One batch of edits by label, which a judge measures, and one of edits by reference, which are to stay."""
         self._move(run)
         first = self.training[run.indices(len(self.training))]
         second = self.training[run.indices(len(self.training), stream=SECOND_ORDER)]
@@ -117,7 +117,7 @@ class EditorFinetuneTask:
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """The losses on edits of held-out codes, and what the judges see of them; keeps the best weights."""
+        """The losses on edits of held-out codes, success and side effects by the judges; keeps the best weights."""
         self._move(run)
         if not len(self.held_out):
             self.best.update(self.editor, math.inf, run)
@@ -132,7 +132,7 @@ class EditorFinetuneTask:
         return {f"val/{name}": figure for name, figure in figures.items()}
 
     def sample(self) -> Pixels | None:
-        """There are no pictures to show."""
+        """None: codes are trained on, not images."""
         return None
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
@@ -147,52 +147,55 @@ class EditorFinetuneTask:
 
     @torch.no_grad()
     def _measure(self, run: Run, engine: Engine) -> dict[str, float]:
-        """Losses and what the judges see of MEASURED edits, means over the judges."""
+        """Losses, success and side effects of MEASURED edits, means over the judges."""
         source = self.held_out[torch.arange(MEASURED) % len(self.held_out)]
         attribute = self.by_label[torch.arange(MEASURED) * len(self.by_label) // MEASURED]
-        referred = self.by_reference[torch.arange(MEASURED) * len(self.by_reference) // MEASURED]
-        reference = self._reference_loss(run, engine, source, source.roll(1), referred)
+        by_reference = self.by_reference[torch.arange(MEASURED) * len(self.by_reference) // MEASURED]
+        reference = self._reference_loss(run, engine, source, source.roll(1), by_reference)
         found: list[dict[str, Tensor]] = []
         for judge in self.judges:
-            for some, asked in zip(torch.split(source, AT_ONCE), torch.split(attribute, AT_ONCE), strict=True):
-                losses, seen = self._losses(run, engine, judge, some, asked)
+            for codes, attributes in zip(
+                torch.split(source, MEASURED_AT_ONCE), torch.split(attribute, MEASURED_AT_ONCE), strict=True
+            ):
+                losses, figures = self._losses(run, engine, judge, codes, attributes)
                 losses["reference"] = reference
-                found.append({**losses, "loss": self._total(losses), **seen})
+                found.append({**losses, "loss": self._total(losses), **figures})
         return {name: torch.stack([one[name] for one in found]).mean().item() for name in found[0]}
 
     def _losses(
         self, run: Run, engine: Engine, judge: AttributeNetwork, index: Tensor, attribute: Tensor
     ) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        """Of giving codes an attribute each that they lack, or taking it: the losses, and what the judge sees."""
-        source, asked = self._codes(run, index), attribute.to(run.device)
+        """Losses, success and side effects of adding an attribute to each code, or removing it where it is there."""
+        source, target = self._codes(run, index), attribute.to(run.device)
         rows = torch.arange(len(index), device=run.device)
         editor = engine.networks.editors["editor"]
         with torch.no_grad():
             classifier = engine.model.require_classifier()
-            present = classifier(source)[rows, asked] <= 0
-            known = self._edit(self.before, source, asked, present)
-            rest = self._edit(engine, source, asked, present) - editor.by_label(source, present, asked)
+            present = classifier(source)[rows, target] <= 0
+            former = self._edit(self.before, source, target, present)
+            correction = self._edit(engine, source, target, present) - editor.by_label(source, present, target)
             with run.autocast():
-                unedited = self._look(judge, source)
+                before = self._predict(judge, source)
         with run.autocast():
-            edited = editor.by_label(source, present, asked).float() + rest
-            seen = self._look(judge, edited)
-        others = ~self._groups.to(run.device)[asked]  # (B, K)
-        wanted = torch.where(present, SURE, 1 - SURE)
-        missed = F.binary_cross_entropy_with_logits(seen, unedited.sigmoid(), reduction="none")
-        least = F.binary_cross_entropy_with_logits(unedited, unedited.sigmoid(), reduction="none")
+            edited = editor.by_label(source, present, target).float() + correction
+            after = self._predict(judge, edited)
+        others = ~self._groups.to(run.device)[target]  # (B, K)
+        probability = torch.where(present, TARGET_PROBABILITY, 1 - TARGET_PROBABILITY)
+        entropy, least = (
+            F.binary_cross_entropy_with_logits(x, before.sigmoid(), reduction="none") for x in (after, before)
+        )
         count = len(self.attributes)
         losses = {
-            "target": F.binary_cross_entropy_with_logits(seen[rows, asked], wanted) / count,
-            "preservation": torch.where(others, missed - least, 0.0).sum(dim=1).mean() / count,
-            "code": F.mse_loss(edited, known),
+            "target": F.binary_cross_entropy_with_logits(after[rows, target], probability) / count,
+            "preservation": torch.where(others, entropy - least, 0.0).sum(dim=1).mean() / count,
+            "code": F.mse_loss(edited, former),
         }
-        changed = (((seen > 0) != (unedited > 0)) & others).sum() / others.sum().clamp_min(1)
-        shown = ((seen[rows, asked] > 0) == present).float().mean()
-        return losses, {"success": shown, "side_effects": changed}
+        changed = (((after > 0) != (before > 0)) & others).sum() / others.sum().clamp_min(1)
+        success = ((after[rows, target] > 0) == present).float().mean()
+        return losses, {"success": success, "side_effects": changed}
 
     def _reference_loss(self, run: Run, engine: Engine, first: Tensor, second: Tensor, attribute: Tensor) -> Tensor:
-        """How far the answers to references are from those before."""
+        """The squared distance of edits by reference from the former ones."""
         given = self._codes(run, first), self._codes(run, second), attribute.to(run.device)
         with torch.no_grad(), run.autocast():
             wanted = self.before.networks.editors["editor"](*given).float()
@@ -211,7 +214,7 @@ class EditorFinetuneTask:
         return weighted_sum(losses, weights)
 
     def _edit(self, engine: Engine, source: Tensor, attribute: Tensor, present: Tensor) -> Tensor:
-        """The whole edit by label of each code (B, N, D), with what follows the editor's answer."""
+        """The whole edit by label of each code (B, N, D), with the correction after the editor."""
         edited = source.clone()
         for index in set(attribute.tolist()):
             rows = attribute == index
@@ -220,14 +223,14 @@ class EditorFinetuneTask:
             )
         return edited
 
-    def _look(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
-        """The judge's logits (B, K) of the model's attributes in the pictures of codes (B, N, D)."""
-        drawn: Tensor = self.engine.networks.generator(codes, noise="const")
-        shown = centre_crop(drawn.clamp(-1, 1), self.engine.target_size)
+    def _predict(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
+        """The judge's logits (B, K) of the model's attributes in the images of codes (B, N, D)."""
+        rendered: Tensor = self.engine.networks.generator(codes, noise="const")
+        images = centre_crop(rendered.clamp(-1, 1), self.engine.target_size)
         if isinstance(judge, Judge):
-            shown = resize(shown, (judge.config.input_height, judge.config.input_width))
-        seen: Tensor = judge(shown)
-        return seen[:, : len(self.attributes)].float()
+            images = resize(images, (judge.config.input_height, judge.config.input_width))
+        logits: Tensor = judge(images)
+        return logits[:, : len(self.attributes)].float()
 
     def _judge(self, name: str) -> AttributeNetwork:
         """A judge of the model's attributes: of a file, the first targets are taken for them."""
@@ -236,7 +239,7 @@ class EditorFinetuneTask:
             item.name for item in Bundle.load(find_bundle(name)).attributes
         )
         if judge.head.out_features < len(self.attributes) or not same:
-            raise InputError(f"the judge {name} sees other attributes than the model knows: train one on the same")
+            raise InputError(f"the judge {name} predicts other attributes than the model knows: train one on the same")
         return judge
 
     def _codes(self, run: Run, index: Tensor) -> Tensor:

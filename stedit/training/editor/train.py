@@ -30,7 +30,7 @@ from stedit.training.run import Run
 BETAS = (0.9, 0.99)
 CLASSIFIED = 1024  # codes at a time
 PAIRS_HELD_OUT = 512  # source and reference pairs that are measured on, always the same
-SMALL_CHANGE = 0.05  # of the mean squared true change: what is added, so that none too small to see counts too much
+SMALL_CHANGE = 0.05  # of the mean squared true change: added, so that an invisible one does not count too much
 SECOND_ORDER, EDIT_ORDER = 1, 2  # streams of `Run.indices`: references, ground-truth edits
 
 
@@ -57,7 +57,7 @@ def reference_edit_loss(
         edited: (B, N, D), the edit transformer's answer w'.
         source: (B, N, D), w_s.
         reference: (B, N, D), w_r.
-        taken: (B, K) bool, the attributes that shall follow the reference.
+        taken: (B, K) bool, the attributes that follow the reference.
 
     Returns:
         ||w' - w_s||^2, the wanted attributes' ||e(w') - e(w_r)||^2, and the others' ||e(w') - e(w_s)||^2.
@@ -171,7 +171,7 @@ class EditorTask:
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """The losses on held-out pairs and edits, and what the classifier sees; keeps the best weights."""
+        """Losses on held-out pairs and edits, success and side effects by the classifier; keeps the best weights."""
         self.classifier.to(run.device)
         source, reference, attribute = self._pairs
         if not len(source):
@@ -188,10 +188,10 @@ class EditorTask:
             losses, total = losses | learned, total + loss
         self.best.update(self.editor, total.item(), run)
         figures = {f"val/{name}": loss.item() for name, loss in losses.items()}
-        return {"val/loss": total.item(), **figures, **self._seen(run, source, reference, attribute)}
+        return {"val/loss": total.item(), **figures, **self._success(run, source, reference, attribute)}
 
     def sample(self) -> Pixels | None:
-        """There are no pictures."""
+        """None: codes are trained on, not images."""
         return None
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
@@ -238,8 +238,8 @@ class EditorTask:
     ) -> tuple[dict[str, Tensor], Tensor]:
         """Distances to ground-truth edits, by reference, by label and in the classifier's embedding, and their sum.
 
-        Distances are in units of the squared change, so that an age counts like a haircut. `pick` (B,) are numbers of
-        edits, `column` (B,) says which of the references of each.
+        Distances are in units of the squared change, so that an age counts like a haircut. `pick` (B,) are indices of
+        edits, `column` (B,) those of the references of each.
         """
         source, truth = self._code(run, edits.source[pick]), self._code(run, edits.edited[pick])
         change = (truth - source).square().mean(dim=(1, 2))
@@ -249,39 +249,42 @@ class EditorTask:
             condition = attribute.to(run.device) if self.editor.config.attributes else None
             with run.autocast():
                 answers["label"] = self.editor.by_label(source, edits.present[pick].to(run.device), condition).float()
-        rows, asked = torch.arange(len(pick)), attribute.to(run.device)
-        wanted = self.classifier.embed(truth)[rows, asked]  # (B, E)
-        counts = {"edit": torch.ones_like(change), "label": (change > 0).float()}  # who has it teaches no edit by label
-        losses, seen = {}, []
+        rows, target = torch.arange(len(pick)), attribute.to(run.device)
+        wanted = self.classifier.embed(truth)[rows, target]  # (B, E)
+        counts = {
+            "edit": torch.ones_like(change),
+            "label": (change > 0).float(),
+        }  # no change, no label to learn
+        losses, embedding = {}, []
         for name, answer in answers.items():
             share = counts[name] / counts[name].sum().clamp_min(1)  # (B,)
-            missed = (answer - truth).square().mean(dim=(1, 2))
-            losses[name] = (share * missed / (change + self._small_change)).sum()
-            missed = (self.classifier.embed(answer)[rows, asked] - wanted).square().mean(dim=1)
-            seen.append((share * missed / (1 + wanted.square().mean(dim=1))).sum())
+            error = (answer - truth).square().mean(dim=(1, 2))
+            losses[name] = (share * error / (change + self._small_change)).sum()
+            error = (self.classifier.embed(answer)[rows, target] - wanted).square().mean(dim=1)
+            embedding.append((share * error / (1 + wanted.square().mean(dim=1))).sum())
         weighted = self.config.edit_weight * torch.stack(list(losses.values())).sum()
-        losses["embedding"] = torch.stack(seen).sum()
+        losses["embedding"] = torch.stack(embedding).sum()
         return losses, weighted + self.config.embedding_weight * losses["embedding"]
 
     def _labels(self, only: str) -> tuple[int, ...]:
-        """The edits that are learned by label: those of which there are true ones."""
+        """Attributes whose edits are learned by label: those with ground-truth edits."""
         if not self.config.labels:
             return ()
         return (0,) if only else tuple(sorted(set(self.edits.attribute.tolist())))
 
     def _with_presence(self, edits: GroundTruthEdits, codes: Tensor) -> GroundTruthEdits:
-        """The edits with what the classifier sees in the edited codes, where nothing is said of them."""
+        """The edits, with the classifier's prediction for the edited codes where `present` is unknown."""
         if not len(edits):
             return edits
         parts = torch.split(codes[edits.edited], CLASSIFIED)
         device = next(self.classifier.parameters()).device
         with torch.no_grad():
             logits = torch.cat([self.classifier(part.to(device)).cpu() for part in parts])
-        seen = logits.gather(1, edits.attribute[:, None])[:, 0] > 0
-        return replace(edits, present=torch.where(edits.present < 0, seen.long(), edits.present))
+        predicted = logits.gather(1, edits.attribute[:, None])[:, 0] > 0
+        return replace(edits, present=torch.where(edits.present < 0, predicted.long(), edits.present))
 
-    def _seen(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> dict[str, float]:
-        """Shares of pairs whose asked attribute is as in the reference, and of unrelated attributes that changed."""
+    def _success(self, run: Run, source: Tensor, reference: Tensor, attribute: Tensor) -> dict[str, float]:
+        """Shares of pairs whose edited attribute is as in the reference, and of unrelated attributes that changed."""
         after = self.classifier(self._edit(run, source, reference, attribute)).cpu() > 0
         before, wanted = (self.classifier(self._code(run, index)).cpu() > 0 for index in (source, reference))
         rows = torch.arange(len(source))

@@ -34,7 +34,7 @@ class EncoderTrainingConfig(ImageTrainingConfig, ReconstructionTrainingConfig, E
     )
     loss_resolution: int = key(
         256,
-        text="Side at which larger pictures are compared, in pixels; not by a discriminator, whose size is fixed.",
+        text="Side at which larger images are compared, in pixels; not by a discriminator, whose size is fixed.",
         low=8,
     )
     l2_weight: float = key(1.0, text="Weight of the pixels' mean squared difference.", low=0)
@@ -48,7 +48,7 @@ class EncoderTrainingConfig(ImageTrainingConfig, ReconstructionTrainingConfig, E
     w_norm_weight: float = key(0.005, text="Weight of the codes' distance from the mean code.", low=0)
     synthetic_fraction: float = key(
         0.0,
-        text="Share of each batch drawn from the generator, whose codes are known; all without data.",
+        text="Share of each batch rendered from random codes, which are known; all without data.",
         low=0,
         high=1,
     )
@@ -63,4 +63,4 @@ class EncoderTrainingConfig(ImageTrainingConfig, ReconstructionTrainingConfig, E
         if not self.model:
             raise ValueError("model is empty: name the model whose generator is to be inverted")
         if self.val_images and not self.data:
-            raise ValueError("val_images is given without data: name folders or zip files of pictures")
+            raise ValueError("val_images is given without data: name folders or zip files of images")

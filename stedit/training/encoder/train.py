@@ -5,7 +5,7 @@ encoder's queries. These are constants when training ends, and stored as such, s
 with it the meaning of every code, does not change. An encoder that is trained on has its queries already.
 
 With `corrections`, the encoder learns to correct its codes too (see `stedit.inversion.encoder`): losses compare
-the first code of some pictures of a batch, and the last correction of the others. Gradients go through the encoder's
+the first code of some images of a batch, and the last correction of the others. Gradients go through the encoder's
 two passes that make the correction, not through the rendering before it, as in ReStyle (Alaluf et al. 2021, section
 3.2).
 """
@@ -80,13 +80,13 @@ class EncoderTask:
         self.perceptual = choose_perceptual(config, judge=judge, discriminator=discriminator)
         fixed = self.perceptual is not None and self.perceptual.name == "discriminator"
         self._size = sizes.resolution if fixed else min(sizes.resolution, config.loss_resolution)
-        self.pictures: ImageSet | None = None
+        self.data: ImageSet | None = None
         self.held_out: ImageSet | None = None
         if config.data:
             everything = ImageSet.open(config.data, self._size, cache=config.cache_images)
-            self.pictures, self.held_out = everything.split(config.val_images)
-            self.pictures = self.pictures.repeated(config.repeat)
-            self._batches = ImageBatches(self.pictures)
+            self.data, self.held_out = everything.split(config.val_images)
+            self.data = self.data.repeated(config.repeat)
+            self._batches = ImageBatches(self.data)
         self.encoder = _pretrained(engine, config) if config.finetune else _new(self.generator, config)
         self.tokens: Tokens | None = None
         if not config.finetune:
@@ -109,11 +109,11 @@ class EncoderTask:
         self._logged = False
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One step on pictures and on samples of the generator."""
+        """One step on images and on samples of the generator."""
         self._prepare(run)
-        synthetic = run.share if self.pictures is None else round(self.config.synthetic_fraction * run.share)
+        synthetic = run.share if self.data is None else round(self.config.synthetic_fraction * run.share)
         images, known = self._samples(run, synthetic) if synthetic else (None, None)
-        if self.pictures is not None:
+        if self.data is not None:
             real = self._batches.take(run)[1][: run.share - synthetic]
             real = jitter(random_flip(real) if self.config.flip else real, self.config.jitter)
             images = real if images is None else torch.cat([images, real])
@@ -138,30 +138,30 @@ class EncoderTask:
         return {**losses, "total": total}
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """Reconstruction of held-out pictures, if there are any."""
-        if self.pictures is not None:
-            self.pictures.log_unreadable(run)
+        """Reconstruction of held-out images, if there are any."""
+        if self.data is not None:
+            self.data.log_unreadable(run)
         return measure(self._reconstruct, self.held_out, run) if self.held_out else {}
 
     def sample(self) -> Pixels | None:
-        """Pictures above their reconstructions."""
-        pictures = self.held_out or self.pictures
+        """Images above their reconstructions."""
+        data = self.held_out or self.data
         device = self.encoder.mean.device
-        return None if pictures is None else reconstruction_sheet(self._reconstruct, pictures, device)
+        return None if data is None else reconstruction_sheet(self._reconstruct, data, device)
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with the averaged encoder. Raises OutputError."""
-        facts = provenance(self.config, pictures=len(self.pictures or ()), losses=self._loss_names())
+        facts = provenance(self.config, images=len(self.data or ()), losses=self._loss_names())
         parts = {"encoder": (self.average.config, self.average.state_dict())}
         return with_parts(self.base, path, parts, {"encoder": facts}, overwrite=overwrite)
 
     def _codes(self, images: Tensor) -> Tensor:
-        """Codes (B, N, D) of pictures, of which some are corrected; they have gradients of the last pass alone."""
+        """Codes (B, N, D) of images, of which some are corrected; they have gradients of the last pass alone."""
         queries = {} if self.tokens is None else {"queries": self.tokens()}
         inputs, corrections = self._to_input(images), self.encoder.config.corrections
 
-        def answer(pictures: Tensor) -> Tensor:
-            codes: Tensor = functional_call(self.encoder, queries, (pictures,)).float()
+        def answer(images: Tensor) -> Tensor:
+            codes: Tensor = functional_call(self.encoder, queries, (images,)).float()
             return codes
 
         chosen = (torch.rand(len(images)) < corrections / (corrections + 1)).to(images.device)  # to be corrected
@@ -193,7 +193,7 @@ class EncoderTask:
         return losses
 
     def _samples(self, run: Run, count: int) -> tuple[Tensor, Tensor]:
-        """Pictures of random codes, at the size at which they are compared, and the codes (count, N, D)."""
+        """Images of random codes, at the size at which they are compared, and the codes (count, N, D)."""
         z = torch.randn(2, count, self.generator.config.style_dim, device=run.device)
         crossover = int(torch.randint(1, self.generator.config.style_count + 1, ()).item())
         with torch.no_grad(), run.autocast():
@@ -204,7 +204,7 @@ class EncoderTask:
         return self._render(encode(self.average, self.generator, self._to_input(images)).float())
 
     def _render(self, codes: Tensor) -> Tensor:
-        """Codes -> pictures of the size at which they are compared."""
+        """Codes -> images of the size at which they are compared."""
         output: Tensor = self.generator(codes, noise="const").float()
         return output if output.shape[-1] == self._size else F.adaptive_avg_pool2d(output, self._size)
 
@@ -241,8 +241,8 @@ class EncoderTask:
             self.identity.to(run.device)
         elif self.config.identity_weight:
             run.log(f"there is no identity loss: for faces give {ARCFACE_SOURCE}; for other things {MOCO_SOURCE}")
-        if self.pictures is None:
-            run.log("there is no data, so all pictures are samples of the generator")
+        if self.data is None:
+            run.log("there is no data, so all images are samples of the generator")
 
 
 def _new(generator: Generator, config: EncoderTrainingConfig) -> StyleTransformer:

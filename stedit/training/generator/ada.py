@@ -1,9 +1,9 @@
-"""Adaptive discriminator augmentation for small sets of pictures (Karras et al. 2020a, arXiv 2006.06676).
+"""Adaptive discriminator augmentation for small sets of images (Karras et al. 2020a, arXiv 2006.06676).
 
 Of the paper's pipeline the groups that helped most, "blit, geometric, colour", each operation with probability p:
 horizontal flip, quarter turns, whole-pixel shift; scale, rotation, anisotropic scale, shift; brightness, contrast, luma
-flip, hue, saturation. Image-space filtering, noise and cutout are left out, and pictures are resampled bilinearly,
-without the paper's wavelet low-pass. Everything is differentiable with respect to the pictures, once.
+flip, hue, saturation. Image-space filtering, noise and cutout are left out, and images are resampled bilinearly,
+without the paper's wavelet low-pass. Everything is differentiable with respect to the images, once.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from torch.nn import functional as F
 
 from stedit.training.data.augmentation import rotation, scaling, shift
 
-MAX_SHIFT = 0.125  # of the picture's size
+MAX_SHIFT = 0.125  # of the image's size
 SCALE_DEVIATION = 0.2  # of log2
-SHIFT_DEVIATION = 0.125  # of the picture's size
+SHIFT_DEVIATION = 0.125  # of the image's size
 BRIGHTNESS_DEVIATION = 0.2
 CONTRAST_DEVIATION = 0.5  # of log2
 SATURATION_DEVIATION = 1.0  # of log2
@@ -27,11 +27,11 @@ ADJUST_EVERY = 4  # steps
 
 
 def augment(images: Tensor, p: float) -> Tensor:
-    """Transform each picture at random.
+    """Transform each image at random.
 
     Args:
         images: (B, 3, H, W), about [-1, 1].
-        p: probability of each operation, 0..1; at 0 the pictures come back as they are.
+        p: probability of each operation, 0..1; at 0 the images come back as they are.
     """
     if p <= 0:
         return images
@@ -43,17 +43,17 @@ def adjusted(p: float, sign: float, *, target: float, images: int, speed: int) -
 
     Args:
         p: now.
-        sign: r_t, the mean sign of its logits for real pictures (the paper's equation 1): 0 does not overfit, 1 does.
+        sign: r_t, the mean sign of its logits for real images (the paper's equation 1): 0 does not overfit, 1 does.
         target: of r_t.
-        images: real pictures shown since the last adjustment.
-        speed: pictures in which p can go from 0 to 1.
+        images: real images shown since the last adjustment.
+        speed: images in which p can go from 0 to 1.
     """
     step = images / speed
     return min(max(p + (step if sign > target else -step), 0.0), 1.0)
 
 
 def _move(images: Tensor, p: float) -> Tensor:
-    """One affine map for each picture, from the target's coordinates to the source's, with mirrored borders."""
+    """One affine map for each image, from the target's coordinates to the source's, with mirrored borders."""
     count, _, height, width = images.shape
 
     def chance(probability: float = p) -> Tensor:
@@ -84,7 +84,7 @@ def _move(images: Tensor, p: float) -> Tensor:
 
 
 def _recolour(images: Tensor, p: float) -> Tensor:
-    """One affine map of colours for each picture (the paper's appendix B, in YUV-like axes around the grey one)."""
+    """One affine map of colours for each image (the paper's appendix B, in YUV-like axes around the grey one)."""
     count = len(images)
     device = images.device
 

@@ -15,10 +15,10 @@ def generator_loss(fake: Tensor) -> Tensor:
 
 
 def discriminator_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = None) -> Tensor:
-    """Logistic loss of the logits (B, …) of real and of generated pictures.
+    """Logistic loss of the logits (B, …) of real and of generated images.
 
-    Those of real pictures with the codes of others teach what a code has to do with its picture (Reed et al. 2016,
-    arXiv 1605.05396, section 4.2); they count half.
+    `mismatched`, those of real images with the codes of others, count half. They teach how code and image relate
+    (Reed et al. 2016, arXiv 1605.05396, section 4.2).
     """
     loss = F.softplus(-real).mean() + F.softplus(fake).mean()
     return loss if mismatched is None else loss + F.softplus(mismatched).mean() / 2
@@ -27,7 +27,7 @@ def discriminator_loss(real: Tensor, fake: Tensor, mismatched: Tensor | None = N
 def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
     """E ||d logit / d image||^2; times gamma / 2 it is R1 (Mescheder et al. 2018, equation 9).
 
-    Of a picture with many logits it is that of their mean.
+    Of an image with many logits it is that of their mean.
 
     Args:
         logits: (B, …), of `images`.
@@ -38,7 +38,7 @@ def squared_gradient(logits: Tensor, images: Tensor) -> Tensor:
 
 
 def path_lengths(images: Tensor, codes: Tensor) -> Tensor:
-    """||J^T y|| for one random picture y, root mean square over styles, (B,) (Karras et al. 2020, section 3.2).
+    """||J^T y|| for one random image y, root mean square over styles, (B,) (Karras et al. 2020, section 3.2).
 
     Args:
         images: (B, 3, H, W), rendered from `codes`; y is N(0, 1) / sqrt(H W), so that its size does not matter.

@@ -1,9 +1,9 @@
 """`stedit train autoencoder`: encoder and generator together, image -> W+ -> image, for those without a GPU.
 
-Beside reconstruction, these shape the latent space while it forms: noise on the codes, so that it has no holes; labels
-and parameters, where there are any, predicted from the noisy codes, so that they can be read off it; and some codes
-are replaced by the mean of their styles, so that one w for all layers (the space W) is meaningful too. An adversarial
-loss, if asked for, sharpens the pictures, and trains the mapping network on codes of its own.
+Beside reconstruction, these shape the latent space while it forms. Noise on the codes leaves no holes in it. Labels
+and parameters, where there are any, are predicted from the noisy codes. Some codes are replaced by the mean of their
+styles, so that one w for all layers (the space W) is meaningful too. An adversarial loss, if there is one, sharpens
+the images, and trains the mapping network on codes of its own.
 """
 
 from __future__ import annotations
@@ -42,13 +42,13 @@ from stedit.training.run import Run
 
 CLIP = 5.0  # of the gradient's norm
 EQUALISED_RATE = 10.0  # times the learning rate, for equalised layers, whose weights are about 1
-SLOW_RATE = 0.5  # the same for attention and readings
+SLOW_RATE = 0.5  # the same for attention and the heads
 DISCRIMINATOR_RATE = 5.0  # and for the discriminator, equalised too
-MEAN_SAMPLES = 256  # pictures whose codes give the mean, where the mapping network is not trained
+MEAN_SAMPLES = 256  # images whose codes give the mean, where the mapping network is not trained
 
 
 class Autoencoder(nn.Module):
-    """All that is trained together: encoder, generator, and linear readings of labels and parameters from codes."""
+    """Encoder, generator, and linear heads that predict labels and parameters from codes."""
 
     def __init__(self, encoder: StyleTransformer, generator: Generator, *, labels: int, parameters: int) -> None:
         super().__init__()
@@ -64,14 +64,14 @@ class Autoencoder(nn.Module):
         return encode(self.encoder, self.generator, F.adaptive_avg_pool2d(images, size)).float()
 
     def reconstruct(self, images: Tensor) -> Tensor:
-        """(B, 3, R, R) -> the same, as the model sees it."""
+        """(B, 3, R, R) -> the reconstructions, of the same shape."""
         output: Tensor = self.generator(self.encode(images), noise="none")
         return output
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of pictures beside their pixels; NaN where it is not."""
+    """Labels and parameters of images; NaN where unknown."""
 
     labels: Tensor  # (M, K) in {0, 1}
     parameters: Tensor  # (M, P), each about N(0, 1)
@@ -86,13 +86,13 @@ class Targets:
         width = max((len(row.get("params", ())) for row in rows.values()), default=0)
         found = [rows.get(name, {}) for name in names]
         if not any(found):
-            raise InputError(f"{path} names none of the pictures: its id is a picture's name without its ending")
+            raise InputError(f"{path} names none of the images: its id is an image's name without its ending")
         unknown = [math.nan] * width
         try:
             labels = [[_number(row.get("attributes", {}).get(name)) for name in attributes] for row in found]
             return cls(torch.tensor(labels), torch.tensor([row.get("params") or unknown for row in found]))
         except (TypeError, ValueError) as error:
-            raise InputError(f"{path} holds labels or parameters that are no numbers ({error}): correct it") from error
+            raise InputError(f"{path} holds labels or parameters that are not numbers ({error}): correct it") from error
 
 
 def build(config: AutoencoderTrainingConfig) -> AutoencoderTask:
@@ -128,10 +128,10 @@ class AutoencoderTask:
         """`encoder` and `generator` are networks to train on, if there are any."""
         self.config = config
         everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
-        self.pictures, self.held_out = everything.split(config.val_images)
-        self.pictures = self.pictures.repeated(config.repeat)
-        self.targets = Targets.read(config.labels, self.pictures.ids)
-        self._batches = ImageBatches(self.pictures)
+        self.data, self.held_out = everything.split(config.val_images)
+        self.data = self.data.repeated(config.repeat)
+        self.targets = Targets.read(config.labels, self.data.ids)
+        self._batches = ImageBatches(self.data)
         sizes = config.generator_config()
         self.model = Autoencoder(
             encoder or StyleTransformer(config.encoder_config(sizes.style_count, sizes.style_dim)),
@@ -141,7 +141,7 @@ class AutoencoderTask:
         )
         for block in self.model.generator.blocks:
             for layer in block.layers:  # type: ignore[union-attr]
-                layer.noise_strength.requires_grad_(False)  # an autoencoder has no use for noise
+                layer.noise_strength.requires_grad_(False)  # without noise, an autoencoder reconstructs more
         self.average = copy.deepcopy(self.model).eval().requires_grad_(False)
         self.scalars: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"model": self.model, "average": self.average}
@@ -158,15 +158,15 @@ class AutoencoderTask:
         self._logged = False
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
-        """One step of the autoencoder and, if it is judged, one of the discriminator."""
-        self._tell(run)
+        """One step of the autoencoder and, once its loss has set in, one of the discriminator."""
+        self._log_once(run)
         index, images = self._batches.take(run)
         flip = torch.rand(len(images)).to(run.device) < (0.5 if self.config.flip else 0.0)
         images = jitter(torch.where(flip[:, None, None, None], images.flip(-1), images), self.config.jitter)
-        judged = run.step >= max(self.config.adversarial_start, self.config.half_resolution_steps)
-        critic = self.discriminator if judged else None
+        adversarial = run.step >= max(self.config.adversarial_start, self.config.half_resolution_steps)
+        discriminator = self.discriminator if adversarial else None
         with frozen(self.discriminator.network) if self.discriminator else nullcontext(), run.autocast():
-            losses, fake = self._losses(run, images, flip, index, critic)
+            losses, fake = self._losses(run, images, flip, index, discriminator)
         weights = {
             "image": self.config.image_weight,
             "labels": self.config.supervision_weight,
@@ -179,38 +179,38 @@ class AutoencoderTask:
         run.update(self.optimizers["model"], total, clip=CLIP)
         decay = ema_decay(self.config.batch_size, self.config.ema_images, run.step)
         update_ema(self.average, self.model, decay)
-        if critic is not None:
-            losses |= critic.step(run, images, fake.detach())
+        if discriminator is not None:
+            losses |= discriminator.step(run, images, fake.detach())
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """Reconstruction of held-out pictures, if there are any."""
-        self.pictures.log_unreadable(run)
+        """Reconstruction of held-out images, if there are any."""
+        self.data.log_unreadable(run)
         return measure(self.average.reconstruct, self.held_out, run) if len(self.held_out) else {}
 
     def sample(self) -> Pixels | None:
-        """Pictures above their reconstructions."""
+        """Images above their reconstructions."""
         device = self.average.generator.constant.device
-        return reconstruction_sheet(self.average.reconstruct, self.held_out or self.pictures, device)
+        return reconstruction_sheet(self.average.reconstruct, self.held_out or self.data, device)
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """A bundle of the averaged encoder and generator. Raises OutputError."""
         encoder, generator = self.average.encoder, self.average.generator
         mean = generator.mapping.estimate_mean() if self._mapping_learns else self._mean_code()
         generator.mapping.mean.copy_(mean)
-        facts = {"trained on": f"{len(self.pictures)} pictures", "steps": str(self.config.steps)}
+        facts = {"trained on": f"{len(self.data)} images", "steps": str(self.config.steps)}
         return Bundle.save(
             path,
             name=self.config.name,
             domain=self.config.domain,
             license=self.config.license,
             alignment=self.config.alignment,
-            description=f"An encoder and a generator, trained together on pictures of {self.config.resolution} px.",
+            description=f"An encoder and a generator, trained together on images of {self.config.resolution} px.",
             parts={
                 "generator": (generator.config, generator.state_dict()),
                 "encoder": (encoder.config, encoder.state_dict()),
             },
-            training=provenance(self.config, pictures=len(self.pictures), **started_from(self.config.init_from)),
+            training=provenance(self.config, images=len(self.data), **started_from(self.config.init_from)),
             readme=model_card(self.config.name, self.config.domain, self.config.license, facts),
             overwrite=overwrite,
         )
@@ -219,17 +219,17 @@ class AutoencoderTask:
     def _mapping_learns(self) -> bool:
         return self.discriminator is not None and self.config.synthetic_fraction > 0
 
-    def _tell(self, run: Run) -> None:
+    def _log_once(self, run: Run) -> None:
         if not self._logged:
             run.log(self.perceptual.description if self.perceptual else "there is no perceptual loss")
             if not self._mapping_learns:
-                run.log("the mapping network is not trained: random codes will mean nothing, codes of pictures will")
+                run.log("the mapping network is not trained: random codes will mean nothing, codes of images will")
             self._logged = True
 
     def _losses(
-        self, run: Run, images: Tensor, flip: Tensor, index: Tensor, critic: DiscriminatorTrainer | None
+        self, run: Run, images: Tensor, flip: Tensor, index: Tensor, discriminator: DiscriminatorTrainer | None
     ) -> tuple[dict[str, Tensor], Tensor]:
-        """Each loss without its weight, and what the discriminator is to tell from `images`."""
+        """Each loss without its weight, and the fakes for the discriminator."""
         config, model, count = self.config, self.model, len(images)
         codes = model.encode(images)
         strength = 2 * config.code_noise * torch.rand(count, 1, 1, device=run.device)
@@ -245,42 +245,42 @@ class AutoencoderTask:
             self.perceptual.network.to(run.device)
             losses[self.perceptual.name] = self.perceptual.distance(output, target)
         fake = output
-        if critic is not None:
-            drawn = round(config.synthetic_fraction * count)
-            if drawn:
-                z = torch.randn(drawn, config.style_dim, device=run.device)
+        if discriminator is not None:
+            random = round(config.synthetic_fraction * count)
+            if random:
+                z = torch.randn(random, config.style_dim, device=run.device)
                 fake = torch.cat(
-                    [output[drawn:], model.generator(model.generator.style_mix([z]), noise="none").float()]
+                    [output[random:], model.generator(model.generator.style_mix([z]), noise="none").float()]
                 )
-            losses["adversarial"] = generator_loss(critic(fake))
+            losses["adversarial"] = generator_loss(discriminator(fake))
         return losses, fake
 
     def _supervision(self, codes: Tensor, flip: Tensor, index: Tensor) -> dict[str, Tensor]:
         losses = {}
         if self.targets.labels.shape[1]:
             labels = self.targets.labels[index].to(codes.device)
-            seen = self.model.label_head(codes.flatten(1)).float()
-            missed = F.binary_cross_entropy_with_logits(seen, labels.nan_to_num(), reduction="none")
-            losses["labels"] = _mean_where(missed, ~labels.isnan())
+            logits = self.model.label_head(codes.flatten(1)).float()
+            errors = F.binary_cross_entropy_with_logits(logits, labels.nan_to_num(), reduction="none")
+            losses["labels"] = _mean_where(errors, ~labels.isnan())
         if self.targets.parameters.shape[1]:
             parameters = self.targets.parameters[index].to(codes.device)
-            missed = (self.model.parameter_head(codes.mean(dim=1)).float() - parameters.nan_to_num()).square()
-            # they describe the picture as it was, so not where it is mirrored
-            losses["parameters"] = _mean_where(missed, ~parameters.isnan() & ~flip[:, None])
+            errors = (self.model.parameter_head(codes.mean(dim=1)).float() - parameters.nan_to_num()).square()
+            # they describe the image as it was, so not where it is mirrored
+            losses["parameters"] = _mean_where(errors, ~parameters.isnan() & ~flip[:, None])
         return losses
 
     def _mean_code(self) -> Tensor:
         device = self.average.generator.constant.device
         total = torch.zeros(self.config.style_dim, device=device)
-        chosen = range(min(len(self.pictures), MEAN_SAMPLES))
+        chosen = range(min(len(self.data), MEAN_SAMPLES))
         with torch.no_grad():
             for one in chosen:
-                total += self.average.encode(self.pictures.images([one]).to(device)).mean(dim=(0, 1))
+                total += self.average.encode(self.data.images([one]).to(device)).mean(dim=(0, 1))
         return total / len(chosen)
 
 
 def _adam(model: Autoencoder, learning_rate: float) -> torch.optim.Adam:
-    """Adam with a learning rate for each kind of layer."""
+    """Adam with a learning rate for equalised layers, for attention and heads, and for all others."""
     encoder = model.encoder
     attention = nn.ModuleList([encoder.coarse, encoder.medium, encoder.fine, model.label_head, model.parameter_head])
     slow = {id(parameter) for parameter in attention.parameters()}

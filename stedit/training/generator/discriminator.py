@@ -38,20 +38,20 @@ class DiscriminatorTrainer:
         scalars |= {"p": 0.0, "signs": 0.0}
 
     def __call__(self, images: Tensor, codes: Tensor | None = None) -> Tensor:
-        """Logits (B, …) of pictures, augmented, and of their codes if the network asks for them."""
+        """Logits (B, …) of images, augmented, and of their codes if the network asks for them."""
         return self._logits(augment(images, self.scalars["p"]), codes).float()
 
     def step(self, run: Run, real: Tensor, fake: Tensor, codes: Tensor | None = None) -> dict[str, Tensor]:
-        """Learn to tell `real` (B, 3, R, R) from `fake`, both without gradients.
+        """Learn to distinguish `real` (B, 3, R, R) from `fake`, both without gradients.
 
-        If it is given their codes, it also learns to tell them from those of others in the batch.
+        With `codes` (B, N, D), it also learns to reject real images with the codes of others in the batch.
         """
         with run.autocast():
-            seen = self(real, codes)
+            logits = self(real, codes)
             mismatched = self(real, codes.roll(1, dims=0)) if codes is not None and len(codes) > 1 else None
-            loss = discriminator_loss(seen, self(fake, codes), mismatched)
+            loss = discriminator_loss(logits, self(fake, codes), mismatched)
         run.update(self.optimizer, loss)
-        losses = {"discriminator": loss, "real": torch.sigmoid(seen).mean()}
+        losses = {"discriminator": loss, "real": torch.sigmoid(logits).mean()}
         if self.config.r1_gamma and run.step % self.config.r1_interval == 0:
             with run.autocast(enabled=False):
                 images = augment(real, self.scalars["p"]).float().requires_grad_(True)
@@ -59,7 +59,7 @@ class DiscriminatorTrainer:
             run.update(self.optimizer, self.config.r1_gamma / 2 * self.config.r1_interval * penalty)
             losses["r1"] = penalty
         if self.config.augmentation == "adaptive":
-            self._adjust(run, seen)
+            self._adjust(run, logits)
             losses["augmentation"] = torch.tensor(self.scalars["p"], device=run.device)
         return losses
 
@@ -67,8 +67,8 @@ class DiscriminatorTrainer:
         logits: Tensor = self.network(images) if codes is None else self.network(images, codes)
         return logits
 
-    def _adjust(self, run: Run, seen: Tensor) -> None:
-        self.scalars["signs"] += run.mean(seen.detach().sign().mean()).item()
+    def _adjust(self, run: Run, logits: Tensor) -> None:
+        self.scalars["signs"] += run.mean(logits.detach().sign().mean()).item()
         if (run.step + 1) % ADJUST_EVERY == 0:
             self.scalars["p"] = adjusted(
                 self.scalars["p"],

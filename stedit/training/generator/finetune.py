@@ -5,7 +5,7 @@ them. The codes that an editor makes are not quite those that an encoder finds, 
 images of ground-truth edits from the editor's codes.
 
 No code holds where each hair lies, and the mean of all ways it could lie is a blur. With `adversarial_weight`, a
-discriminator of patches and codes makes the generator render hair all the same, of the type that the code holds.
+discriminator of patches and codes makes the generator render hair nonetheless, of the type that the code holds.
 """
 
 from __future__ import annotations
@@ -55,10 +55,10 @@ class GeneratorFinetuneTask:
     """The task: images from their codes and, of ground-truth edits, from the codes that the editor makes."""
 
     def __init__(self, config: GeneratorFinetuneConfig, engine: Engine) -> None:
-        """Find pictures and their codes; `engine` is the model to start from.
+        """Find images and their codes; `engine` is the model to start from.
 
         Raises:
-            InputError: pictures, codes or edits cannot be used; LatentError for codes of another model.
+            InputError: images, codes or edits cannot be used; LatentError for codes of another model.
             UsageError: the perceptual loss is not there.
             MissingPartError: there are edits, but no editor or classifier, or no editor of an attribute.
         """
@@ -69,17 +69,15 @@ class GeneratorFinetuneTask:
             )
         codes = LatentSet.read(config.codes or config.data, engine)
         self.codes = codes.codes
-        self.pictures = _pictures_of(
-            codes.names, ImageSet.open(config.data, engine.networks.generator.config.resolution)
-        )
+        self.data = _images_of(codes.names, ImageSet.open(config.data, engine.networks.generator.config.resolution))
         if config.val_images >= len(codes):
             raise InputError(
-                f"{config.val_images} of {len(codes)} codes cannot be held out: lower val_images or add pictures"
+                f"{config.val_images} of {len(codes)} codes cannot be held out: lower val_images or add images"
             )
         kept = ~validation_mask(len(codes), config.val_images / len(codes))
         self.training, self.held_out = (torch.arange(len(codes))[mask] for mask in (kept, ~kept))
         self._shown = self.held_out if len(self.held_out) else self.training
-        self._shown_pictures = self.pictures.subset([self.pictures.members[k] for k in self._shown])
+        self._shown_data = self.data.subset([self.data.members[k] for k in self._shown])
         self.edits, _ = GroundTruthEdits.read(config.edits, codes.names, engine.attributes).split(kept)
         editors = engine.networks.editors
         for index in set(self.edits.attribute.tolist()):
@@ -88,7 +86,7 @@ class GeneratorFinetuneTask:
         self.generator.mapping.requires_grad_(False)
         for block in self.generator.blocks:
             for layer in block.layers:  # type: ignore[union-attr]
-                layer.noise_strength.requires_grad_(False)  # no code tells what noise would draw
+                layer.noise_strength.requires_grad_(False)  # noise is not in the code
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.scalars: dict[str, float] = {}
         self.networks: Mapping[str, nn.Module] = {"generator": self.generator, "average": self.average}
@@ -110,28 +108,28 @@ class GeneratorFinetuneTask:
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
         """One batch, of which `edited_fraction` are codes that the editor makes."""
-        self._tell(run)
+        self._log_once(run)
         made = self._count_edited(run)
         chosen = self.training[run.indices(len(self.training))][: run.share - made]
         pick = run.indices(len(self.edits), stream=EDIT_ORDER)[:made] if made else chosen[:0]
         shown = torch.cat([chosen, self.edits.edited[pick]])
-        target = self.pictures.images(shown.tolist()).to(run.device)
-        sound = torch.tensor([self.pictures.readable_index(index) for index in shown.tolist()])
+        target = self.data.images(shown.tolist()).to(run.device)
+        sound = torch.tensor([self.data.readable_index(index) for index in shown.tolist()])
         codes = self.codes[sound]
         if made:
-            intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for a picture that cannot be read
+            intact = (sound == shown)[-made:, None, None]  # a neighbour stands in for an image that cannot be read
             codes[-made:] = torch.where(intact, self._edited(pick), codes[-made:])
         codes = codes.to(run.device)
-        critic = self.discriminator if run.step >= self.config.adversarial_start else None
-        with frozen(critic.network) if critic else nullcontext(), run.autocast():
+        discriminator = self.discriminator if run.step >= self.config.adversarial_start else None
+        with frozen(discriminator.network) if discriminator else nullcontext(), run.autocast():
             output = self.generator(codes, noise="const").float()
             losses = {"image": multiscale_l1(output, target)}
             if self.perceptual is not None:
                 self.perceptual.network.to(run.device)
                 losses[self.perceptual.name] = self.perceptual.distance(output, target)
-            if critic is not None:
-                drawn, real = shifted((output, target), self.config.perceptual_shift)
-                losses["adversarial"] = generator_loss(critic(drawn, codes))
+            if discriminator is not None:
+                fake, real = shifted((output, target), self.config.perceptual_shift)
+                losses["adversarial"] = generator_loss(discriminator(fake, codes))
         weights = {"image": self.config.image_weight, "adversarial": self.config.adversarial_weight}
         if self.perceptual is not None:
             weights[self.perceptual.name] = self.config.perceptual_weight
@@ -139,18 +137,18 @@ class GeneratorFinetuneTask:
         run.update(self.optimizers["adam"], total, clip=CLIP)
         decay = ema_decay(self.config.batch_size, self.config.ema_images, run.step)
         update_ema(self.average, self.generator, decay)
-        if critic is not None:
-            losses |= critic.step(run, real, drawn.detach(), codes)
+        if discriminator is not None:
+            losses |= discriminator.step(run, real, fake.detach(), codes)
         return losses
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """How held-out pictures are drawn, if there are any."""
-        self.pictures.log_unreadable(run)
-        return measure(self._drawing(), self._shown_pictures, run) if len(self.held_out) else {}
+        """Reconstruction of held-out images, if there are any."""
+        self.data.log_unreadable(run)
+        return measure(self._reconstruct_in_order(), self._shown_data, run) if len(self.held_out) else {}
 
     def sample(self) -> Pixels | None:
-        """Pictures above how they are drawn."""
-        return reconstruction_sheet(self._drawing(), self._shown_pictures, self.average.constant.device)
+        """Images above their reconstructions."""
+        return reconstruction_sheet(self._reconstruct_in_order(), self._shown_data, self.average.constant.device)
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
         """The model with this generator. Raises OutputError, BundleError."""
@@ -162,7 +160,7 @@ class GeneratorFinetuneTask:
         parts = {"generator": (self.average.config, self.average.state_dict())}
         return with_parts(bundle, path, parts, {"generator": made}, overwrite=overwrite)
 
-    def _tell(self, run: Run) -> None:
+    def _log_once(self, run: Run) -> None:
         if not self._logged:
             run.log(self.perceptual.description if self.perceptual else "there is no perceptual loss")
             self._logged = True
@@ -175,19 +173,19 @@ class GeneratorFinetuneTask:
         return min(max(whole - run.process * run.share, 0), run.share)
 
     def _edited(self, pick: Tensor) -> Tensor:
-        """What the editor makes (B, N, D) of the sources of some edits, by one of the references of each or by label.
+        """Codes (B, N, D) that the editor makes of the sources of edits, by a random one of the references or by label.
 
-        A label does not say which glasses are meant. It stands in for the reference only where its edit comes near to
-        what the true one is, or the generator would learn to draw the mean of all glasses.
+        A label does not define which glasses are meant. It replaces the reference only where its edit comes near to the
+        true one, or the generator would learn to render the mean of all glasses.
         """
         edits = self.edits.rows(pick)
         column = torch.randint(edits.references.shape[1], (len(pick), 1))
         reference = edits.references.gather(1, column)[:, 0]
         labelled = torch.rand(len(pick), 1, 1) < LABELLED
-        answer = self.codes[edits.source]
+        edited = self.codes[edits.source]
         for index in set(edits.attribute.tolist()):
             rows, name = edits.attribute == index, self.engine.attributes[index]
-            source, truth = answer[rows], self.codes[edits.edited[rows]]
+            source, truth = edited[rows], self.codes[edits.edited[rows]]
             made = self.engine.edit_by_reference(source, self.codes[reference[rows]], name)
             if self.engine.has_learned_edit(name):
                 without, given = (
@@ -195,32 +193,32 @@ class GeneratorFinetuneTask:
                     for strength in (-1.0, 1.0)
                 )
                 present = edits.present[rows][:, None, None]
-                told = torch.where(present < 0, source, torch.where(present > 0, given, without))
-                missed, change = ((one - truth).square().mean(dim=(1, 2), keepdim=True) for one in (told, source))
-                made = torch.where(labelled[rows] & (missed < NEAR * change), told, made)
-            answer[rows] = made
-        return answer
+                by_label = torch.where(present < 0, source, torch.where(present > 0, given, without))
+                error, change = ((w - truth).square().mean(dim=(1, 2), keepdim=True) for w in (by_label, source))
+                made = torch.where(labelled[rows] & (error < NEAR * change), by_label, made)
+            edited[rows] = made
+        return edited
 
-    def _drawing(self) -> Callable[[Tensor], Tensor]:
-        """Draws the codes of the pictures that are shown in their order, each time as many as it is given pictures."""
+    def _reconstruct_in_order(self) -> Callable[[Tensor], Tensor]:
+        """A function that renders the codes of the shown images in their order, each time as many as it is given."""
         place = 0
 
-        def draw(images: Tensor) -> Tensor:
+        def reconstruct(images: Tensor) -> Tensor:
             nonlocal place
-            read = [self._shown_pictures.readable_index(k) for k in range(place, place + len(images))]
+            read = [self._shown_data.readable_index(k) for k in range(place, place + len(images))]
             place += len(images)
-            drawn: Tensor = self.average(self.codes[self._shown[read]].to(images.device), noise="const")
-            return drawn
+            rendered: Tensor = self.average(self.codes[self._shown[read]].to(images.device), noise="const")
+            return rendered
 
-        return draw
+        return reconstruct
 
 
-def _pictures_of(names: Sequence[str], pictures: ImageSet) -> ImageSet:
-    """The pictures that codes are called after, in their order. Raises InputError."""
-    if names == pictures.ids:
-        return pictures  # as they were inverted; some may share a name then
+def _images_of(names: Sequence[str], images: ImageSet) -> ImageSet:
+    """The images that codes are called after, in their order. Raises InputError."""
+    if names == images.ids:
+        return images  # as they were inverted; some may share a name then
     members: dict[str, Member] = {}
-    for member in pictures.members:
+    for member in images.members:
         if (before := members.setdefault(member.image.id, member)) is not member:
             raise InputError(
                 f"{before.image.name} and {member.image.name} share a name, by which codes are known: rename one"
@@ -228,7 +226,7 @@ def _pictures_of(names: Sequence[str], pictures: ImageSet) -> ImageSet:
     missing = [name for name in names if name not in members]
     if missing:
         raise InputError(
-            f"{len(missing)} of {len(names)} codes have no picture in data, such as {missing[0]}: give the pictures "
+            f"{len(missing)} of {len(names)} codes have no image in data, such as {missing[0]}: give the images "
             "that the codes are of"
         )
-    return pictures.subset([members[name] for name in names])
+    return images.subset([members[name] for name in names])

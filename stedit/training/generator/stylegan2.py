@@ -25,7 +25,7 @@ from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.provenance import model_card, provenance, started_from
 from stedit.training.run import Run
 
-SAMPLED = 16  # pictures of a sheet
+SAMPLED = 16  # images of a sheet
 PATH_LENGTH_SHARE = 2  # of the batch, one part in so many: its gradients take twice the memory
 
 
@@ -49,8 +49,8 @@ class StyleGan2Task:
     def __init__(self, config: GeneratorTrainingConfig, start: Generator | None = None) -> None:
         """`start` is a generator to train on, if there is one."""
         self.config = config
-        self.images = ImageSet.open(config.data, config.resolution, cache=config.cache_images).repeated(config.repeat)
-        self._batches = ImageBatches(self.images)
+        self.data = ImageSet.open(config.data, config.resolution, cache=config.cache_images).repeated(config.repeat)
+        self._batches = ImageBatches(self.data)
         self.generator = start or Generator(config.generator_config())
         self.average = copy.deepcopy(self.generator).eval().requires_grad_(False)
         self.scalars: dict[str, float] = {}
@@ -89,11 +89,11 @@ class StyleGan2Task:
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Nothing is held out."""
-        self.images.log_unreadable(run)
+        self.data.log_unreadable(run)
         return {}
 
     def sample(self) -> Pixels | None:
-        """Pictures of the averaged generator, of the same codes every time."""
+        """Images of the averaged generator, of the same codes every time."""
         return codes_sheet(self.average)
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
@@ -105,14 +105,14 @@ class StyleGan2Task:
             domain=self.config.domain,
             license=self.config.license,
             alignment=self.config.alignment,
-            description=f"A StyleGAN2 generator for pictures of {self.config.resolution} px.",
+            description=f"A StyleGAN2 generator for images of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
-            training=provenance(self.config, pictures=len(self.images), **started_from(self.config.init_from)),
+            training=provenance(self.config, images=len(self.data), **started_from(self.config.init_from)),
             readme=model_card(
                 self.config.name,
                 self.config.domain,
                 self.config.license,
-                {"trained on": f"{len(self.images)} pictures", "steps": str(self.config.steps)},
+                {"trained on": f"{len(self.data)} images", "steps": str(self.config.steps)},
             ),
             overwrite=overwrite,
         )
@@ -138,7 +138,7 @@ class StyleGan2Task:
 
 
 def codes_sheet(generator: Generator) -> Pixels:
-    """16 pictures of random z, drawn from torch's global state; uint8 (H, W, 3)."""
+    """16 images of random z, sampled from torch's global state; uint8 (H, W, 3)."""
     device = generator.constant.device
     images = generator(generator.mapping(torch.randn(SAMPLED, generator.config.style_dim, device=device)))
     pixels = to_array(images.float())

@@ -1,1 +1,1 @@
-"""Training of the judge, which sees attributes in pictures."""
+"""Training of the judge, which predicts attributes from images."""

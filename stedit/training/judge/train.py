@@ -1,6 +1,6 @@
-"""`stedit train judge`: the attribute network that measures edits and labels samples, on pictures and their labels.
+"""`stedit train judge`: the attribute network that measures edits and labels samples, on images and their labels.
 
-Nothing that it is to judge takes part: it never sees a code or a reconstruction.
+Nothing that it measures takes part: it learns from no code and no reconstruction.
 """
 
 from __future__ import annotations
@@ -28,14 +28,14 @@ from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.provenance import model_card, provenance, with_parts
 from stedit.training.run import Run
 
-LEAST_HELD_OUT = 8  # pictures; one half of them calibrates, the other measures
+LEAST_HELD_OUT = 8  # images; one half of them calibrates, the other measures
 
 
 def build(config: JudgeTrainingConfig) -> JudgeTask:
-    """The task of a config: finds the pictures and their labels.
+    """The task of a config: finds the images and their labels.
 
     Raises:
-        InputError: pictures or labels cannot be used.
+        InputError: images or labels cannot be used.
         UsageError, AttributeNameError: the config asks for what is not there.
         BundleError: the model cannot be used.
     """
@@ -43,13 +43,13 @@ def build(config: JudgeTrainingConfig) -> JudgeTask:
     table = LabelTable.read(Path(config.labels))
     attributes = attributes_to_learn(bundle, "judge", table.attributes, config.attributes)
     everything = ImageSet.open(config.data, config.resolution, cache=config.cache_images)
-    labels = torch.from_numpy(table.of(everything.ids, attributes, "pictures"))
+    labels = torch.from_numpy(table.of(everything.ids, attributes, "images"))
     known = ~labels.isnan().all(dim=1)
     labelled = [member for member, use in zip(everything.members, known.tolist(), strict=True) if use]
     if not labelled:
-        raise InputError(f"{config.labels} says nothing of {attributes[0]} for any picture: give labels, or others")
-    pictures = everything.subset(labelled)
-    return JudgeTask(config, bundle, pictures, labels[known], attributes)
+        raise InputError(f"{config.labels} labels no image with {attributes[0]}: give labels, or others")
+    images = everything.subset(labelled)
+    return JudgeTask(config, bundle, images, labels[known], attributes)
 
 
 class JudgeTask:
@@ -59,30 +59,30 @@ class JudgeTask:
         self,
         config: JudgeTrainingConfig,
         bundle: Bundle | None,
-        pictures: ImageSet,
+        images: ImageSet,
         labels: Tensor,
         attributes: tuple[str, ...],
     ) -> None:
-        """Pictures and their labels (M, K), probabilities or NaN.
+        """Images and their labels (M, K), probabilities or NaN.
 
-        Raises InputError if an attribute has no two classes, or too few pictures are held out for what is asked.
+        Raises InputError if an attribute has no two classes, or too few images are held out for what is asked.
         """
         self.config, self.bundle, self.attributes = config, bundle, attributes
-        count = round(config.val_fraction * len(pictures))
+        count = round(config.val_fraction * len(images))
         if count < LEAST_HELD_OUT and (config.calibrate or config.patience):
             raise InputError(
-                f"{count} of {len(pictures)} pictures are too few to hold out for calibrate or patience: raise "
-                "val_fraction, add pictures, or leave those two out"
+                f"{count} of {len(images)} images are too few to hold out for calibrate or patience: raise "
+                "val_fraction, add images, or leave those two out"
             )
-        self.pictures, self.held_out = pictures.split(count)
-        self.pictures = self.pictures.repeated(config.repeat)
-        rows = dict(zip(pictures.members, labels, strict=True))
+        self.data, self.held_out = images.split(count)
+        self.data = self.data.repeated(config.repeat)
+        rows = dict(zip(images.members, labels, strict=True))
         self._labels, self._held_out_labels = (
             torch.stack([rows[member] for member in part.members]) if len(part) else labels[:0]
-            for part in (self.pictures, self.held_out)
+            for part in (self.data, self.held_out)
         )
-        self._weights = class_weights(self._labels, balance=config.balance, attributes=attributes, examples="pictures")
-        self._batches = ImageBatches(self.pictures)
+        self._weights = class_weights(self._labels, balance=config.balance, attributes=attributes, examples="images")
+        self._batches = ImageBatches(self.data)
         self.judge = Judge(config.judge_config(len(attributes)))
         self.scalars: dict[str, float] = {}
         self.best = EarlyStopping(self.judge, self.scalars, config.patience)
@@ -105,7 +105,7 @@ class JudgeTask:
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
         """Means over the attributes; keeps the best weights."""
-        self.pictures.log_unreadable(run)
+        self.data.log_unreadable(run)
         if not len(self.held_out):
             self.best.update(self.judge, math.inf, run)
             return {}
@@ -116,11 +116,11 @@ class JudgeTask:
         return figures
 
     def sample(self) -> Pixels | None:
-        """It draws none."""
+        """None: it renders no images."""
         return None
 
     def result(self) -> tuple[Judge, dict[str, dict[str, float]]]:
-        """The judge, on the CPU, its logits calibrated, and what held-out pictures say of each attribute."""
+        """The judge, on the CPU, its logits calibrated, and figures of each attribute on held-out images."""
         network = copy.deepcopy(self.best.network).cpu()
         if not len(self.held_out):
             return network, {}
@@ -136,18 +136,18 @@ class JudgeTask:
         config = self.config
         network, figures = self.result()
         parts = {"judge": (network.config, network.state_dict())}
-        training: dict[str, Any] = {"judge": provenance(config, pictures=len(self.pictures), validation=figures)}
+        training: dict[str, Any] = {"judge": provenance(config, images=len(self.data), validation=figures)}
         named = {item.name: item for item in self.bundle.attributes} if self.bundle else {}
         attributes = tuple(named.get(name, AttributeSpec(name)) for name in self.attributes)
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, attributes=attributes, overwrite=overwrite)
-        facts = {"trained on": f"{len(self.pictures)} pictures", "steps": str(config.steps)}
+        facts = {"trained on": f"{len(self.data)} images", "steps": str(config.steps)}
         return Bundle.save(
             path,
             name=config.name,
             domain="",
             license=config.license,
-            description="A judge, which sees attributes in pictures.",
+            description="A judge, which predicts attributes from images.",
             attributes=attributes,
             training=training,
             parts=parts,
@@ -156,7 +156,7 @@ class JudgeTask:
         )
 
     def _answers(self, network: Judge) -> tuple[Tensor, Tensor]:
-        """Logits and labels (M, K), on the CPU, of the held-out pictures, or of the next ones where one is damaged."""
+        """Logits and labels (M, K), on the CPU, of the held-out images, or of the next ones where one is damaged."""
         network.eval()
         device = network.head.weight.device
         parts = torch.split(torch.arange(len(self.held_out)), self.config.batch_size)

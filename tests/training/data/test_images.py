@@ -59,7 +59,7 @@ def test_bad_pictures_are_passed_over_and_counted(folder: Path) -> None:
 
 
 def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"holds no pictures"):
+    with pytest.raises(InputError, match=r"holds no images"):
         ImageSet.open([tmp_path], 8)
     with pytest.raises(InputError, match=r"there are no pictures at .*nowhere"):
         ImageSet.open([tmp_path / "nowhere"], 8)
@@ -67,7 +67,7 @@ def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"a\.zip .*: give a folder or a zip file"):
         ImageSet.open([tmp_path / "a.zip"], 8)
     (tmp_path / "a.jpg").write_bytes(b"nothing")
-    with pytest.raises(InputError, match=r"none of the 1 pictures can be read: .*a\.jpg"):
+    with pytest.raises(InputError, match=r"none of the 1 images can be read: .*a\.jpg"):
         ImageSet.open([tmp_path], 8).read(0)
 
 
@@ -96,7 +96,7 @@ def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
         m.image.name for m in pictures.members
     )
     assert [len(part) for part in pictures.split(0)] == [7, 0]
-    with pytest.raises(InputError, match="7 of 7 pictures cannot be held out"):
+    with pytest.raises(InputError, match="7 of 7 images cannot be held out"):
         pictures.split(7)
 
 
@@ -140,7 +140,7 @@ def test_kept_images_are_decoded_once(folder: Path) -> None:
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
         path.unlink()
     assert torch.equal(kept.images(range(14)), before)
-    with pytest.raises(InputError, match="none of the 7 pictures can be read"):
+    with pytest.raises(InputError, match="none of the 7 images can be read"):
         fresh.read(0)
 
 
@@ -150,5 +150,5 @@ def test_images_held_out_of_a_kept_set_are_kept_too(folder: Path) -> None:
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
         path.unlink()
     assert torch.equal(held_out.images([0, 1]), before)
-    with pytest.raises(InputError, match="none of the 5 pictures can be read"):
+    with pytest.raises(InputError, match="none of the 5 images can be read"):
         rest.read(0)

@@ -281,7 +281,7 @@ def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> N
     task = build(write(tmp_path, model, (str(bundle.path),)))
     codes, engine = torch.randn(4, 8, 16), Engine.from_pretrained(bundle.path, device="cpu")
     wanted = engine.predict_attributes(F.avg_pool2d(engine.synthesise(codes).clamp(-1, 1), 2))
-    torch.testing.assert_close(task._look(task.judges[0], codes).sigmoid(), wanted)
+    torch.testing.assert_close(task._predict(task.judges[0], codes).sigmoid(), wanted)
 
 
 def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
@@ -296,7 +296,7 @@ def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path)
     blind = Bundle.save(
         tmp_path / "blind", name="blind", domain="", license="", attributes=bundle.attributes, parts=parts, readme=""
     )
-    with pytest.raises(MissingPartError, match="'blind' has no judge to look at pictures: name one"):
+    with pytest.raises(MissingPartError, match="'blind' has no judge to predict attributes: name one"):
         build(write(tmp_path, blind.path))
     config = write(tmp_path, model, val_fraction=0.5)
     LatentSet(("a", "b"), torch.randn(2, 8, 16)).save(tmp_path / "codes.safetensors", bundle)
@@ -314,8 +314,8 @@ def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> 
         attributes=(*bundle.attributes[:-1], AttributeSpec("Attractive")),
         overwrite=False,
     )
-    with pytest.raises(InputError, match=r"the judge .* sees other attributes than the model knows"):
+    with pytest.raises(InputError, match=r"the judge .* predicts other attributes than the model knows"):
         build(write(tmp_path, model, (str(others.path),)))
     save_file(AttributeNetwork(4, (8, 16)).state_dict(), tmp_path / "few.safetensors")
-    with pytest.raises(InputError, match=r"the judge .*few.safetensors sees other attributes than the model knows"):
+    with pytest.raises(InputError, match=r"the judge .*few.safetensors predicts other attributes than the model knows"):
         build(write(tmp_path, model, (str(tmp_path / "few.safetensors"),)))

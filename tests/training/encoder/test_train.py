@@ -84,7 +84,7 @@ def test_known_codes_are_learnt_without_any_picture(
     )
     watcher = recording_monitor()
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
-    assert any("all pictures are samples" in note for note in watcher.notes)
+    assert any("all images are samples" in note for note in watcher.notes)
     assert any("give lpips_backbone, judge or discriminator" in note for note in watcher.notes)
     assert any("model_ir_se50.pth" in note and "moco" in note for note in watcher.notes)
     rows = read_metrics(tmp_path / "run")
@@ -167,7 +167,7 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
 def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: str, tmp_path: Path) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.5, loss_resolution=8)
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
-    images = task.pictures.images([0, 1])
+    images = task.data.images([0, 1])
     assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
 
 
@@ -209,7 +209,7 @@ def test_every_picture_has_its_turn_to_be_corrected(
     config = replace(SMALL, model=str(model.path), data=(pictures,), corrections=1, precision=precision, steps=1)
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
     torch.manual_seed(0)
-    images = task.pictures.images(range(8))
+    images = task.data.images(range(8))
     corrected = torch.zeros(8)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         task.encoder.eval()

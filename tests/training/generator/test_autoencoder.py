@@ -158,10 +158,10 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
     assert targets.labels[:, 1].isnan().tolist() == [number == 39 for number in range(40)]
     assert targets.parameters.isnan().any(dim=1).tolist() == [number == 39 for number in range(40)]
     assert Targets.read("", names).labels.shape == (40, 0)
-    with pytest.raises(InputError, match="names none of the pictures"):
+    with pytest.raises(InputError, match="names none of the images"):
         Targets.read(str(tmp_path / "labels.jsonl"), ["other"])
     (tmp_path / "labels.jsonl").write_text('{"id": "00", "attributes": {"Smiling": "yes"}}')
-    with pytest.raises(InputError, match="no numbers"):
+    with pytest.raises(InputError, match="not numbers"):
         Targets.read(str(tmp_path / "labels.jsonl"), names)
 
 

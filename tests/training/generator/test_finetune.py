@@ -85,7 +85,7 @@ def test_codes_of_pictures_and_of_edits_are_learned(
     task_without, _ = train(lambda: build(without), without, tmp_path / "without")
     plain = task_without.save(tmp_path / "plain", overwrite=False)
     before, after, untold = (Engine.from_pretrained(path, device="cpu") for path in (tiny_bundle, new.path, plain.path))
-    images, codes = task.pictures.images(range(COUNT)), task.codes
+    images, codes = task.data.images(range(COUNT)), task.codes
     edited = before.edit_by_reference(codes[:8], codes[8:16], "bangs")
     assert missed(after, codes[:16], images[:16]) < 0.5 * missed(before, codes[:16], images[:16])
     assert missed(after, edited, images[16:]) < 0.5 * missed(before, edited, images[16:])
@@ -149,7 +149,7 @@ def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorF
         task, _ = train(lambda keys=keys: build(keys), keys, tmp_path / f"run{weight}")
         with torch.no_grad():
             drawn.append(task.average(task.codes))
-    real = task.pictures.images(range(COUNT))
+    real = task.data.images(range(COUNT))
     without, judged = drawn
     assert detail(without) < 0.1 * detail(real)
     assert 0.4 * detail(real) < detail(judged) < 1.5 * detail(real)
@@ -163,12 +163,12 @@ def test_codes_are_found_where_none_are_given(
     config = replace(config, codes=(), steps=2, val_images=3, eval_interval=1)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     engine = Engine.from_pretrained(config.init_from, device="cpu")
-    pixels = np.stack([task.pictures.read(index)[1] for index in range(COUNT)])
+    pixels = np.stack([task.data.read(index)[1] for index in range(COUNT)])
     np.testing.assert_allclose(task.codes, engine.invert(pixels), atol=1e-4)
     assert (len(task.training), len(task.held_out), len(task.edits)) == (21, 3, 7)
     lines = read_metrics(tmp_path / "run")
     errors = [line["val/l2"] for line in lines if "val/l2" in line]
-    images = task.pictures.images(task.held_out.tolist())
+    images = task.data.images(task.held_out.tolist())
     with torch.no_grad():
         drawn = task.average(task.codes[task.held_out]).clamp(-1, 1)
     assert errors[-1] == pytest.approx(F.mse_loss(drawn, images).item(), rel=1e-4)
@@ -232,7 +232,7 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
 
     task, _ = train(build_and_listen, config, tmp_path / "run", monitor=watcher)
     assert watcher.notes[0] == "there is no perceptual loss"
-    assert any("of 24 pictures cannot be read, such as " in note and "p04.png" in note for note in watcher.notes)
+    assert any("of 24 images cannot be read, such as " in note and "p04.png" in note for note in watcher.notes)
     engine, codes = task.engine, task.codes
     edited = engine.edit_by_reference(codes[:8], codes[8:16], "bangs")
     seen = set()
@@ -258,7 +258,7 @@ def test_a_held_out_picture_that_cannot_be_read_spoils_no_figure(
     line = json.loads((tmp_path / "run" / "metrics.jsonl").read_text().splitlines()[-1])
     chosen = [second, *task.held_out[1:].tolist()]
     with torch.no_grad():
-        expected = F.mse_loss(task.average(task.codes[chosen]).clamp(-1, 1), task.pictures.images(chosen))
+        expected = F.mse_loss(task.average(task.codes[chosen]).clamp(-1, 1), task.data.images(chosen))
     assert line["val/l2"] == pytest.approx(expected.item(), rel=1e-4)
 
 
@@ -282,7 +282,7 @@ def test_pictures_are_told_apart(config: GeneratorFinetuneConfig, tmp_path: Path
             tmp_path / "people" / "ab"[number % 2] / f"{number // 2}.png", np.full((32, 32, 3), 40 * number, np.uint8)
         )
     task = build(replace(config, data=(str(tmp_path / "people"),), codes=(), edits=""))
-    pixels = np.stack([task.pictures.read(index)[1] for index in range(6)])
+    pixels = np.stack([task.data.read(index)[1] for index in range(6)])
     assert pixels[:, 0, 0, 0].tolist() == [0, 80, 160, 40, 120, 200]
     np.testing.assert_allclose(task.codes, task.engine.invert(pixels), atol=1e-4)
     # where latent files lie beside the pictures, they are the codes, each of its own picture
@@ -291,7 +291,7 @@ def test_pictures_are_told_apart(config: GeneratorFinetuneConfig, tmp_path: Path
     for number, w in latents.items():
         LatentCode(w, bundle.name, bundle.fingerprint).save(tmp_path / "pictures" / f"p{number:02}.latent.safetensors")
     task = build(replace(config, codes=(), edits=""))
-    assert list(task.pictures.ids) == ["p02", "p07"]
+    assert list(task.data.ids) == ["p02", "p07"]
     np.testing.assert_allclose(task.codes, np.stack([latents[2], latents[7]]), atol=1e-6)
     write_image(tmp_path / "pictures" / "p01.jpg", np.zeros((32, 32, 3), np.uint8))
     with pytest.raises(InputError, match=r"p01\.jpg and .*p01\.png share a name"):
@@ -311,7 +311,7 @@ def test_wrong_requests(config: GeneratorFinetuneConfig, tmp_path: Path, tiny_bu
     with pytest.raises(InputError, match="24 of 24 codes cannot be held out"):
         build(replace(config, val_images=COUNT))
     (tmp_path / "pictures" / "p03.png").unlink()
-    with pytest.raises(InputError, match="1 of 24 codes have no picture in data, such as p03"):
+    with pytest.raises(InputError, match="1 of 24 codes have no image in data, such as p03"):
         build(config)
     rows = [{"source": "p00", "reference": "p01", "edited": "p02", "attribute": "Smiling"}]
     (tmp_path / "edits.jsonl").write_text(json.dumps(rows[0]))

@@ -118,7 +118,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
     torch.manual_seed(config.seed)
     before = StyleGan2Task(config)
     task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
-    wanted = before.images.images(range(12)).mean(dim=0)
+    wanted = before.data.images(range(12)).mean(dim=0)
 
     def distance(one: StyleGan2Task) -> float:
         with torch.no_grad():

@@ -112,9 +112,9 @@ def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path
     _, labels = task._answers(task.judge)
     for index in range(len(task.held_out)):
         assert labels[index, 0] == (task.held_out.read(index)[1][..., 0] > 200).any()
-    for index in range(len(task.pictures)):
-        red = (task.pictures.read(index)[1][..., 0] > 200).any()
-        assert task._labels[task.pictures.readable_index(index), 0] == red
+    for index in range(len(task.data)):
+        red = (task.data.read(index)[1][..., 0] > 200).any()
+        assert task._labels[task.data.readable_index(index), 0] == red
 
 
 def test_two_processes_keep_the_best_weights_as_they_were(
@@ -166,7 +166,7 @@ def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
     for picture in squares(8)[0]:
         write_image(tmp_path / "squares" / f"other-{picture[0, 0, 0]}.png", picture)
     task = build(config)
-    assert len(task.pictures) + len(task.held_out) == 40
+    assert len(task.data) + len(task.held_out) == 40
 
 
 @pytest.mark.parametrize(
