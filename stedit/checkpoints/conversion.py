@@ -11,13 +11,14 @@ from typing import Any
 from stedit.checkpoints.arrays import read_arrays
 from stedit.checkpoints.codes import is_surely_codes
 from stedit.checkpoints.interchange import directions_of
-from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, model_card, table
+from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, table
 from stedit.checkpoints.reader import load_file
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
-from stedit.storage.bundle import CARD_NAME, Alignment, Bundle, Precision
+from stedit.storage.bundle import Alignment, Bundle, Precision
 from stedit.storage.directions import Directions, Vector
 from stedit.storage.latents import is_latent_path
+from stedit.storage.model_card import model_card, read_card
 
 DIRECTIONS_SUFFIX = ".safetensors"
 MAX_CODES_BYTES = 2**26  # of a file that may hold latent codes instead
@@ -175,8 +176,9 @@ def save_directions(path: Path, found: dict[str, Vector], *, overwrite: bool = F
 
 def _card(joined: ModelParts, name: str, sources: Sequence[ModelParts], target: Bundle | None) -> str:
     """That of the target with what is added, or a new one."""
-    if not target or not (target.path / CARD_NAME).is_file():
-        return model_card(joined, name)
-    old = (target.path / CARD_NAME).read_text(encoding="utf-8", errors="replace")
-    added = [row for one in sources for row in table(one)]
-    return "\n".join([old.rstrip(), "", "## Added", "", *dict.fromkeys(added), ""])
+    if target and (old := read_card(target)):
+        added = [row for one in sources for row in table(one)]
+        return "\n".join([old.rstrip(), "", "## Added", "", *dict.fromkeys(added), ""])
+    lines = ["Put together by `stedit weights` from the files below.", "", *table(joined), ""]
+    lines += [f"Licence: {joined.license or 'unknown, so treat it as non-commercial'}."]
+    return model_card(name, "other", lines, tags=("stylegan2", "gan-inversion", "image-editing"))

@@ -100,10 +100,6 @@ def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = 
 
 def from_bundle(bundle: Bundle) -> ModelParts:
     """The parts of a model, byte for byte. Raises BundleError if a file is damaged."""
-    parts = {
-        name: (PART_CONFIGS[part_type(name)].from_dict(part.config), bundle.read_bytes(name))
-        for name, part in bundle.parts.items()
-    }
     known, probes = bundle.training.get("parts"), bundle.training.get("probe")
     known = known if isinstance(known, dict) else {}
     origin = {}
@@ -113,7 +109,7 @@ def from_bundle(bundle: Bundle) -> ModelParts:
         origin[name] = stated if isinstance(stated, dict) else made
     return ModelParts(
         label=bundle.name,
-        parts=parts,
+        parts=bundle.stored_parts(),
         origin=origin,
         license=bundle.license,
         domain=bundle.domain,
@@ -190,28 +186,6 @@ def same_generator(one: ModelParts, other: ModelParts) -> bool:
     first, second = (_synthesis(decode(part)) for part in (data, other_data))
     return all(
         torch.allclose(tensor.float(), second[key].float(), rtol=SAME, atol=1e-5) for key, tensor in first.items()
-    )
-
-
-def model_card(joined: ModelParts, name: str) -> str:
-    """A README with the front matter of the Hub."""
-    return "\n".join(
-        [
-            "---",
-            "license: other",
-            "library_name: stedit",
-            "tags: [stylegan2, gan-inversion, image-editing]",
-            "---",
-            "",
-            f"# {name}",
-            "",
-            "Put together from the files below.",
-            "",
-            *table(joined),
-            "",
-            f"Licence: {joined.license or 'unknown, so treat it as non-commercial'}.",
-            "",
-        ]
     )
 
 

@@ -215,6 +215,13 @@ class Bundle:
         """The file of a part as it is, after comparing its checksum. Raises BundleError if it is damaged."""
         return self._read_checked(self.parts[name])
 
+    def stored_parts(self) -> dict[str, tuple[PartConfig, bytes]]:
+        """All parts as `save` takes them, byte for byte. Raises BundleError if a file is damaged."""
+        return {
+            name: (PART_CONFIGS[part_type(name)].from_dict(part.config), self.read_bytes(name))
+            for name, part in self.parts.items()
+        }
+
     def _read_checked(self, part: Part) -> bytes:
         file = self.path / part.file
         try:

@@ -20,9 +20,9 @@ from stedit.models.generator import Generator
 from stedit.models.lpips import Lpips
 from stedit.models.resnet import ResNet50
 from stedit.storage.bundle import Bundle
+from stedit.training.image_config import ReconstructionTrainingConfig
 from stedit.training.losses import FeatureLoss
 from stedit.training.perceptual import choose_perceptual, load_attribute_network, load_identity
-from stedit.training.reconstruction_config import ReconstructionTrainingConfig
 
 IMAGES = torch.rand(2, 3, 64, 64) * 2 - 1
 

@@ -22,7 +22,7 @@ from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNED, Faces, read_faces
 from stedit.training.ema import ema_decay, update_ema
-from stedit.training.provenance import model_card, provenance, started_from, with_parts
+from stedit.training.provenance import provenance, started_from, training_card, with_parts
 from stedit.training.run import Run
 
 THRESHOLD = 0.5  # of the probability, where it is measured
@@ -141,7 +141,6 @@ class AlignerTask:
         }
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, overwrite=overwrite)
-        facts = {"trained on": f"{self._count} images", "steps": str(config.steps)}
         return Bundle.save(
             path,
             name=config.name,
@@ -150,7 +149,7 @@ class AlignerTask:
             description="An aligner, which finds faces and their five points.",
             training=training,
             parts=parts,
-            readme=model_card(config.name, "", config.license, facts),
+            readme=training_card(config, config.name, config.license, self._count),
             overwrite=overwrite,
         )
 

@@ -37,7 +37,7 @@ from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen
 from stedit.training.generator.reconstruction import measure, reconstruction_sheet
 from stedit.training.losses import multiscale_l1, weighted_sum
 from stedit.training.perceptual import choose_perceptual
-from stedit.training.provenance import model_card, provenance, started_from
+from stedit.training.provenance import provenance, started_from, training_card
 from stedit.training.run import Run
 
 CLIP = 5.0  # of the gradient's norm
@@ -198,7 +198,6 @@ class AutoencoderTask:
         encoder, generator = self.average.encoder, self.average.generator
         mean = generator.mapping.estimate_mean() if self._mapping_learns else self._mean_code()
         generator.mapping.mean.copy_(mean)
-        facts = {"trained on": f"{len(self.data)} images", "steps": str(self.config.steps)}
         return Bundle.save(
             path,
             name=self.config.name,
@@ -211,7 +210,9 @@ class AutoencoderTask:
                 "encoder": (encoder.config, encoder.state_dict()),
             },
             training=provenance(self.config, images=len(self.data), **started_from(self.config.init_from)),
-            readme=model_card(self.config.name, self.config.domain, self.config.license, facts),
+            readme=training_card(
+                self.config, self.config.name, self.config.license, len(self.data), self.config.domain
+            ),
             overwrite=overwrite,
         )
 

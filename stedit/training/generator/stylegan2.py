@@ -22,7 +22,7 @@ from stedit.training.ema import ema_decay, update_ema
 from stedit.training.generator.adversarial import PathLength, generator_loss, path_lengths
 from stedit.training.generator.config import GeneratorTrainingConfig
 from stedit.training.generator.discriminator import DiscriminatorTrainer, frozen, lazy_adam
-from stedit.training.provenance import model_card, provenance, started_from
+from stedit.training.provenance import provenance, started_from, training_card
 from stedit.training.run import Run
 
 SAMPLED = 16  # images of a sheet
@@ -108,11 +108,8 @@ class StyleGan2Task:
             description=f"A StyleGAN2 generator for images of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
             training=provenance(self.config, images=len(self.data), **started_from(self.config.init_from)),
-            readme=model_card(
-                self.config.name,
-                self.config.domain,
-                self.config.license,
-                {"trained on": f"{len(self.data)} images", "steps": str(self.config.steps)},
+            readme=training_card(
+                self.config, self.config.name, self.config.license, len(self.data), self.config.domain
             ),
             overwrite=overwrite,
         )

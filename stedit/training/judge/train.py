@@ -25,7 +25,7 @@ from stedit.training.data.augmentation import jitter, perturb
 from stedit.training.data.images import ImageBatches, ImageSet
 from stedit.training.early_stopping import BEST, EarlyStopping
 from stedit.training.judge.config import JudgeTrainingConfig
-from stedit.training.provenance import model_card, provenance, with_parts
+from stedit.training.provenance import provenance, training_card, with_parts
 from stedit.training.run import Run
 
 LEAST_HELD_OUT = 8  # images; one half of them calibrates, the other measures
@@ -141,7 +141,6 @@ class JudgeTask:
         attributes = tuple(named.get(name, AttributeSpec(name)) for name in self.attributes)
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, attributes=attributes, overwrite=overwrite)
-        facts = {"trained on": f"{len(self.data)} images", "steps": str(config.steps)}
         return Bundle.save(
             path,
             name=config.name,
@@ -151,7 +150,7 @@ class JudgeTask:
             attributes=attributes,
             training=training,
             parts=parts,
-            readme=model_card(config.name, "", config.license, facts),
+            readme=training_card(config, config.name, config.license, len(self.data)),
             overwrite=overwrite,
         )
 

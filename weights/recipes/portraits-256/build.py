@@ -400,7 +400,7 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
                 name: (cast(Any, network[name]).config, network[name].state_dict())
                 for name in ("generator", "encoder", "classifier", "editor")
             },
-            "judge": (PART_CONFIGS["judge"].from_dict(judging.parts["judge"].config), judging.read_part("judge")),
+            "judge": judging.stored_parts()["judge"],
         },
         readme=(HERE / "CARD.md").read_text(),
         overwrite=True,
