@@ -21,7 +21,7 @@ Noise = Literal["const", "random", "none"]
 
 
 class MappingNetwork(nn.Module):
-    """z -> w: an MLP over the normalised z, with the mean of w that truncation needs."""
+    """z -> w: an MLP over the normalised z, with the mean of w, from which codes are found and measured."""
 
     mean: Tensor
 
@@ -30,16 +30,12 @@ class MappingNetwork(nn.Module):
         self.layers = nn.ModuleList(EqualizedLinear(style_dim, style_dim, lr_multiplier=0.01) for _ in range(layers))
         self.register_buffer("mean", torch.zeros(style_dim))
 
-    def forward(self, z: Tensor, *, truncation: float = 1.0) -> Tensor:
-        """(…, D) standard normal -> (…, D) in W. `truncation` < 1 pulls w towards the mean."""
+    def forward(self, z: Tensor) -> Tensor:
+        """(…, D) standard normal -> (…, D) in W."""
         w = z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
         for layer in self.layers:
             w = scaled_leaky_relu(layer(w))
-        return self.truncate(w, truncation)
-
-    def truncate(self, w: Tensor, truncation: float) -> Tensor:
-        """Pull codes (…, D) towards the mean: 1 leaves them, 0 gives the mean."""
-        return w if truncation == 1 else torch.lerp(self.mean, w, truncation)
+        return w
 
     @torch.no_grad()
     def estimate_mean(self, samples: int = 10_000, seed: int = 0) -> Tensor:
@@ -144,15 +140,14 @@ class Generator(nn.Module):
         w: Tensor,
         *,
         noise: Noise | Sequence[Tensor] = "const",
-        generator: torch.Generator | None = None,
         resolution: int | None = None,
     ) -> Tensor:
         """Render codes.
 
         Args:
             w: (B, N, D) in W+, or (B, D) in W.
-            noise: "const" uses the stored noise maps, "random" samples new ones from `generator`, "none" leaves them
-                out; or one (1 or B, 1, H, W) map for each synthesis layer.
+            noise: "const" uses the stored noise maps, "random" samples new ones, "none" leaves them out; or one map for
+                each synthesis layer, (1 or B, 1, H, W).
             resolution: stop at this block, for training that grows; None renders in full.
 
         Returns:
@@ -170,7 +165,7 @@ class Generator(nn.Module):
                     layer_noise: Tensor | None = next(given)
                 elif noise == "random":
                     shape = (w.shape[0], *layer.noise.shape[1:])
-                    layer_noise = torch.randn(shape, generator=generator, device=w.device)
+                    layer_noise = torch.randn(shape, device=w.device)
                 else:
                     layer_noise = layer.noise if noise == "const" else None
                 x = layer(x, w[:, layer_index], layer_noise)
@@ -183,9 +178,9 @@ class Generator(nn.Module):
         assert image is not None  # there is always a 4 px block
         return image
 
-    def style_mix(self, z: Sequence[Tensor], crossover: int | None = None, *, truncation: float = 1.0) -> Tensor:
+    def style_mix(self, z: Sequence[Tensor], crossover: int | None = None) -> Tensor:
         """Style mixing: map one or two z (B, D); the second takes over from style `crossover` on. -> (B, N, D)."""
-        ws: list[Tensor] = [self.mapping(one, truncation=truncation) for one in z]
+        ws: list[Tensor] = [self.mapping(one) for one in z]
         codes = [w[:, None].expand(-1, self.config.style_count, -1) for w in ws]
         if len(codes) == 1:
             return codes[0]

@@ -156,8 +156,8 @@ def compare_generator(engine: Engine, golden: Any, parity: Any, *, truncated: bo
     styles = engine.code_shape[0]
     codes = {"z": mapping(inputs["z"])[:, None].expand(-1, styles, -1), "wplus": inputs["wplus"]}
     if truncated:
-        codes["z_trunc"] = mapping(inputs["z"], truncation=0.7)[:, None].expand(-1, styles, -1)
-        codes["wplus_trunc"] = mapping.truncate(inputs["wplus"], 0.7)
+        codes["z_trunc"] = torch.lerp(mapping.mean, mapping(inputs["z"]), 0.7)[:, None].expand(-1, styles, -1)
+        codes["wplus_trunc"] = torch.lerp(mapping.mean, inputs["wplus"], 0.7)
     golden.compare("w", mapping(inputs["z"]))
     for name, code in codes.items():
         golden.compare(f"image_{name}", engine.synthesise(code)[:, :, ::step, ::step])

@@ -119,16 +119,6 @@ def test_given_noise() -> None:
     assert torch.equal(generator(w, noise=zeros), generator(w, noise="none"))
 
 
-def test_truncation() -> None:
-    mapping = small_generator().mapping
-    mapping.mean.copy_(torch.randn(16))
-    z = torch.randn(4, 16)
-    w = mapping(z)
-    torch.testing.assert_close(mapping(z, truncation=0.3), mapping.mean + 0.3 * (w - mapping.mean))
-    torch.testing.assert_close(mapping.truncate(w, 0.0), mapping.mean.expand(4, -1))
-    assert torch.equal(mapping(z, truncation=1.0), w)
-
-
 def test_mapping_ignores_the_length_of_z() -> None:
     mapping = small_generator().mapping
     z = torch.randn(4, 16)
@@ -147,10 +137,10 @@ def test_mean_of_w() -> None:
 def test_style_mixing() -> None:
     generator = small_generator(32)
     z = torch.randn(2, 3, 16)
-    first, second = (generator.mapping(one, truncation=0.5) for one in z)
-    mixed = generator.style_mix([z[0], z[1]], 3, truncation=0.5)
+    first, second = (generator.mapping(one) for one in z)
+    mixed = generator.style_mix([z[0], z[1]], 3)
     assert torch.equal(mixed, torch.stack([first] * 3 + [second] * 5, dim=1))
-    assert torch.equal(generator.style_mix([z[0]], truncation=0.5), torch.stack([first] * 8, dim=1))
+    assert torch.equal(generator.style_mix([z[0]]), torch.stack([first] * 8, dim=1))
 
 
 def test_gradients_reach_everything() -> None:

@@ -38,7 +38,7 @@ from stedit.models.edit_transformer import EditTransformer
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.style_transformer import StyleTransformer
-from stedit.training.editor.latent import reference_edit_loss
+from stedit.training.editor.train import reference_edit_loss
 
 PARITY = Path(__file__).resolve().parents[3] / "shared" / "parity"
 GOLDENS = sorted((PARITY / "golden").glob("*.npz"))
@@ -183,9 +183,9 @@ def run_generator(golden: Golden) -> Arrays:
     mapping = generator.mapping
     codes = {
         "z": mapping(z),
-        "z_trunc": mapping(z, truncation=0.7),
+        "z_trunc": torch.lerp(mapping.mean, mapping(z), 0.7),
         "wplus": wplus,
-        "wplus_trunc": mapping.truncate(wplus, 0.7),
+        "wplus_trunc": torch.lerp(mapping.mean, wplus, 0.7),
         "mix": generator.style_mix([z[:1], z[-1:]], 4),
     }
     yield "w", codes["z"]
