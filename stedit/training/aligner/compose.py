@@ -1,7 +1,7 @@
-"""Images to learn from: faces of known size, tilt and place, composed and worsened on the device, a batch at a time.
+"""Pictures to learn from: faces of known size, tilt and place, composed and worsened on the device, a batch at a time.
 
 A canvas has four layers: a backdrop, a whole scene, a crop, a render. Each is laid by an affine map of its own, so its
-points are known exactly. Some backdrops are random clutter: buttons, rings, stripes, which are not faces. Canvases are
+points are known exactly. Some backdrops are drawn: buttons, rings, stripes, things that are no face. Canvases are
 rendered at twice their size and averaged down, as a photograph is for the network.
 """
 
@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from stedit.models.aligner import MIRRORED
-from stedit.training.aligner.data import ABSENT, IGNORED, LEARNED, SIZE_OF_SCALE, Faces, face_scale
+from stedit.training.aligner.data import ABSENT, LEARNT, SIZE_OF_SCALE, UNSURE, Faces, face_scale
 
 SUPERSAMPLING = 2
 TOO_LARGE = 1.6  # times the largest size: from here on there is no face, so that nothing fires on an eye
@@ -36,7 +36,7 @@ class Canvases:
     sizes: Tensor
     """float32 (B, F): geometric mean of the box's sides, in pixels."""
     state: Tensor
-    """int64 (B, F): ABSENT, LEARNED or IGNORED."""
+    """int64 (B, F): ABSENT, LEARNT or UNSURE."""
     scenes: Tensor
     """int64 (B,): the scene that a canvas shows."""
 
@@ -57,7 +57,7 @@ def compose(
 
     Args:
         sets: "scenes", "crops", "renders", those that there are, on the device.
-        chosen: (B,) indices of scenes to show, or of the images of the first set where there are no scenes.
+        chosen: (B,) indices of scenes to show, or of the pictures of the first set where there are no scenes.
         side: S of the canvas.
         tilt: degrees that a face is turned at most.
         smallest, largest: sizes between which faces are learnt.
@@ -73,12 +73,12 @@ def compose(
     canvas = layers[0].colours
     for layer in layers[1:]:
         canvas = torch.lerp(canvas, layer.colours, layer.mask)
-    states = [_visibility(layer, layers[number + 1 :], side) for number, layer in enumerate(layers)]
+    states = [_seen(layer, layers[number + 1 :], side) for number, layer in enumerate(layers)]
     points, boxes, state = (
         torch.cat(parts, dim=1) for parts in ([one.points for one in layers], [one.boxes for one in layers], states)
     )
     sizes = SIZE_OF_SCALE * face_scale(points)
-    state = torch.where((state == LEARNED) & ((sizes < smallest) | (sizes > largest)), IGNORED, state)
+    state = torch.where((state == LEARNT) & ((sizes < smallest) | (sizes > largest)), UNSURE, state)
     state = torch.where(sizes > TOO_LARGE * largest, ABSENT, state)
     corners = torch.stack([boxes[..., :2] - boxes[..., 2:], boxes[..., :2] + boxes[..., 2:]], dim=2)
     canvas = F.avg_pool2d(_occluded(canvas, boxes, state), SUPERSAMPLING)
@@ -86,7 +86,7 @@ def compose(
 
 
 def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
-    """An image enlarged until it fills the canvas; for some, clutter or one colour."""
+    """A picture enlarged until it fills the canvas; for some, clutter or one colour."""
     count, device = len(index), index.device
     sizes = faces.sizes[index]
     scale = _uniform(count, 1.2, 3.5, device) * side / sizes.amin(dim=1)
@@ -94,8 +94,8 @@ def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
     angle = _uniform(count, -math.pi, math.pi, device)
     layer = _lay(faces, index, anchor, torch.full((count, 2), side / 2, device=device), scale, angle, side)
     cluttered = round(CLUTTER * count)  # the first of the batch, which is in no order
-    clutter = F.interpolate(_clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
-    colours = torch.cat([clutter, layer.colours[cluttered:]])
+    drawn = F.interpolate(_clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
+    colours = torch.cat([drawn, layer.colours[cluttered:]])
     plain = torch.rand(count, device=device) < PLAIN
     colour = 255 * torch.rand(count, 3, 1, 1, device=device)
     empty = plain | (torch.arange(count, device=device) < cluttered)
@@ -112,7 +112,7 @@ def _clutter(count: int, side: int, device: torch.device) -> Tensor:
     """Discs and slabs with rings, holes, stripes and checks on smooth colours, (B, 3, S, S) in 0..255."""
     if not count:
         return torch.zeros(0, 3, side, side, device=device)
-    image = F.interpolate(
+    picture = F.interpolate(
         255 * torch.rand(count, 3, 4, 4, device=device), size=(side, side), mode="bilinear", align_corners=False
     )
     ticks = torch.arange(side, device=device) + 0.5
@@ -138,23 +138,23 @@ def _clutter(count: int, side: int, device: torch.device) -> Tensor:
                 torch.zeros_like(distance, dtype=torch.bool),
             ],
             dim=1,
-        )  # (B, patterns, S, S)
-        chosen = torch.randint(patterns.shape[1], (count,), device=device)
-        pattern = patterns[torch.arange(count, device=device), chosen][:, None]
+        )  # (B, kinds, S, S)
+        kind = torch.randint(patterns.shape[1], (count,), device=device)
+        pattern = patterns[torch.arange(count, device=device), kind][:, None]
         grey = 255 * torch.rand(count, 1, 1, 1, device=device)
         first = (grey + 50 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
         second = (first + 90 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
         inside = ((1 - distance) * radius + 0.5).clamp(0, 1)[:, None]  # soft by a pixel
-        image = torch.lerp(image, torch.where(pattern, second, first), inside)
-    return image
+        picture = torch.lerp(picture, torch.where(pattern, second, first), inside)
+    return picture
 
 
 def _placed(faces: Faces, index: Tensor, size: Tensor, side: int, tilt: float, share: float, *, soft: bool) -> _Layer:
-    """An image of which one face has the given size on the canvas, (B,), anywhere on it, turned up to `tilt`."""
+    """A picture of which one face has the given size on the canvas, (B,), anywhere on it, turned up to `tilt`."""
     count, device = len(index), index.device
     state, rows = faces.state[index], torch.arange(count, device=device)
-    slot = torch.where(state == LEARNED, torch.rand(state.shape, device=device), -1.0).argmax(dim=1)
-    here = state[rows, slot] == LEARNED
+    slot = torch.where(state == LEARNT, torch.rand(state.shape, device=device), -1.0).argmax(dim=1)
+    here = state[rows, slot] == LEARNT
     anchor = torch.where(here[:, None], faces.boxes[index, slot, :2], faces.sizes[index] / 2)
     own = torch.where(here, SIZE_OF_SCALE * face_scale(faces.points[index, slot]), faces.sizes[index].amin(dim=1) / 3)
     turn = torch.where(
@@ -185,7 +185,7 @@ def _lay(
     *,
     soft: bool = False,
 ) -> _Layer:
-    """Map images so that `anchor` (B, 2) comes to lie at `place`, scaled, turned by `angle`, some mirrored."""
+    """Map pictures so that `anchor` (B, 2) comes to lie at `place`, scaled, turned by `angle`, some mirrored."""
     count, device = len(index), index.device
     mirrored = torch.rand(count, device=device) < 0.5
     stretch = torch.exp(0.04 * torch.randn(count, device=device))
@@ -199,7 +199,7 @@ def _lay(
     right, down = back[:, :, 0, None] * ticks, back[:, :, 1, None] * ticks + start[:, :, None]  # (B, 2, 2S)
     source = torch.stack([down[:, axis, :, None] + right[:, axis, None, :] for axis in (0, 1)], dim=-1)
     extent = faces.sizes[index][:, None, None]
-    inner = torch.minimum(source.clamp(min=0.5), extent - 0.5)  # of a square that is partly empty, only the image
+    inner = torch.minimum(source.clamp(min=0.5), extent - 0.5)  # of a square that is partly empty, only the picture
     colours = F.grid_sample(
         faces.pixels[index].float(), 2 * inner / faces.pixels.shape[-1] - 1, mode="bilinear", align_corners=False
     )
@@ -223,7 +223,7 @@ def _lay(
     return _Layer(colours, mask[:, None], points, torch.cat([centre, half], dim=-1), faces.state[index])
 
 
-def _visibility(layer: _Layer, above: list[_Layer], side: int) -> Tensor:
+def _seen(layer: _Layer, above: list[_Layer], side: int) -> Tensor:
     """The state (B, F) of a layer's faces under the layers above: absent where hidden, unsure where half hidden."""
     points = layer.points
     inside = ((points >= 0) & (points < side)).all(dim=-1)  # (B, F, 5)
@@ -233,7 +233,7 @@ def _visibility(layer: _Layer, above: list[_Layer], side: int) -> Tensor:
         covered = other.mask.flatten(1).gather(1, flat).view_as(inside) > 0.5
         inside = inside & ~covered
     share = inside.float().mean(dim=-1)
-    state = torch.where((layer.state == LEARNED) & (share < 0.7), IGNORED, layer.state)
+    state = torch.where((layer.state == LEARNT) & (share < 0.7), UNSURE, layer.state)
     return torch.where(share < 0.1, ABSENT, state)
 
 
@@ -241,7 +241,7 @@ def _occluded(canvas: Tensor, boxes: Tensor, state: Tensor) -> Tensor:
     """Lay a turned rectangle of one colour, or of another canvas, over a part of one face of some canvases."""
     count, device = len(canvas), canvas.device
     rows = torch.arange(count, device=device)
-    slot = torch.where(state == LEARNED, torch.rand(state.shape, device=device), -1.0).argmax(dim=1)
+    slot = torch.where(state == LEARNT, torch.rand(state.shape, device=device), -1.0).argmax(dim=1)
     box = boxes[rows, slot] * SUPERSAMPLING
     centre = box[:, :2] + box[:, 2:] * _uniform(2 * count, -1, 1, device).view(count, 2)
     half = box[:, 2:] * _uniform(2 * count, 0.1, 0.45, device).view(count, 2)

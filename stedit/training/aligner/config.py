@@ -16,7 +16,7 @@ class AlignerTrainingConfig(TrainingConfig):
     command: ClassVar[str] = "aligner"
 
     steps: int = key(4_000, text="How many steps to train.", low=1, resumable=True)
-    batch_size: int = key(256, text="Composed images in a step, of all processes together.", low=1)
+    batch_size: int = key(256, text="Composed pictures in a step, of all processes together.", low=1)
     learning_rate: float = key(3e-3, text="AdamW's step size.", above=0)
     schedule: Literal["constant", "cosine"] = key(
         "cosine", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
@@ -28,14 +28,14 @@ class AlignerTrainingConfig(TrainingConfig):
     )
     labels: tuple[str, ...] = key(
         (),
-        text="JSONL files (.gz too) whose records name an image by id and hold faces, points or landmarks.",
+        text="JSONL files (.gz too) whose records name a picture by id and hold faces, points or landmarks.",
         local=True,
     )
     val_fraction: float = key(0.05, text="Share of the scenes kept from training, to measure on.", low=0, high=0.5)
-    canvas: int = key(192, text="Side of the images composed for training, in pixels.", low=64, high=512)
+    canvas: int = key(192, text="Side of the pictures composed for training, in pixels.", low=64, high=512)
     tilt: float = key(45.0, text="How far faces are turned in the plane, in degrees.", low=0, high=180)
     ema_images: int = key(
-        80_000, text="Composed images in which the moving average of the weights, the result, forgets half.", low=1
+        80_000, text="Composed pictures in which the moving average of the weights, the result, forgets half.", low=1
     )
     weight_decay: float = key(0.01, text="AdamW's weight decay.", low=0)
 
@@ -56,7 +56,7 @@ class AlignerTrainingConfig(TrainingConfig):
         if not self.data:
             raise ValueError("data is empty: name folders or zip files of scenes, crops and renders")
         if not self.labels:
-            raise ValueError("labels is empty: name the JSONL files that hold the faces of the images")
+            raise ValueError("labels is empty: name the JSONL files that hold the faces of the pictures")
         if self.canvas % 32:
             raise ValueError(f"canvas is {self.canvas}: set it to a multiple of 32")
         self.aligner_config()

@@ -1,8 +1,8 @@
 """Labelled faces in memory: whole scenes, aligned crops, renders; all decoded once, as uint8.
 
-Records are JSON lines. One has an `id`, the name of its image without the ending, and
+Records are JSON lines. One has an `id`, the name of its picture without the ending, and
     faces       of a scene: {"box": [x, y, w, h], "points": [[x, y] x 5], "score": 0..1} each, with the `size` [w, h]
-                of the image that the numbers count in;
+                of the picture that the numbers count in;
     points      of a crop that holds one face: five of them, in pixels of 256;
     landmarks   of a render: 68 in iBUG's order, in pixels of 128.
 """
@@ -30,7 +30,7 @@ from stedit.storage.jsonl import read_records
 
 SCENE_SIDE, CROP_SIDE, RENDER_SIDE = 288, 256, 128  # pixels of the stored squares
 MAX_FACES = 8  # of a scene; one with more is left out
-CERTAIN_SCORE = 0.75  # a face with a lower score is neither learned nor counted as a false detection
+SURE_SCORE = 0.75  # a face of which its detector was less sure is neither learnt nor counted as a fault
 
 # A face's box from its points: centre and half sides, in a frame along the line from eyes to mouth. Medians over the
 # boxes that YuNet gives to upright faces.
@@ -38,23 +38,23 @@ BOX_CENTRE = 0.33  # of the way from the eyes to the mouth
 BOX_WIDTH, BOX_HEIGHT = 0.53, 0.74  # half sides, of `face_scale`
 SIZE_OF_SCALE = 1.25  # geometric mean of the box's sides, of `face_scale`
 
-ABSENT, LEARNED, IGNORED = 0, 1, 2  # what a slot for a face holds
+ABSENT, LEARNT, UNSURE = 0, 1, 2  # what a slot for a face holds
 
 
 @dataclass(frozen=True)
 class Faces:
-    """Images of one size with their faces."""
+    """Pictures of one size with their faces."""
 
     pixels: Tensor
-    """uint8 (N, 3, side, side); an image that is not square lies at the top left."""
+    """uint8 (N, 3, side, side); a picture that is not square lies at the top left."""
     sizes: Tensor
-    """float32 (N, 2): width and height of the image in its square."""
+    """float32 (N, 2): width and height of the picture in its square."""
     points: Tensor
-    """float32 (N, F, 5, 2): x and y from the image's top left corner, in pixels of the square."""
+    """float32 (N, F, 5, 2): x and y from the picture's top left corner, in pixels of the square."""
     boxes: Tensor
     """float32 (N, F, 4): the centre of the box and half its sides, as they are where the face is upright."""
     state: Tensor
-    """int64 (N, F): ABSENT, LEARNED or IGNORED."""
+    """int64 (N, F): ABSENT, LEARNT or UNSURE."""
 
     def __len__(self) -> int:
         return len(self.pixels)
@@ -64,14 +64,14 @@ class Faces:
         return Faces(*(getattr(self, name).to(device) for name in ("pixels", "sizes", "points", "boxes", "state")))
 
     def part(self, index: Tensor) -> Faces:
-        """Some of the images."""
+        """Some of the pictures."""
         return Faces(*(getattr(self, name)[index] for name in ("pixels", "sizes", "points", "boxes", "state")))
 
 
 def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
-    """The labelled images of `data` as "scenes", "crops" and "renders", those that there are, in a fixed order.
+    """The labelled pictures of `data` as "scenes", "crops" and "renders", those that there are, in a fixed order.
 
-    Raises InputError if a file cannot be read, or no image has a record.
+    Raises InputError if a file cannot be read, or no picture has a record.
     """
     records = _read_records(labels)
     found: dict[str, list[tuple[ImageRef, Mapping[str, Any]]]] = {"scenes": [], "crops": [], "renders": []}
@@ -86,7 +86,7 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
         sides = {"scenes": SCENE_SIDE, "crops": CROP_SIDE, "renders": RENDER_SIDE}
         sets = {name: _decode(reader, images, sides[name]) for name, images in found.items() if images}
     if not sets:
-        raise InputError(f"no image of {data[0]} has a record in {labels[0]}: give the labels of these images")
+        raise InputError(f"no picture of {data[0]} has a record in {labels[0]}: give the labels of these pictures")
     return sets
 
 
@@ -106,7 +106,7 @@ def boxes_of_points(points: Tensor) -> Tensor:
 
 
 def _read_records(paths: Iterable[str]) -> dict[str, Mapping[str, Any]]:
-    """Records by the ids of their images; those without faces are left out."""
+    """Records of faces by the ids of their pictures; those that say nothing of faces are left out."""
     records: dict[str, Mapping[str, Any]] = {}
     for path in paths:
         for number, record in enumerate(read_records(Path(path)), start=1):
@@ -114,7 +114,7 @@ def _read_records(paths: Iterable[str]) -> dict[str, Mapping[str, Any]]:
                 if _check(record):
                     records[record["id"]] = record
             except (ValueError, TypeError, KeyError) as error:
-                raise InputError(f"record {number} of {path} is not of faces ({describe_cause(error)})") from error
+                raise InputError(f"record {number} of {path} is none of faces ({describe_cause(error)})") from error
     return records
 
 
@@ -153,30 +153,30 @@ def _decode(reader: ImageReader, images: Sequence[tuple[ImageRef, Mapping[str, A
     def fill(index: int) -> None:
         image, record = images[index]
         try:
-            decoded = reader.read(image)
+            picture = reader.read(image)
         except ImageError:
             return  # it stays black, without a face
-        height, width = decoded.shape[:2]
+        height, width = picture.shape[:2]
         scale = side / max(height, width)
         if scale != 1:
             shrunk = (max(1, round(width * scale)), max(1, round(height * scale)))
-            decoded = np.asarray(Image.fromarray(decoded).resize(shrunk, Image.Resampling.BOX if scale < 1 else None))
-        pixels[index, : decoded.shape[0], : decoded.shape[1]] = decoded
-        sizes[index] = decoded.shape[1], decoded.shape[0]
+            picture = np.asarray(Image.fromarray(picture).resize(shrunk, Image.Resampling.BOX if scale < 1 else None))
+        pixels[index, : picture.shape[0], : picture.shape[1]] = picture
+        sizes[index] = picture.shape[1], picture.shape[0]
         if "faces" in record:
             unit = sizes[index] / np.array(record["size"], np.float32)
             for slot, face in enumerate(record["faces"]):
                 points[index, slot] = _numbers(face["points"], (POINTS, 2)) * unit
                 x, y, w, h = face["box"]
                 boxes[index, slot] = np.array([x + w / 2, y + h / 2, w / 2, h / 2], np.float32) * np.tile(unit, 2)
-                state[index, slot] = LEARNED if face.get("score", 1) >= CERTAIN_SCORE else IGNORED
+                state[index, slot] = LEARNT if face.get("score", 1) >= SURE_SCORE else UNSURE
         else:
             if "points" in record:
                 points[index, 0] = _numbers(record["points"], (POINTS, 2)) * (side / CROP_SIDE)
             else:
                 points[index, 0] = five_points(_numbers(record["landmarks"], (68, 2))) * (side / RENDER_SIDE)
             boxes[index, 0] = boxes_of_points(torch.from_numpy(points[index, 0])).numpy()
-            state[index, 0] = LEARNED
+            state[index, 0] = LEARNT
 
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
         list(threads.map(fill, range(len(images))))

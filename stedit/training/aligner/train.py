@@ -20,24 +20,24 @@ from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
-from stedit.training.aligner.data import ABSENT, LEARNED, Faces, read_faces
+from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
 from stedit.training.ema import ema_decay, update_ema
 from stedit.training.provenance import provenance, started_from, training_card, with_parts
 from stedit.training.run import Run
 
 THRESHOLD = 0.5  # of the probability, where it is measured
 SAME_FACE = 0.4  # intersection over union of a true box and a found one
-CHUNK = 32  # held-out images at a time
+CHUNK = 32  # held-out pictures at a time
 POINTS_WEIGHT, BOX_WEIGHT = 10.0, 2.0
-MAX_IGNORED = 24.0  # pixels around the centre of a face that is too large to be learned, or uncertain
+MAX_IGNORED = 24.0  # pixels around the centre of a face that is too large to be learnt, or of which nobody is sure
 MINED = 0.8  # decay of how hard a scene was
 
 
 def build(config: AlignerTrainingConfig) -> AlignerTask:
-    """The task of a config: reads and decodes all the images.
+    """The task of a config: reads and decodes all the pictures.
 
     Raises:
-        InputError: images or labels cannot be used.
+        InputError: pictures or labels cannot be used.
         BundleError: a model cannot be used.
         UsageError: the aligner to start from has other sizes.
     """
@@ -53,7 +53,7 @@ def build(config: AlignerTrainingConfig) -> AlignerTask:
 
 
 class Hardness(nn.Module):
-    """The probability of false detections in each scene: harder scenes are shown more often."""
+    """How surely the network found faces where a scene has none: harder scenes are shown more often."""
 
     def __init__(self, scenes: int) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class AlignerTask:
     ) -> None:
         self.config, self.bundle = config, bundle
         self._sets, self._held_out = _split(sets, config.val_fraction)
-        self._count = sum(map(len, self._sets.values()))
+        self.pictures = sum(map(len, self._sets.values()))
         self.aligner = Aligner(config.aligner_config())
         if start is not None:
             self.aligner.load_state_dict(start.state_dict())
@@ -128,7 +128,7 @@ class AlignerTask:
         return self.figures
 
     def sample(self) -> Pixels | None:
-        """None: it renders no images."""
+        """It draws none."""
         return None
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
@@ -137,7 +137,9 @@ class AlignerTask:
         network = copy.deepcopy(self.average).cpu()
         parts = {"aligner": (network.config, network.state_dict())}
         training: dict[str, Any] = {
-            "aligner": provenance(config, images=self._count, validation=self.figures, **started_from(config.init_from))
+            "aligner": provenance(
+                config, images=self.pictures, validation=self.figures, **started_from(config.init_from)
+            )
         }
         if self.bundle is not None:
             return with_parts(self.bundle, path, parts, training, overwrite=overwrite)
@@ -149,18 +151,18 @@ class AlignerTask:
             description="An aligner, which finds faces and their five points.",
             training=training,
             parts=parts,
-            readme=training_card(config, config.name, config.license, self._count),
+            readme=training_card(config, config.name, config.license, self.pictures),
             overwrite=overwrite,
         )
 
     def _to(self, device: torch.device) -> None:
-        """Move the images to the device, once."""
+        """Move the pictures to the device, once."""
         if next(iter(self._sets.values())).pixels.device != device:
             self._sets = {name: faces.to(device) for name, faces in self._sets.items()}
 
 
 def aligner_losses(logits: Tensor, shapes: Tensor, canvases: Canvases) -> tuple[dict[str, Tensor], Tensor]:
-    """The losses, scalars, of answers (B, h, w) and (B, h, w, 7, 2), and each canvas's worst false detection (B,)."""
+    """The losses, scalars, of answers (B, h, w) and (B, h, w, 7, 2), and each canvas's surest fault (B,)."""
     goal, counted, owner = targets(canvases, logits.shape[1], logits.shape[2])
     probability = logits.sigmoid()
     every = (goal - probability).square() * F.binary_cross_entropy_with_logits(logits, goal, reduction="none")
@@ -180,30 +182,30 @@ def aligner_losses(logits: Tensor, shapes: Tensor, canvases: Canvases) -> tuple[
 
 
 def targets(canvases: Canvases, height: int, width: int) -> tuple[Tensor, Tensor, Tensor]:
-    """The target of the heat map.
+    """What the heat map should say.
 
     Returns:
         The goal (B, h, w) in 0..1, a Gaussian around the centre of each face to learn that is 1 at the nearest cell;
-        which cells count, not those near uncertain faces; and the face (B, h, w) that a cell belongs to.
+        which cells count, not those near faces of which nobody is sure; and the face (B, h, w) that a cell belongs to.
     """
     cells = cell_centres(height, width, canvases.images.device)  # (h, w, 2)
     centres = canvases.shapes[:, :, POINTS:].mean(dim=2)  # (B, F, 2)
     size = canvases.sizes[..., None, None]
     away = (cells[None, None] - centres[:, :, None, None]).norm(dim=-1)  # (B, F, h, w)
     heat = torch.exp(-0.5 * (away / (0.12 * size + 1.5)).square())
-    here = canvases.state == LEARNED
+    here = canvases.state == LEARNT
     inside = ((centres >= 0) & (centres < torch.tensor([8.0 * width, 8.0 * height], device=cells.device))).all(-1)
     peak = heat.amax(dim=(2, 3), keepdim=True)
     heat = torch.where((here & inside)[..., None, None], heat / peak.clamp(min=1e-6), 0.0)
     goal, owner = heat.max(dim=1)
-    uncertain = (canvases.state != LEARNED) & (canvases.state != ABSENT) | here & ~inside
-    ignored = (uncertain[..., None, None] & (away < (0.4 * size).clamp(max=MAX_IGNORED))).any(dim=1)
+    unsure = (canvases.state != LEARNT) & (canvases.state != ABSENT) | here & ~inside
+    ignored = (unsure[..., None, None] & (away < (0.4 * size).clamp(max=MAX_IGNORED))).any(dim=1)
     return goal, (~ignored | (goal > 0.3)).float(), owner
 
 
 def measure(network: Aligner, faces: Faces) -> dict[str, float]:
     """Recall and precision of the faces of scenes, and the mean error of their points in eye distances."""
-    certain, found, right, errors = 0, 0, 0, []
+    sure, found, right, errors = 0, 0, 0, []
     for start in range(0, len(faces), CHUNK):
         index = torch.arange(start, min(start + CHUNK, len(faces)), device=faces.pixels.device)
         some = faces.part(index)
@@ -215,8 +217,8 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
             areas = (high - low).prod(-1) + (shapes[:, POINTS + 1] - shapes[:, POINTS]).prod(-1)[:, None]
             overlap = torch.where(state == ABSENT, 0.0, meet / (areas - meet))  # (found, true)
             sizes = (high - low).prod(-1).sqrt()
-            wanted = (state == LEARNED) & (sizes >= network.config.smallest)
-            certain += int(wanted.sum())
+            wanted = (state == LEARNT) & (sizes >= network.config.smallest)
+            sure += int(wanted.sum())
             found += len(shapes)
             right += int((overlap > SAME_FACE).any(1).sum())
             for true in wanted.nonzero()[:, 0].tolist():
@@ -229,14 +231,14 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
                         errors.append(float("nan"))
     matched = [error for error in errors if error == error]
     return {
-        "val/recall": len(errors) / max(certain, 1),
+        "val/recall": len(errors) / max(sure, 1),
         "val/precision": right / max(found, 1),
         "val/points_error": sum(matched) / max(len(matched), 1),
     }
 
 
 def _split(sets: Mapping[str, Faces], share: float) -> tuple[dict[str, Faces], Faces | None]:
-    """The first set without some images, spread evenly, the other sets, and those images."""
+    """The first set without some pictures, spread evenly, the other sets, and those pictures."""
     name, faces = next(iter(sets.items()))
     count = round(share * len(faces))
     if not count:

@@ -11,11 +11,11 @@ from stedit.training.aligner.compose import (
     _compressed,
     _lay,
     _Layer,
-    _visibility,
+    _seen,
     compose,
     worsened,
 )
-from stedit.training.aligner.data import ABSENT, IGNORED, LEARNED, Faces, boxes_of_points
+from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE, Faces, boxes_of_points
 
 COLOURS = torch.tensor([[255, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255], [0, 0, 255]])
 
@@ -33,7 +33,7 @@ def marked(count: int, side: int = 256) -> Faces:
         torch.full((count, 2), float(side)),
         points.expand(count, 1, 5, 2).clone(),
         boxes_of_points(points).expand(count, 1, 4).clone(),
-        torch.full((count, 1), LEARNED),
+        torch.full((count, 1), LEARNT),
     )
 
 
@@ -73,14 +73,14 @@ def test_canvases_hold_faces_of_the_sizes_to_learn() -> None:
     canvases = compose(sets, torch.arange(80) % 8, 96, tilt=30, smallest=18, largest=60)
     assert canvases.images.shape == (80, 3, 96, 96)
     assert -1 <= canvases.images.min() < canvases.images.max() <= 1
-    learned, ignored = canvases.state == LEARNED, canvases.state == IGNORED
-    assert canvases.sizes[learned].min() >= 18
-    assert canvases.sizes[learned].max() <= 60
-    assert canvases.sizes[ignored].max() <= 1.6 * 60
-    assert 0.5 < learned.any(dim=1).float().mean() < 1
-    logarithms = canvases.sizes[learned].log()
+    learnt, unsure = canvases.state == LEARNT, canvases.state == UNSURE
+    assert canvases.sizes[learnt].min() >= 18
+    assert canvases.sizes[learnt].max() <= 60
+    assert canvases.sizes[unsure].max() <= 1.6 * 60
+    assert 0.5 < learnt.any(dim=1).float().mean() < 1
+    logarithms = canvases.sizes[learnt].log()
     assert (logarithms < torch.tensor(33.0).log()).float().mean() > 0.3  # small ones are as common as large ones
-    shapes = canvases.shapes[learned]
+    shapes = canvases.shapes[learnt]
     assert (shapes[:, 6] > shapes[:, 5]).all()
 
 
@@ -94,15 +94,15 @@ def test_the_same_seed_composes_the_same() -> None:
     assert torch.equal(made[0].shapes, made[1].shapes)
 
 
-def test_hidden_faces_are_absent_and_half_hidden_ones_ignored() -> None:
+def test_hidden_faces_are_absent_and_half_hidden_ones_unsure() -> None:
     points = torch.tensor(POINTS, dtype=torch.float32) * 40 + torch.tensor([[[[10.0, 10.0]]]])
-    layer = _Layer(torch.empty(0), torch.empty(0), points, torch.empty(0), torch.full((1, 1), LEARNED))
+    layer = _Layer(torch.empty(0), torch.empty(0), points, torch.empty(0), torch.full((1, 1), LEARNT))
     states = []
     for bottom in (0, 35, 64):  # above the face, over its eyes and nose, over all of it
         mask = torch.zeros(1, 1, 128, 128)
         mask[:, :, : SUPERSAMPLING * bottom] = 1
-        states.append(int(_visibility(layer, [_Layer(*(mask,) * 5)], 64)))
-    assert states == [LEARNED, IGNORED, ABSENT]
+        states.append(int(_seen(layer, [_Layer(*(mask,) * 5)], 64)))
+    assert states == [LEARNT, UNSURE, ABSENT]
 
 
 def test_worse_pictures_are_whole_numbers_in_range() -> None:

@@ -13,7 +13,7 @@ from training.aligner.faces import POINTS, write_faces
 
 from stedit.errors import InputError
 from stedit.imaging.files import write_image
-from stedit.training.aligner.data import IGNORED, LEARNED, boxes_of_points, face_scale, read_faces
+from stedit.training.aligner.data import LEARNT, UNSURE, boxes_of_points, face_scale, read_faces
 
 
 def test_points_come_to_lie_where_they_are_in_the_stored_pictures(tmp_path: Path) -> None:
@@ -24,7 +24,7 @@ def test_points_come_to_lie_where_they_are_in_the_stored_pictures(tmp_path: Path
     assert scenes.sizes.tolist() == [[288, 207]] * 4  # 200 x 144
     record = json.loads((tmp_path / "scenes.jsonl").read_text().splitlines()[1])
     assert torch.allclose(scenes.points[1, 0], torch.tensor(record["faces"][0]["points"]) * 288 / 200, rtol=0.01)
-    assert (scenes.state == LEARNED).sum(dim=1).tolist() == [0, 1, 1, 0]
+    assert (scenes.state == LEARNT).sum(dim=1).tolist() == [0, 1, 1, 0]
     assert np.allclose(crops.points[:, 0], POINTS * 256, atol=1e-3)
     assert np.allclose(renders.points[:, 0], POINTS * 128, atol=1e-3)
     x, y = (POINTS[0] * 256).round().astype(int)
@@ -44,7 +44,7 @@ def test_an_unsure_face_is_not_learnt(tmp_path: Path) -> None:
     data, labels = write_faces(tmp_path, 4, 0, 0)
     text = Path(labels[0]).read_text().replace('"score": 0.95', '"score": 0.6')
     Path(labels[0]).write_text(text)
-    assert read_faces(data, labels)["scenes"].state.tolist() == [[0], [IGNORED], [IGNORED], [0]]
+    assert read_faces(data, labels)["scenes"].state.tolist() == [[0], [UNSURE], [UNSURE], [0]]
 
 
 def test_pictures_without_a_record_are_passed_over_and_labels_may_be_gzipped(tmp_path: Path) -> None:
@@ -62,7 +62,7 @@ def test_a_damaged_picture_shows_no_face(tmp_path: Path) -> None:
     lines = [json.dumps({"id": name, "points": (POINTS * 256).tolist()}) for name in ("bad", "good")]
     (tmp_path / "labels.jsonl").write_text("\n".join(lines))
     crops = read_faces([str(folder)], [str(tmp_path / "labels.jsonl")])["crops"]
-    assert crops.state.tolist() == [[0], [LEARNED]]
+    assert crops.state.tolist() == [[0], [LEARNT]]
     assert crops.pixels.flatten(1).amax(dim=1).tolist() == [0, 90]
 
 
@@ -92,7 +92,7 @@ def test_a_bad_record_is_named(tmp_path: Path, line: str) -> None:
 def test_labels_of_other_pictures_and_no_labels_are_refused(tmp_path: Path) -> None:
     data, _ = write_faces(tmp_path, 0, 1, 0)
     (tmp_path / "other.jsonl").write_text('{"id": "other", "points": [[1, 2], [3, 4], [5, 6], [7, 8], [9, 9]]}')
-    with pytest.raises(InputError, match="give the labels of these images"):
+    with pytest.raises(InputError, match="give the labels of these pictures"):
         read_faces(data, [str(tmp_path / "other.jsonl")])
     with pytest.raises(InputError, match=r"cannot read .*none\.jsonl"):
         read_faces(data, [str(tmp_path / "none.jsonl")])

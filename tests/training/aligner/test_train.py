@@ -16,7 +16,7 @@ from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases
 from stedit.training.aligner.config import AlignerTrainingConfig
-from stedit.training.aligner.data import ABSENT, IGNORED, LEARNED
+from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE
 from stedit.training.aligner.train import Hardness, aligner_losses, build, targets
 from stedit.training.loop import train
 
@@ -55,7 +55,7 @@ def canvases(states: list[int], centre: float = 42.0) -> Canvases:
 
 
 def test_the_goal_is_one_at_the_nearest_cell_and_falls_off() -> None:
-    goal, counted, owner = targets(canvases([LEARNED, LEARNED]), 12, 12)
+    goal, counted, owner = targets(canvases([LEARNT, LEARNT]), 12, 12)
     assert goal[0, 5, 5] == goal[0, 5, 9] == 1  # cells whose centres are (44, 44) and (76, 44)
     assert 0 < goal[0, 5, 3] < goal[0, 5, 4] < 1
     assert goal[0, :, 0].max() < 0.01
@@ -65,17 +65,17 @@ def test_the_goal_is_one_at_the_nearest_cell_and_falls_off() -> None:
 
 
 def test_what_nobody_is_sure_of_is_not_counted() -> None:
-    goal, counted, _ = targets(canvases([IGNORED, ABSENT]), 12, 12)
+    goal, counted, _ = targets(canvases([UNSURE, ABSENT]), 12, 12)
     assert goal.max() == 0
     assert counted[0, 5, 5] == 0
     assert counted[0, 5, 9] == 1
-    beyond, counted, _ = targets(canvases([LEARNED], centre=-3.0), 12, 12)
+    beyond, counted, _ = targets(canvases([LEARNT], centre=-3.0), 12, 12)
     assert beyond.max() == 0  # its centre lies outside, so no cell is its own
     assert counted[0, 5, 0] == 0
 
 
 def test_a_perfect_answer_costs_nothing() -> None:
-    made = canvases([LEARNED])
+    made = canvases([LEARNT])
     goal, _, _ = targets(made, 12, 12)
     shapes = made.shapes[:, :1, None].expand(1, 12, 12, 7, 2)
     losses, faults = aligner_losses(torch.logit(goal, 1e-6), shapes, made)
