@@ -65,7 +65,7 @@ def weights(run: str) -> dict[str, torch.Tensor]:
     return {**load_file(newest / "networks.safetensors"), **load_file(newest / "optimizers.safetensors")}
 
 
-def test_a_training_leaves_a_model_beside_its_config(cli: Cli) -> None:
+def test_train_writes_run_and_model_beside_the_config(cli: Cli) -> None:
     result = cli("train", "generator", "faces.toml", "--style-mixing-prob", "0.5", "--no-flip")
     assert result.exit_code == 0
     assert result.stdout == "faces.run/model\n"
@@ -79,7 +79,7 @@ def test_a_training_leaves_a_model_beside_its_config(cli: Cli) -> None:
     ]  # fmt: skip
 
 
-def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
+def test_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
     cli("train", "generator", "faces.toml")
     again = cli("train", "generator", "faces.toml")
     assert again.exit_code == 2
@@ -93,7 +93,7 @@ def test_a_second_run_is_refused_unless_it_resumes(cli: Cli) -> None:
     assert "style_mixing_prob is 0.9 in faces.run/config.toml, not 0.0" in changed.stderr
 
 
-def test_ctrl_c_saves_and_resuming_gives_the_weights_of_an_unbroken_run(cli: Cli, process: Process) -> None:
+def test_ctrl_c_saves_and_the_resumed_run_equals_the_unbroken_one(cli: Cli, process: Process) -> None:
     arguments = ("train", "generator", "faces.toml", "--log-interval", "1", "--steps")
     with process(*arguments, "100000") as running:
         assert running.stderr is not None
@@ -160,7 +160,7 @@ def test_inversion_of_the_trained_generator(cli: Cli) -> None:
     assert "cannot write inverter: it exists already, so choose another folder or give --overwrite" in refused.stderr
 
 
-def test_the_effective_config_can_be_seen(cli: Cli) -> None:
+def test_print_config_prints_the_effective_config(cli: Cli) -> None:
     shown = cli("train", "generator", "faces.toml", "--print-config", "--steps", "7").stdout
     assert "\nsteps = 7\n" in shown
     assert 'data = ["pictures"]' in shown
@@ -257,7 +257,7 @@ def test_wrong_requests(cli: Cli, arguments: tuple[str, ...], message: str) -> N
     assert not Path("faces.run/checkpoints").exists()
 
 
-def test_diverging_is_told_in_a_sentence(cli: Cli) -> None:
+def test_divergence_is_reported_in_a_sentence(cli: Cli) -> None:
     result = cli("train", "generator", "faces.toml", "--learning-rate", "1e30", "--steps", "20")
     assert result.exit_code == 1
     assert "error: training diverged: " in result.stderr

@@ -37,7 +37,7 @@ def _files(tiny_bundle: Path) -> None:
     Path("attributes.csv").write_text("\n".join(lines))
 
 
-def test_a_judge_alone_compares_pictures_and_joins_a_model(cli: Cli) -> None:
+def test_judge_alone_compares_images_and_joins_a_model(cli: Cli) -> None:
     result = cli("train", "judge", "--run", "judge", *LABELLED, *SIZES, *SMALL, "--name", "seer", "--license", "MIT")
     assert result.stdout == "judge/model\n"
     judge = Bundle.load("judge/model")
@@ -57,7 +57,7 @@ def test_a_judge_alone_compares_pictures_and_joins_a_model(cli: Cli) -> None:
     assert [item.name for item in whole.attributes] == ["Smiling", "Bangs"]
 
 
-def test_it_is_put_into_a_model_and_resumed(cli: Cli) -> None:
+def test_judge_in_a_model_is_resumed(cli: Cli) -> None:
     Path("judge.toml").write_text('model = "bare"\ndata = "photos"\nlabels = "attributes.csv"\n')
     assert cli("train", "judge", "judge.toml", *SIZES, *SMALL).stdout == "judge.run/model\n"
     bundle, first = Bundle.load("judge.run/model"), Bundle.load("bare")

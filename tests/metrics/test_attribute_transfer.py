@@ -33,14 +33,14 @@ def probe() -> Probe:
     return fitted
 
 
-def test_a_probe_reads_kinds_it_has_not_seen_the_pictures_of(probe: Probe) -> None:
+def test_probe_predicts_fine_attributes_of_new_images(probe: Probe) -> None:
     assert probe.values == (1, 2, 3)  # 0 is no type of glasses
     kinds = [1, 2, 3, 1, 2, 3]
     assert probe.errors(features(kinds), [glasses(kind) for kind in kinds]).tolist() == [0] * 6
     assert probe.errors(features([1, 2]), [glasses(2), glasses(2)]).tolist() == [1, 0]
 
 
-def test_colours_are_read_as_distances() -> None:
+def test_probe_of_colours_measures_distances() -> None:
     colours = draw.random((300, 3))
     seen = colours @ draw.standard_normal((3, 40))
     probe = Probe.fit("hair_rgb", seen[:200], [hair(*colour) for colour in colours[:200]])
@@ -50,19 +50,19 @@ def test_colours_are_read_as_distances() -> None:
     assert probe.errors(seen[200:], off).mean() == pytest.approx(0.3, abs=0.05)
 
 
-def test_too_few_pictures_teach_nothing() -> None:
+def test_probe_of_too_few_images_is_none() -> None:
     kinds = [0] * 500 + [1, 2] * (MIN_IMAGES // 2 - 1)
     assert Probe.fit("glasses_type", features(kinds), [glasses(kind) for kind in kinds]) is None
 
 
-def test_a_probe_that_only_guesses_is_not_used() -> None:
+def test_probe_that_only_guesses_is_none() -> None:
     kinds = draw.integers(1, 4, 400)
     labels = [glasses(kind) for kind in kinds]
     assert Probe.fit("glasses_type", draw.standard_normal((400, 40)), labels) is None
     assert Probe.fit("hair_rgb", draw.standard_normal((400, 40)), [hair(*draw.random(3)) for _ in kinds]) is None
 
 
-def test_which_labels_count() -> None:
+def test_labels_that_count() -> None:
     assert shows("glasses_type", glasses(2))
     assert not shows("glasses_type", glasses(0))
     assert not shows("glasses_type", Label({"Eyeglasses": True}))
@@ -74,7 +74,7 @@ def test_which_labels_count() -> None:
     assert not differ("hair_rgb", hair(0, 0, 0, Wearing_Hat=True), hair(0.9, 0, 0))
 
 
-def test_tally_counts_edits_towards_another_kind(probe: Probe) -> None:
+def test_tally_measures_edits_towards_another_fine_attribute(probe: Probe) -> None:
     """Of five, one has the reference's kind already, and one reference wears none: three count."""
     mine, theirs, after = [0, 1, 2, 3, 1], [1, 2, 2, 0, 3], [1, 1, 2, 3, 3]
     tally = TransferTally(probe)

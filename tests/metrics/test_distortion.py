@@ -24,7 +24,7 @@ def test_l2_and_psnr_of_known_differences() -> None:
     assert distortion.psnr(black, half)[0] == pytest.approx(-10 * math.log10(0.02))
 
 
-def test_similarity_of_plain_pictures_is_that_of_their_brightness() -> None:
+def test_ssim_of_plain_images_is_that_of_their_brightness() -> None:
     """Without variance SSIM is (2ab + c) / (a^2 + b^2 + c) with c = 0.01^2, and MS-SSIM is that of the last scale."""
     pytest.importorskip("torchmetrics")
     a, b, c = 0.2, 0.6, 1e-4
@@ -35,7 +35,7 @@ def test_similarity_of_plain_pictures_is_that_of_their_brightness() -> None:
     np.testing.assert_allclose(distortion.ms_ssim(pictures, others), [expected**weight, 1], atol=2e-4)
 
 
-def test_similarity_falls_with_noise_and_knows_its_picture(face_image: Pixels) -> None:
+def test_ssim_falls_with_noise_and_is_one_for_the_same_image(face_image: Pixels) -> None:
     pytest.importorskip("torchmetrics")
     noise = np.random.default_rng(0).normal(size=face_image.shape)
     pictures = np.stack([face_image] * 3)

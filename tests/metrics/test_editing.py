@@ -29,7 +29,7 @@ def states(text: str) -> np.ndarray:
     return np.array([[letter == "1" for letter in row] for row in text.split()])
 
 
-def test_what_is_related_by_definition_is_no_side_effect() -> None:
+def test_related_attributes_are_not_side_effects() -> None:
     assert unrelated("Black_Hair", NAMES).tolist() == [True, True, False, False, True]
     assert unrelated("Smiling", NAMES).tolist() == [False, True, True, True, True]
 
@@ -57,7 +57,7 @@ def test_counts_of_an_edit() -> None:
     assert result.seconds == pytest.approx(1)
 
 
-def test_what_hair_must_have_is_no_side_effect_of_bangs_on_a_bald_head() -> None:
+def test_hair_colour_is_not_a_side_effect_of_bangs_on_a_bald_head() -> None:
     names = ("Bangs", "Bald", "Straight_Hair", "Black_Hair", "Smiling", "Eyeglasses")
     before = states("010000 000000 000000 000010")
     after = states("101100 101100 110000 110100")  # three had hair, of which two are bald now
@@ -82,12 +82,12 @@ def test_counts_after_a_reference() -> None:
     assert result.success == pytest.approx(3 / 4)  # the second lost what its reference has
 
 
-def test_nothing_counted_is_nothing_told() -> None:
+def test_tally_without_edits_has_no_result() -> None:
     result = EditTally(0, ("Smiling",)).result("label", "encoder", "preserving", 1.0, "Smiling")
     assert (result.pictures, result.success, result.added, result.side_effects) == (0, None, None, None)
 
 
-def test_edits_go_the_way_that_is_wanted(engine: Engine, codes: np.ndarray) -> None:
+def test_set_attribute_edits_towards_the_state(engine: Engine, codes: np.ndarray) -> None:
     wanted = np.array([True, False, True, True, False, False])
     edited = set_attribute(engine, codes, "Eyeglasses", wanted, 1.0, "preserving")
     place = engine.attributes.index("Eyeglasses")
@@ -97,7 +97,7 @@ def test_edits_go_the_way_that_is_wanted(engine: Engine, codes: np.ndarray) -> N
     np.testing.assert_allclose(edited[~wanted], engine.edit_by_label(codes[~wanted], "no-glasses"), atol=1e-5)
 
 
-def test_drift_is_that_of_the_classifiers_other_logits(engine: Engine, codes: np.ndarray) -> None:
+def test_logit_drift_is_that_of_the_other_logits(engine: Engine, codes: np.ndarray) -> None:
     edited = codes + np.float32(0.1)
     others = np.array([True, False, True, False, False])
     with torch.no_grad():

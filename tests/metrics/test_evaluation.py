@@ -102,7 +102,7 @@ def by_hand(engine: Engine, entries: list[ImageRef]) -> tuple[Pixels, Pixels, np
     return shown, engine.synthesise(codes), codes
 
 
-def test_judge_of_the_tests_sees_colours() -> None:
+def test_judge_of_the_tests_predicts_colours() -> None:
     colours = np.array([[255, 0, 0], [255, 200, 0], [0, 0, 0]], np.uint8)
     pictures = np.broadcast_to(colours[:, None, None], (3, 32, 32, 3)).copy()
     images = torch.from_numpy(pictures).permute(0, 3, 1, 2) / 127.5 - 1
@@ -165,7 +165,7 @@ def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[ImageRe
     assert changed > 0  # something is counted at all
 
 
-def test_references_are_drawn_by_the_seed_and_followed(engine: Engine, entries: list[ImageRef]) -> None:
+def test_references_are_chosen_by_the_seed_and_followed(engine: Engine, entries: list[ImageRef]) -> None:
     settings = Settings(attributes=("Smiling", "Eyeglasses"), references=True, batch_size=2, samples=COUNT)
     results = run(engine, entries, settings)
     rows = [row for row in results.edits if row.by == "reference"]
@@ -202,7 +202,7 @@ def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[Image
         assert one["reconstructions"][0][key] == pytest.approx(all_["reconstructions"][0][key], rel=0.01)
 
 
-def test_lpips_is_measured_with_what_is_given(engine: Engine, entries: list[ImageRef]) -> None:
+def test_lpips_is_measured_with_the_given_network(engine: Engine, entries: list[ImageRef]) -> None:
     shown, again, _ = by_hand(engine, entries)
     results = run(
         engine, entries, Settings(batch_size=3), lpips=lambda a, b: np.abs(a / 255 - b / 255).max(axis=(1, 2, 3))
@@ -237,7 +237,7 @@ def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[Image
     assert results.reconstructions == results.edits == []
 
 
-def test_bad_pictures_cost_themselves_only(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
+def test_unreadable_images_are_left_out(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
     (tmp_path / "junk.png").write_bytes(b"junk")
     bad = [ImageRef(tmp_path / "junk.png"), ImageRef(tmp_path / "nobody.png")]
     told: list[str] = []
@@ -289,7 +289,7 @@ def test_methods_and_directions_are_compared(engine: Engine, entries: list[Image
     assert told.asked == [((32, 32, 3), {}), *edits, ((32, 32, 3), {"method": "hybrid"}), *edits]
 
 
-def test_identity_is_arcfaces_where_the_bundle_has_it(engine: Engine, entries: list[ImageRef]) -> None:
+def test_identity_uses_arcface_where_the_bundle_has_it(engine: Engine, entries: list[ImageRef]) -> None:
     config = BackboneConfig(stem_width=4, widths=(4, 4, 8, 8), blocks=(1, 1, 1, 1), reduction=2)
     network = IdentityNetwork(config).eval().requires_grad_(False)
     with_identity = Engine(engine.model.with_networks(identity=network))
@@ -311,12 +311,12 @@ def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: li
         run(blind, entries, Settings(attributes=("Smiling",)))
 
 
-def test_one_picture_is_no_choice_of_references(engine: Engine, entries: list[ImageRef]) -> None:
+def test_references_of_one_image_are_refused(engine: Engine, entries: list[ImageRef]) -> None:
     with pytest.raises(UsageError, match="give two pictures at least"):
         run(engine, entries[:1], Settings(attributes=("Smiling",), references=True))
 
 
-def test_kinds_are_learnt_from_other_pictures(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
+def test_probes_are_fitted_on_other_images(engine: Engine, entries: list[ImageRef], tmp_path: Path) -> None:
     draw = np.random.default_rng(1)
     others, labels = [], {}
     for i in range(120):

@@ -42,7 +42,7 @@ def test_distance_on_a_line() -> None:
     assert frechet_distance(first, first) == pytest.approx(0, abs=1e-9)
 
 
-def test_distance_of_gaussians_that_lie_askew() -> None:
+def test_distance_of_correlated_gaussians() -> None:
     one = np.array([[2.0, 0.9], [0.9, 1.0]])
     other = np.array([[1.0, -0.4], [-0.4, 3.0]])
     # the eigenvalues of S1 S2 are real and positive; the trace of its root is the sum of theirs
@@ -52,7 +52,7 @@ def test_distance_of_gaussians_that_lie_askew() -> None:
     assert got == pytest.approx(expected)
 
 
-def test_more_features_than_pictures() -> None:
+def test_distance_with_more_features_than_images_is_exact() -> None:
     draw = np.random.default_rng(0)
     first, second = Moments(), Moments()
     features = draw.random((5, 64))
@@ -68,7 +68,7 @@ def test_inception_is_refused_where_it_is_not_installed(tmp_path: Path, monkeypa
         Inception(tmp_path / "inception.pth", torch.device("cpu"))
 
 
-def test_a_file_that_is_no_inception_is_refused(tmp_path: Path) -> None:
+def test_load_of_another_file_is_refused(tmp_path: Path) -> None:
     pytest.importorskip("torch_fidelity")
     file = tmp_path / "inception.pth"
     for content in (b"junk", b""):

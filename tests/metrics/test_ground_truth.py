@@ -12,7 +12,7 @@ from stedit.imaging.sources import ImageRef
 from stedit.metrics.ground_truth import read_pairs
 
 
-def test_pairs_are_those_with_both_pictures(tmp_path: Path) -> None:
+def test_pairs_need_both_images(tmp_path: Path) -> None:
     def record(identity: int, attribute: str, value: int) -> dict[str, object]:
         return {"id": f"{identity}_{attribute}_{value}", "identity": identity, "attribute": attribute, "value": value}
 

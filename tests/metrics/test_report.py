@@ -143,7 +143,7 @@ def test_page_refers_to_nothing_outside_of_itself(page: str) -> None:
     assert "https:" not in page
 
 
-def test_page_says_what_was_measured(page: str, results: Results) -> None:
+def test_page_contains_every_figure(page: str, results: Results) -> None:
     text = read(page).text
     for table in tables_of(results):
         assert table.title in text
@@ -154,7 +154,7 @@ def test_page_says_what_was_measured(page: str, results: Results) -> None:
         assert expected in text
 
 
-def test_pictures_are_all_there_and_named(page: str) -> None:
+def test_page_contains_every_image_with_its_text(page: str) -> None:
     images = read(page).images
     assert len(images) == (2 + 2) + (3 + 2) + 4
     assert all(image["alt"] for image in images)
@@ -174,7 +174,7 @@ def test_same_results_give_the_same_page(results: Results, page: str) -> None:
     assert "2026" not in render("model", {}, results)
 
 
-def test_tables_leave_out_what_nobody_measured(results: Results) -> None:
+def test_tables_leave_out_what_was_not_measured(results: Results) -> None:
     tables = {table.title: table for table in tables_of(results)}
     assert list(tables) == [
         "Reconstruction",

@@ -43,7 +43,7 @@ class Lines:
         average.load_state_dict(model.state_dict())
         self.networks: dict[str, nn.Module] = {"model": model, "average": average}
         self.optimizers = {"adam": torch.optim.Adam(model.parameters(), lr=config.learning_rate)}
-        self.scalars = {"seen": 0.0}
+        self.scalars = {"examples": 0.0}
         self.asked: list[list[int]] = []
 
     def step(self, run: Run) -> Mapping[str, Tensor]:
@@ -57,7 +57,7 @@ class Lines:
             loss = loss * float("nan")
         run.update(self.optimizers["adam"], loss, clip=1.0)
         update_ema(self.networks["average"], model, 0.9)
-        self.scalars["seen"] += len(index) * run.processes
+        self.scalars["examples"] += len(index) * run.processes
         lazy = {"lazy": torch.tensor(run.step / 2)} if run.step % 4 == 0 else {}
         return {"loss": loss, **lazy}
 

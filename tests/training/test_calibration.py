@@ -10,7 +10,7 @@ import torch
 from stedit.training.calibration import calibration_error, fit_scaling
 
 
-def test_overconfident_and_shifted_logits_are_calibrated() -> None:
+def test_fit_scaling_calibrates_overconfident_and_shifted_logits() -> None:
     true = 1.5 * torch.randn(8000, 3)
     labels = (torch.rand(8000, 3) < true.sigmoid()).float()
     labels[::7, 1] = math.nan
@@ -25,27 +25,27 @@ def test_overconfident_and_shifted_logits_are_calibrated() -> None:
     assert after.max() < 0.03
 
 
-def test_classes_that_can_be_told_apart_get_a_finite_scale() -> None:
+def test_fit_scaling_of_separable_classes_is_finite() -> None:
     labels = (torch.arange(100) % 2).float()[:, None]
     logits = 20 * (2 * labels - 1)
     scale, shift = fit_scaling(logits, labels)
     assert (logits * scale + shift).abs().max().item() == pytest.approx(math.log(51), rel=0.02)  # Platt's targets
 
 
-def test_logits_are_made_to_say_the_probabilities_that_labels_are() -> None:
+def test_fit_scaling_reproduces_labels_that_are_probabilities() -> None:
     true = 1.5 * torch.randn(4000, 1)
     scale, shift = fit_scaling(4 * true - 1, true.sigmoid())
     assert scale.item() == pytest.approx(1 / 4, rel=0.01)
     assert shift.item() == pytest.approx(1 / 4, abs=0.01)
 
 
-def test_an_attribute_of_one_class_stays_as_it_is() -> None:
+def test_fit_scaling_of_one_class_changes_nothing() -> None:
     scale, shift = fit_scaling(torch.randn(50, 2), torch.stack([torch.ones(50), torch.full((50,), math.nan)], dim=1))
     assert scale.tolist() == [1, 1]
     assert shift.tolist() == [0, 0]
 
 
-def test_the_error_is_the_gap_between_probability_and_share() -> None:
+def test_calibration_error_is_the_gap_between_probability_and_share() -> None:
     logits = torch.full((10, 2), math.log(0.7 / 0.3))
     labels = torch.zeros(10, 2)
     labels[:4, 0] = 1  # 40 % where 70 % were said

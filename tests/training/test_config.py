@@ -48,7 +48,7 @@ def write(tmp_path: Path, text: str) -> Path:
     return path
 
 
-def test_defaults_file_and_flags_are_taken_in_turn(tmp_path: Path) -> None:
+def test_read_takes_flags_before_file_before_defaults(tmp_path: Path) -> None:
     path = write(tmp_path, 'count = 4\nrate = 1\npaths = "one.zip"\nwidths = [5]\n')
     config = Everything.read(path, {"count": 5, "rates": [1, 0.25]})
     assert config == Everything(count=5, rate=1.0, paths=("one.zip",), widths=(5,), rates=(1.0, 0.25))
@@ -87,7 +87,7 @@ def test_defaults_file_and_flags_are_taken_in_turn(tmp_path: Path) -> None:
         ("count = 1\ncount = 2", "the config FILE is not TOML ("),
     ],
 )
-def test_a_mistake_is_one_sentence_that_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
+def test_read_of_a_mistake_names_file_and_key(tmp_path: Path, text: str, message: str) -> None:
     path = write(tmp_path, text)
     with pytest.raises(UsageError) as caught:
         Everything.read(path, {})
@@ -95,7 +95,7 @@ def test_a_mistake_is_one_sentence_that_names_file_and_key(tmp_path: Path, text:
     assert "\n" not in str(caught.value)
 
 
-def test_a_flag_is_named_as_it_was_given(tmp_path: Path) -> None:
+def test_read_of_a_wrong_flag_names_it(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="--batch-size is 0: it must be at least 1"):
         Everything.read(None, {"batch_size": 0})
     with pytest.raises(UsageError, match=r"there is no config .*nowhere"):
@@ -121,14 +121,14 @@ def test_a_flag_is_named_as_it_was_given(tmp_path: Path) -> None:
         paths=some.lists(some.text()).map(tuple),
     )
 )
-def test_what_is_saved_is_read_again(config: Everything) -> None:
+def test_to_toml_round_trips(config: Everything) -> None:
     text = config.to_toml()
     values = tomllib.loads(text)
     assert set(values) == {field.name for field in fields(config)}
     assert Everything(**{k: tuple(v) if isinstance(v, list) else v for k, v in values.items()}) == config
 
 
-def test_every_key_is_explained(tmp_path: Path) -> None:
+def test_to_toml_explains_every_key(tmp_path: Path) -> None:
     for config in (GeneratorTrainingConfig(data=("a",)), EncoderTrainingConfig(model="m")):
         lines = config.to_toml().splitlines()
         assert lines[0::3] == [f"# {field.metadata['text']}" for field in fields(config)]
@@ -228,19 +228,19 @@ def test_read_of_a_key_of_another_training_names_its_command(tmp_path: Path) -> 
         GeneratorTrainingConfig.read(None, {"code_noise": 0.1})
 
 
-def test_inversion_needs_a_model() -> None:
+def test_check_of_inversion_without_a_model_is_refused() -> None:
     with pytest.raises(ValueError, match="model is empty"):
         EncoderTrainingConfig().check()
     with pytest.raises(ValueError, match="val_images is given without data"):
         EncoderTrainingConfig(model="a", val_images=3).check()
 
 
-def test_only_what_decides_the_result_is_provenance() -> None:
+def test_provenance_keys_leave_out_defaults_and_local_keys() -> None:
     config = GeneratorTrainingConfig(data=("/home/me/faces",), resolution=64, device="cpu", checkpoint_interval=7)
     assert config.provenance_keys() == {"resolution": 64}
 
 
-def test_flags_are_called_after_their_keys() -> None:
+def test_flag_is_named_after_its_key() -> None:
     assert flag("r1_interval") == "--r1-interval"
 
 
@@ -256,7 +256,7 @@ CONFIGS = (
 )
 
 
-def test_every_renamed_key_is_a_key_of_some_config_and_no_old_name_is() -> None:
+def test_renamed_keys_are_keys_and_old_names_are_not() -> None:
     names = {item.name for config in CONFIGS for item in fields(config)}
     assert not names & RENAMED_KEYS.keys()
     assert {new for several in RENAMED_KEYS.values() for new in several} <= names
@@ -271,7 +271,7 @@ def test_every_renamed_key_is_a_key_of_some_config_and_no_old_name_is() -> None:
         (EditorFinetuneConfig, {"sampled": 9, "asked_weight": 2.0}, {"synthetic_latents": 9, "target_weight": 2.0}),
     ],
 )
-def test_old_names_of_keys_are_read(
+def test_read_of_old_names_gives_current_keys(
     config: type[TrainingConfig], old: dict[str, object], new: dict[str, object], tmp_path: Path
 ) -> None:
     text = "".join(f"{name} = {str(value).lower()}\n" for name, value in old.items())
@@ -281,7 +281,7 @@ def test_old_names_of_keys_are_read(
     assert all(name not in read.to_toml() for name in old)
 
 
-def test_a_key_under_both_names_is_refused(tmp_path: Path) -> None:
+def test_read_of_a_key_under_both_names_is_refused(tmp_path: Path) -> None:
     path = write(tmp_path, "log_every = 5\nlog_interval = 6\n")
     with pytest.raises(UsageError, match="gives log_interval twice, as"):
         GeneratorTrainingConfig.read(path, {}, check=False)

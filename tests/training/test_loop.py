@@ -53,13 +53,13 @@ def metrics(folder: Path) -> list[dict[str, float]]:
 
 
 @pytest.mark.parametrize("stop", [1, 5, 7, 11])
-def test_resumed_run_is_bit_for_bit_the_unbroken_one(
+def test_resumed_run_equals_the_unbroken_run(
     tmp_path: Path, stop: int, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
 ) -> None:
     config = replace(BASE, schedule="cosine", warmup=4)
     whole, outcome = run(config, tmp_path / "whole")
     assert outcome == Outcome(12, "done")
-    assert whole.scalars == {"seen": 72}
+    assert whole.scalars == {"examples": 72}
     _, outcome = run(config, tmp_path / "broken", monitor=recording_monitor(stop=stop))
     assert outcome == Outcome(stop, "interrupted")
     _, outcome = run(config, tmp_path / "broken", resume=True)
@@ -111,12 +111,12 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     assert (a - b).abs().max() > 1e-3
 
 
-def test_a_loss_is_averaged_over_the_steps_that_computed_it(tmp_path: Path) -> None:
+def test_loss_is_averaged_over_the_steps_that_computed_it(tmp_path: Path) -> None:
     run(replace(BASE, log_interval=6, eval_interval=100), tmp_path)
     assert [row["lazy"] for row in metrics(tmp_path)] == [1.0, 4.0]  # of steps 0 and 4, of 8: half their numbers
 
 
-def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None:
+def test_order_shows_every_example_once_a_pass(tmp_path: Path) -> None:
     task, _ = run(replace(BASE, steps=10), tmp_path)
     order = [index for batch in task.asked for index in batch]
     assert len(order) == 60
@@ -126,7 +126,7 @@ def test_every_example_comes_once_before_one_comes_again(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("device", ["cpu", "auto"])
-def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str, together: Callable[..., str]) -> None:
+def test_two_processes_end_with_the_weights_of_one(tmp_path: Path, device: str, together: Callable[..., str]) -> None:
     """Without noise of their own, two processes that share a batch take the same steps as one, but for rounding."""
     if device == "auto" and choose_device(device).type != "cpu":
         pytest.skip("what is found where there is no GPU")
@@ -141,14 +141,14 @@ def test_two_processes_learn_what_one_learns(tmp_path: Path, device: str, togeth
         assert b == pytest.approx(a, abs=1e-4)
 
 
-def test_nan_stops_and_the_last_sound_checkpoint_stays(tmp_path: Path) -> None:
+def test_nan_stops_the_run_and_keeps_the_last_checkpoint(tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match=r"'loss' is nan at step 7; .*00000006 is sound: .*learning_rate"):
         run(replace(BASE, spoil_at=7), tmp_path)
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000003", "00000006"]
     assert all(value.isfinite().all() for value in tensors(tmp_path).values())
 
 
-def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
+def test_run_keeps_two_checkpoints(tmp_path: Path) -> None:
     run(replace(BASE, checkpoint_interval=1), tmp_path)
     assert [path.name for path in checkpoint.checkpoints(tmp_path)] == ["00000011", "00000012"]
     assert sorted(path.name for path in tmp_path.iterdir()) == [
@@ -159,7 +159,7 @@ def test_only_two_checkpoints_are_kept(tmp_path: Path) -> None:
     ]
 
 
-def test_a_task_can_stop_early(tmp_path: Path) -> None:
+def test_task_can_stop_early(tmp_path: Path) -> None:
     _, outcome = run(replace(BASE, steps=400, enough=1.0, noise=0.0), tmp_path)
     assert outcome.reason == "stopped"
     assert outcome.why.startswith("the error is")
@@ -168,7 +168,7 @@ def test_a_task_can_stop_early(tmp_path: Path) -> None:
     assert metrics(tmp_path)[-1]["held_out"] < 1.0
 
 
-def test_the_sheet_shows_the_weights(tmp_path: Path) -> None:
+def test_sample_sheet_shows_the_weights(tmp_path: Path) -> None:
     run(BASE, tmp_path)
     with Image.open(tmp_path / "samples" / "00000012.png") as sheet:
         shown = sheet.getpixel((0, 1))
@@ -176,7 +176,7 @@ def test_the_sheet_shows_the_weights(tmp_path: Path) -> None:
     assert shown == (int(slope * 255),) * 3
 
 
-def test_a_run_is_not_overwritten_and_not_resumed_with_another_config(tmp_path: Path) -> None:
+def test_run_refuses_overwriting_and_another_config(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="holds no checkpoint to resume from"):
         run(BASE, tmp_path, resume=True)
     run(BASE, tmp_path)
@@ -188,7 +188,7 @@ def test_a_run_is_not_overwritten_and_not_resumed_with_another_config(tmp_path: 
     assert outcome == Outcome(15, "done")
 
 
-def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
+def test_damaged_checkpoint_is_named(tmp_path: Path) -> None:
     run(BASE, tmp_path)
     newest = checkpoint.checkpoints(tmp_path)[-1]
     data = (newest / "networks.safetensors").read_bytes()
@@ -197,7 +197,7 @@ def test_a_damaged_checkpoint_is_named(tmp_path: Path) -> None:
         run(replace(BASE, steps=15), tmp_path, resume=True)
 
 
-def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
+def test_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
     run(BASE, tmp_path)
     state = checkpoint.checkpoints(tmp_path)[-1] / "state.json"
     state.write_text(state.read_text().replace('"format": 2', '"format": 3'))
@@ -205,7 +205,7 @@ def test_a_checkpoint_of_another_format_is_refused(tmp_path: Path) -> None:
         run(replace(BASE, steps=15), tmp_path, resume=True)
 
 
-def test_a_run_of_the_names_before_is_resumed_exactly(tmp_path: Path, assert_same_state: Callable[..., Any]) -> None:
+def test_run_of_format_1_is_resumed_exactly(tmp_path: Path, assert_same_state: Callable[..., Any]) -> None:
     run(BASE, tmp_path / "whole")
     half = tmp_path / "half"
     run(replace(BASE, steps=6), half)
@@ -219,21 +219,21 @@ def test_a_run_of_the_names_before_is_resumed_exactly(tmp_path: Path, assert_sam
     assert "eval_interval = 4" in config.read_text()
 
 
-def test_requests_that_this_machine_cannot_meet(tmp_path: Path) -> None:
+def test_unavailable_device_and_precision_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DeviceError, match="no fast float16"):
         run(replace(BASE, precision="float16"), tmp_path)
     with pytest.raises(DeviceError, match="'cuda:99' is not available"):
         run(replace(BASE, device="cuda:99"), tmp_path)
 
 
-def test_a_run_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_unwritable_run_is_refused(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(OutputError, match=r"cannot make the folder .*file/run: not a directory"):
         run(BASE, tmp_path / "file" / "run")
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit of the size of files")
-def test_a_checkpoint_for_which_there_is_no_room_is_told(tmp_path: Path) -> None:
+def test_full_disk_is_reported(tmp_path: Path) -> None:
     import resource
 
     networks = {"model": torch.nn.Linear(64, 64)}
@@ -247,36 +247,36 @@ def test_a_checkpoint_for_which_there_is_no_room_is_told(tmp_path: Path) -> None
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_tensorboard_is_asked_for_by_name_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_tensorboard_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(TrainingError, match="pip install tensorboard"):
         run(replace(BASE, tensorboard=True), tmp_path)
 
 
-def test_bfloat16_learns_nearly_the_same(tmp_path: Path) -> None:
+def test_bfloat16_ends_near_float32(tmp_path: Path) -> None:
     run(BASE, tmp_path / "float32")
     run(replace(BASE, precision="bfloat16"), tmp_path / "bfloat16")
     a, b = (tensors(tmp_path / name)["model/1.weight"] for name in ("float32", "bfloat16"))
     assert 0 < (a - b).abs().max() < 0.05
 
 
-def test_the_extra_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_missing_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "accelerate", None)
     with pytest.raises(TrainingError, match=r"pip install 'stedit\[train\]'"):
         run(BASE, tmp_path)
 
 
 def test_deterministic_chooses_the_algorithms_of_cudnn(tmp_path: Path) -> None:
-    seen: list[tuple[bool, bool]] = []
+    settings: list[tuple[bool, bool]] = []
 
     class Watching(lines.Lines):  # type: ignore[misc]
         def step(self, run: Any) -> Any:
-            seen.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
+            settings.append((torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark))
             return super().step(run)
 
     before = torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark
     for deterministic in (True, False):
         config = lines.LinesConfig(steps=1, deterministic=deterministic, device="cpu")
         train(lambda config=config: Watching(config), config, tmp_path / str(deterministic))  # type: ignore[misc]
-    assert seen == [(True, False), (False, True)]
+    assert settings == [(True, False), (False, True)]
     assert (torch.backends.cudnn.deterministic, torch.backends.cudnn.benchmark) == before

@@ -55,7 +55,7 @@ def test_lpips_from_files(alex: tuple[str, str]) -> None:
     torch.testing.assert_close(each[1:], loss.distances(noisy[1:], IMAGES[1:]))
 
 
-def test_files_that_are_no_lpips_are_refused(alex: tuple[str, str], tmp_path: Path) -> None:
+def test_load_lpips_refuses_other_files(alex: tuple[str, str], tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"heads\.pth is neither AlexNet nor VGG16: give .*download\.pytorch\.org"):
         load_lpips(alex[1], "")
     with pytest.raises(InputError, match=r"alex\.pth holds no LPIPS heads"):
@@ -73,7 +73,7 @@ def test_files_that_are_no_lpips_are_refused(alex: tuple[str, str], tmp_path: Pa
         load_lpips(str(tmp_path / "part.pth"), "")
 
 
-def test_identity_networks_are_told_by_their_names(tmp_path: Path) -> None:
+def test_load_identity_recognises_networks_by_tensor_names(tmp_path: Path) -> None:
     config = BackboneConfig(stem_width=8, widths=(8, 12, 16, 20), blocks=(1, 1, 1, 1), reduction=4)
     save_file(IdentityNetwork(config).state_dict(), tmp_path / "arcface.safetensors")
     moco = {f"module.encoder_q.{key}": value for key, value in ResNet50().state_dict().items()}
@@ -92,13 +92,13 @@ def test_identity_networks_are_told_by_their_names(tmp_path: Path) -> None:
         load_identity(str(tmp_path / "other.safetensors"))
 
 
-def test_the_first_loss_for_which_there_are_weights_is_chosen(alex: tuple[str, str]) -> None:
+def test_choose_perceptual_takes_the_first_with_weights(alex: tuple[str, str]) -> None:
     judge, discriminator = AttributeNetwork(2, widths=(4, 8)), Discriminator((4, 4, 4, 4, 4))
     auto = ReconstructionTrainingConfig()
     everything = replace(auto, lpips_backbone=alex[0], lpips_heads=alex[1])
     chosen = [
-        choose_perceptual(config, judge=seen, discriminator=critic)
-        for config, seen, critic in (
+        choose_perceptual(config, judge=own, discriminator=discriminator)
+        for config, own, discriminator in (
             (everything, judge, discriminator),
             (auto, judge, discriminator),
             (auto, None, discriminator),
@@ -123,22 +123,22 @@ def test_the_first_loss_for_which_there_are_weights_is_chosen(alex: tuple[str, s
             choose_perceptual(replace(auto, perceptual=wanted), judge=None, discriminator=None)  # type: ignore[arg-type]
 
 
-def test_a_judge_is_read_from_a_file_or_a_model(tmp_path: Path) -> None:
+def test_load_attribute_network_reads_a_file_or_a_model(tmp_path: Path) -> None:
     network = AttributeNetwork(5, widths=(4, 8, 12))
-    save_file(network.state_dict(), tmp_path / "eye.safetensors")
-    loaded = load_attribute_network(str(tmp_path / "eye.safetensors"))
+    save_file(network.state_dict(), tmp_path / "first.safetensors")
+    loaded = load_attribute_network(str(tmp_path / "first.safetensors"))
     assert all(torch.equal(a, b) for a, b in zip(network.parameters(), loaded.parameters(), strict=True))
     save_file({"head.weight": torch.zeros(2, 2)}, tmp_path / "other.safetensors")
     with pytest.raises(InputError, match="is no attribute network"):
         load_attribute_network(str(tmp_path / "other.safetensors"))
     other = AttributeNetwork(2, widths=(4, 8))
     save_file(other.state_dict(), tmp_path / "second.safetensors")
-    names = tuple(str(tmp_path / f"{name}.safetensors") for name in ("eye", "second"))
+    names = tuple(str(tmp_path / f"{name}.safetensors") for name in ("first", "second"))
     both = choose_perceptual(ReconstructionTrainingConfig(judge=names), judge=None, discriminator=None)
     assert both is not None
     assert both.description == "the perceptual loss is that of 2 judges' features"
-    looks = {both.distance(IMAGES, IMAGES.flip(0)).item() for _ in range(20)}
-    assert looks == {FeatureLoss(one)(IMAGES, IMAGES.flip(0)).item() for one in (network, other)}
+    values = {both.distance(IMAGES, IMAGES.flip(0)).item() for _ in range(20)}
+    assert values == {FeatureLoss(one)(IMAGES, IMAGES.flip(0)).item() for one in (network, other)}
     with pytest.raises(BundleError, match="nowhere"):
         load_attribute_network("nowhere")
     config = GeneratorConfig(resolution=8, style_dim=8, mapping_layers=1, channels=(8, 8))

@@ -74,7 +74,7 @@ def write(folder: Path, model: Path, count: int = 600) -> ClassifierTrainingConf
     )
 
 
-def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
+def test_training_learns_and_calibrates(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path, model)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.step == 150
@@ -87,8 +87,8 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path, read_metrics: 
     assert max(row["calibration_error"] for row in figures.values()) < 0.08
     engine = Engine.from_pretrained(tmp_path / "model", device="cpu")
     codes, labels = labelled_codes(500)
-    seen = engine.classify(codes)
-    assert ((seen > 0.5) == (labels > 0.5)).float().mean() > 0.95
+    predicted = engine.classify(codes)
+    assert ((predicted > 0.5) == (labels > 0.5)).float().mean() > 0.95
     # a probability of 0.95 is where edits of strength 1 go
     edited = engine.classify(engine.edit_by_label(codes[:20], "glasses"))
     assert edited[:, 1].min() > 0.93
@@ -97,7 +97,7 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, model: Path, read_metrics: 
     assert rows[-1]["val/accuracy"] > 0.95
 
 
-def test_resumed_it_is_what_it_would_have_been(
+def test_resumed_run_equals_the_unbroken_run(
     tmp_path: Path, model: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
 ) -> None:
     config = replace(write(tmp_path, model, 200), steps=30, eval_interval=10, patience=5)
@@ -107,7 +107,7 @@ def test_resumed_it_is_what_it_would_have_been(
     assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
-def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:
+def test_unknown_labels_have_no_effect(tmp_path: Path, model: Path) -> None:
     codes, labels = labelled_codes(400)
     some = labels.clone()
     some[::2, 0] = math.nan
@@ -123,7 +123,7 @@ def test_unknown_labels_teach_nothing(tmp_path: Path, model: Path) -> None:
         assert accuracy(network(codes), labels).min() > 0.95
 
 
-def test_probabilities_are_learned_as_they_are(tmp_path: Path, model: Path) -> None:
+def test_labels_that_are_probabilities_are_learned(tmp_path: Path, model: Path) -> None:
     """Of codes with a trait, those who label it are sure of it in nine of ten, of others in one of five."""
     config = replace(write(tmp_path, model), calibrate=False, balance=False, steps=400)
     table = tmp_path / "labels.csv"
@@ -131,9 +131,9 @@ def test_probabilities_are_learned_as_they_are(tmp_path: Path, model: Path) -> N
     task, _ = train(lambda: build(config), config, tmp_path / "run", resume=False)
     codes, labels = labelled_codes(400)
     with torch.no_grad():
-        told = task.result()[0](codes).sigmoid()
+        probabilities = task.result()[0](codes).sigmoid()
     for k in range(2):
-        means = [told[labels[:, k] == state, k].mean().item() for state in (0, 1)]
+        means = [probabilities[labels[:, k] == state, k].mean().item() for state in (0, 1)]
         assert means == pytest.approx([0.2, 0.85], abs=0.09)  # taken for no and yes, they would be nearer to 0 and 1
 
 
@@ -148,7 +148,7 @@ def test_balance_gives_rare_classes_their_weight() -> None:
         )
 
 
-def test_balanced_probabilities_are_weighed_by_what_they_say() -> None:
+def test_balance_weighs_probabilities_by_their_value() -> None:
     """Hard labels and soft ones of the same mean pull the logit to the same place: to one half, since they balance."""
     hard = torch.tensor([[1.0], [0.0], [0.0], [0.0]])
     for labels in (hard, torch.full((4, 1), 0.25), torch.tensor([[0.55], [0.15], [0.15], [0.15]])):
@@ -160,7 +160,7 @@ def test_balanced_probabilities_are_weighed_by_what_they_say() -> None:
         assert gradient.sum().item() == pytest.approx(0, abs=1e-6)
 
 
-def test_a_new_classifier_keeps_what_an_edit_by_reference_carries_over(tmp_path: Path, model: Path) -> None:
+def test_new_classifier_keeps_transfer_weights(tmp_path: Path, model: Path) -> None:
     old = tuple(
         AttributeSpec(name, target_logit=8, learned_target_logit=5, reference_target_logit=7, transfer_weight=0.75)
         for name in NAMES
@@ -172,7 +172,7 @@ def test_a_new_classifier_keeps_what_an_edit_by_reference_carries_over(tmp_path:
         assert spec == AttributeSpec(spec.name, transfer_weight=0.75)  # a logit means something else now
 
 
-def test_the_covariance_is_that_of_the_codes() -> None:
+def test_covariance_equals_that_of_the_codes() -> None:
     codes, _ = labelled_codes(3000)
     classifier = LatentClassifier(ClassifierConfig(8, 16, attributes=2, hidden=(4,), embedding=2, covariance_rank=2))
     classifier.requires_grad_(False)
@@ -187,7 +187,7 @@ def test_the_covariance_is_that_of_the_codes() -> None:
         assert variance == pytest.approx(flat[:, coordinate].var().item(), rel=0.1)
 
 
-def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
+def test_judge_labels_sampled_codes(tmp_path: Path, model: Path) -> None:
     config = JudgeConfig(attributes=1, widths=(4, 4), input_height=16, input_width=16)
     network = Judge(config).requires_grad_(False).eval()
     network.head.weight.mul_(30)
@@ -204,15 +204,15 @@ def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
         return torch.from_numpy(engine.predict_attributes(engine.synthesise(codes.numpy()))[:, 0])
 
     network.head.bias.sub_(judged(saved()).logit().median())  # so that both answers come
-    seen = judged(saved())
+    predicted = judged(saved())
     keys = ClassifierTrainingConfig(
         synthetic_latents=64, pseudo_label_threshold=0.6, hidden=(8,), val_fraction=0.25, device="cpu"
     )
     task = build(replace(keys, model=str(tmp_path / "judged")))
     labels = torch.cat([task.labels, task.held_out[1]])
-    assert 0 < (seen >= 0.6).sum() < 64
-    assert labels.sum() == (seen >= 0.6).sum()
-    assert len(labels) == ((seen >= 0.6) | (seen <= 0.4)).sum()
+    assert 0 < (predicted >= 0.6).sum() < 64
+    assert labels.sum() == (predicted >= 0.6).sum()
+    assert len(labels) == ((predicted >= 0.6) | (predicted <= 0.4)).sum()
     other = build(replace(keys, model=str(model), judge=str(tmp_path / "judged")))
     assert torch.equal(other.labels, task.labels)
     alone = Bundle.save(
@@ -228,7 +228,7 @@ def test_samples_are_labelled_by_a_judge(tmp_path: Path, model: Path) -> None:
     assert torch.equal(other.labels, task.labels)
 
 
-def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
+def test_build_refuses_what_cannot_be_learned(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
     config = write(tmp_path, model, 40)
     with pytest.raises(AttributeNameError, match="unknown attribute 'smirk'"):
         build(replace(config, attributes=("smirk",)))
@@ -255,6 +255,6 @@ def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path, tiny_bun
         ({"model": "m", "synthetic_latents": 9, "attributes": ("a", "a")}, "names one twice"),
     ],
 )
-def test_contradictions_are_told(keys: dict, said: str) -> None:
+def test_check_of_contradicting_keys_names_them(keys: dict, said: str) -> None:
     with pytest.raises(ValueError, match=said):
         ClassifierTrainingConfig(**keys).check()

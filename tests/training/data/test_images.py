@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
     return tmp_path
 
 
-def test_folders_and_archives_give_the_same(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
+def test_folder_and_archive_give_the_same_images(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> None:
     archive = tmp_path_factory.mktemp("zip") / "all.zip"
     with zipfile.ZipFile(archive, "w", zipfile.ZIP_DEFLATED) as opened:
         for path in sorted(folder.rglob("*"), reverse=True):
@@ -48,7 +48,7 @@ def test_folders_and_archives_give_the_same(folder: Path, tmp_path_factory: pyte
     assert len(ImageSet.open([folder, archive], 8)) == 14
 
 
-def test_bad_pictures_are_passed_over_and_counted(folder: Path) -> None:
+def test_unreadable_images_are_passed_over_and_counted(folder: Path) -> None:
     (folder / "1.png").write_bytes((folder / "1.png").read_bytes()[:40])
     (folder / "2.png").write_bytes(b"")
     pictures = ImageSet.open([folder], 8)
@@ -58,7 +58,7 @@ def test_bad_pictures_are_passed_over_and_counted(folder: Path) -> None:
     assert names[pictures.readable_index(names.index("1.png"))] == "3.png"
 
 
-def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
+def test_set_without_a_readable_image_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"holds no images"):
         ImageSet.open([tmp_path], 8)
     with pytest.raises(InputError, match=r"there are no pictures at .*nowhere"):
@@ -71,7 +71,7 @@ def test_a_set_without_one_good_picture_is_refused(tmp_path: Path) -> None:
         ImageSet.open([tmp_path], 8).read(0)
 
 
-def test_a_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
+def test_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
     archive = tmp_path / "all.zip"
     for number in range(2):
         write_image(tmp_path / f"{number}.png", grey(10 + number))
@@ -87,7 +87,7 @@ def test_a_damaged_member_of_an_archive_is_passed_over(tmp_path: Path) -> None:
     assert pictures.unreadable == {ImageRef(archive, "0.png")}
 
 
-def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
+def test_split_spreads_the_held_out_images(folder: Path) -> None:
     pictures = ImageSet.open([folder], 8)
     rest, held_out = pictures.split(2)
     names = [member.image.name for member in held_out.members]
@@ -100,7 +100,7 @@ def test_held_out_pictures_are_spread_and_not_trained_on(folder: Path) -> None:
         pictures.split(7)
 
 
-def test_batches_come_in_the_order_of_the_run(folder: Path, tmp_path: Path) -> None:
+def test_batches_follow_the_order_of_the_run(folder: Path, tmp_path: Path) -> None:
     pictures = ImageSet.open([folder], 8)
     run = Run(TrainingConfig(batch_size=3, device="cpu"), tmp_path)
     batches = ImageBatches(pictures)
@@ -112,7 +112,7 @@ def test_batches_come_in_the_order_of_the_run(folder: Path, tmp_path: Path) -> N
         assert indices.tolist() == run.indices(len(pictures)).tolist()
 
 
-def test_sixteen_bit_and_transparent_pictures_are_read(tmp_path: Path) -> None:
+def test_sixteen_bit_and_transparent_images_are_read(tmp_path: Path) -> None:
     Image.fromarray(np.full((8, 8), 65535, np.uint16)).save(tmp_path / "a.png")
     Image.new("RGBA", (8, 8), (0, 0, 0, 0)).save(tmp_path / "b.png")
     assert (ImageSet.open([tmp_path], 8).images([0, 1]) == 1).all()
@@ -134,7 +134,7 @@ def test_repeat_multiplies_the_images_of_a_source(folder: Path, tmp_path_factory
     assert (shown == 250 / 127.5 - 1).sum() == 3  # in one pass over the set
 
 
-def test_kept_images_are_decoded_once(folder: Path) -> None:
+def test_cached_images_are_decoded_once(folder: Path) -> None:
     kept, fresh = ImageSet.open([folder], 8, cache=True).repeated((2,)), ImageSet.open([folder], 8)
     before = kept.images(range(14))
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:
@@ -144,7 +144,7 @@ def test_kept_images_are_decoded_once(folder: Path) -> None:
         fresh.read(0)
 
 
-def test_images_held_out_of_a_kept_set_are_kept_too(folder: Path) -> None:
+def test_subsets_of_a_cached_set_are_cached(folder: Path) -> None:
     rest, held_out = ImageSet.open([folder], 8, cache=True).split(2)
     before = held_out.images([0, 1])
     for path in [*folder.glob("*.png"), *folder.glob("deep/*")]:

@@ -29,7 +29,7 @@ def write_pictures(folder: Path, names: list[str]) -> list[np.ndarray]:
     return pictures
 
 
-def test_pictures_are_inverted(tmp_path: Path, engine: Engine) -> None:
+def test_read_inverts_images(tmp_path: Path, engine: Engine) -> None:
     pictures = write_pictures(tmp_path, ["b.png", "a.png"])
     codes = LatentSet.read([str(tmp_path)], engine)
     assert codes.names == ("a", "b")
@@ -41,7 +41,7 @@ def test_pictures_are_inverted(tmp_path: Path, engine: Engine) -> None:
     assert torch.allclose(zipped.codes[0], codes.codes[0], atol=1e-5)
 
 
-def test_latent_files_are_taken_before_pictures(tmp_path: Path, engine: Engine) -> None:
+def test_read_prefers_latent_files_to_images(tmp_path: Path, engine: Engine) -> None:
     write_pictures(tmp_path, ["a.png"])
     (tmp_path / "deep").mkdir()
     w = np.ones(engine.code_shape, np.float32)
@@ -55,7 +55,7 @@ def test_latent_files_are_taken_before_pictures(tmp_path: Path, engine: Engine) 
         LatentSet.read([str(tmp_path)], engine)
 
 
-def test_many_codes_in_a_file(tmp_path: Path, engine: Engine) -> None:
+def test_file_of_many_codes_round_trips(tmp_path: Path, engine: Engine) -> None:
     codes = LatentSet(("a", "b", "c"), torch.randn(3, *engine.code_shape))
     codes.save(tmp_path / "codes.safetensors", engine.bundle)
     again = LatentSet.read([str(tmp_path / "codes.safetensors")], engine)
@@ -74,12 +74,12 @@ def test_many_codes_in_a_file(tmp_path: Path, engine: Engine) -> None:
         ({"w": torch.zeros(2, 8, 15)}, None, LatentError, "holds codes of"),
         ({"w": torch.zeros(2, 8, 16, dtype=torch.float64)}, None, InputError, "in F64"),
         ({"w": torch.full((2, 8, 16), torch.inf)}, None, InputError, "not finite"),
-        ({"w": torch.zeros(2, 8, 16)}, {"names": '["a"]'}, InputError, "no list of 2 texts"),
-        ({"w": torch.zeros(2, 8, 16)}, {"names": "{"}, InputError, "no list of 2 texts"),
+        ({"w": torch.zeros(2, 8, 16)}, {"names": '["a"]'}, InputError, "not a list of 2 texts"),
+        ({"w": torch.zeros(2, 8, 16)}, {"names": "{"}, InputError, "not a list of 2 texts"),
         ({"w": torch.zeros(2, 8, 16)}, {"fingerprint": "x"}, LatentError, "was made with the model 'unknown'"),
     ],
 )
-def test_files_of_other_things_are_refused(
+def test_read_refuses_files_of_other_models(
     tmp_path: Path, engine: Engine, tensors: dict, metadata: dict | None, error: type, said: str
 ) -> None:
     save_file(tensors, tmp_path / "codes.safetensors", metadata)
@@ -87,7 +87,7 @@ def test_files_of_other_things_are_refused(
         LatentSet.read([str(tmp_path / "codes.safetensors")], engine)
 
 
-def test_damaged_and_missing_sources(tmp_path: Path, engine: Engine) -> None:
+def test_read_refuses_damaged_and_missing_sources(tmp_path: Path, engine: Engine) -> None:
     (tmp_path / "codes.safetensors").write_bytes(b"nothing of the kind")
     with pytest.raises(InputError, match=r"cannot read the codes .*codes\.safetensors"):
         LatentSet.read([str(tmp_path / "codes.safetensors")], engine)
@@ -99,7 +99,7 @@ def test_damaged_and_missing_sources(tmp_path: Path, engine: Engine) -> None:
         LatentSet.read([str(tmp_path)], engine)
 
 
-def test_samples_are_those_of_their_seed(engine: Engine) -> None:
+def test_sample_is_a_function_of_the_seed(engine: Engine) -> None:
     one, same, other = (LatentSet.sample(5, engine, seed=seed) for seed in (1, 1, 2))
     assert torch.equal(one.codes, same.codes)
     assert not torch.equal(one.codes, other.codes)
@@ -108,7 +108,7 @@ def test_samples_are_those_of_their_seed(engine: Engine) -> None:
     assert len(one.join(other)) == 10
 
 
-def test_what_is_held_out_is_evenly_spread() -> None:
+def test_validation_mask_is_evenly_spread() -> None:
     kept = validation_mask(100, 0.1)
     assert kept.nonzero()[:, 0].tolist() == [5, 15, 25, 35, 45, 55, 65, 75, 85, 95]
     assert validation_mask(7, 0.5).sum() == 4

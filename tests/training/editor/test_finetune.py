@@ -1,4 +1,4 @@
-"""An editor is trained on by what judges see of its edits by label: what is asked shows, all else stays."""
+"""An editor is fine-tuned by what judges predict of its edits by label."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def judges(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, ...]:
-    """Two networks that look at pictures at random, but keenly; they see two targets that are no attributes."""
+    """Two random networks with large weights; two of their targets are not attributes."""
     folder = tmp_path_factory.mktemp("judges")
     for seed in range(2):
         torch.manual_seed(seed)
@@ -82,7 +82,7 @@ def answers(engine: Engine, codes: Tensor) -> tuple[Tensor, Tensor]:
     return torch.stack(by_label), torch.stack(by_reference)
 
 
-def test_less_of_what_was_not_asked_is_seen_to_change(
+def test_loss_weights_decide_success_and_side_effects(
     tmp_path: Path, model: Path, judges: tuple[str, ...], read_metrics: Callable[..., Any]
 ) -> None:
     """Nothing is learned from held-out codes; the weights of the losses decide what comes of them."""
@@ -111,7 +111,7 @@ def test_less_of_what_was_not_asked_is_seen_to_change(
     assert asked["val/preservation"] > others["val/preservation"]
 
 
-def test_what_is_measured_is_what_the_saved_model_does(
+def test_metrics_equal_those_of_the_saved_model(
     tmp_path: Path, model: Path, judges: tuple[str, ...], read_metrics: Callable[..., Any]
 ) -> None:
     """Edits go on after the editor's answer, until the classifier is as sure as the model says."""
@@ -130,10 +130,10 @@ def test_what_is_measured_is_what_the_saved_model_does(
     for network, path in zip(networks, judges, strict=True):
         network.load_state_dict(load_file(path))
 
-    def look(codes: Tensor) -> Tensor:
+    def predict(codes: Tensor) -> Tensor:
         with torch.no_grad():
-            drawn = engine.synthesise(codes).clamp(-1, 1)
-            return torch.stack([network(drawn)[:, :5] > 0 for network in networks])
+            rendered = engine.synthesise(codes).clamp(-1, 1)
+            return torch.stack([network(rendered)[:, :5] > 0 for network in networks])
 
     codes = task.codes[task.held_out]
     shows, changes = [], []
@@ -145,7 +145,7 @@ def test_what_is_measured_is_what_the_saved_model_does(
             edited = engine.edit_by_label(
                 some[rows], engine.attributes[index], strength=1.0 if given else -1.0, direction="transformer"
             )
-            before, after = look(some[rows]), look(edited)
+            before, after = predict(some[rows]), predict(edited)
             others = ~task._groups[index]
             shows += (after[..., index] == given).flatten().tolist()
             changes += (after != before)[..., others].flatten().tolist()
@@ -155,7 +155,9 @@ def test_what_is_measured_is_what_the_saved_model_does(
     assert sum(changes) / len(changes) == pytest.approx(measured["val/side_effects"], abs=0.02)
 
 
-def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+def test_proximity_weight_keeps_edits_near_the_former_ones(
+    tmp_path: Path, model: Path, judges: tuple[str, ...]
+) -> None:
     codes, before = torch.randn(20, 8, 16), Engine.from_pretrained(model, device="cpu")
     moved = []
     for weight in (0.0, 100.0):
@@ -167,7 +169,7 @@ def test_what_is_kept_stays(tmp_path: Path, model: Path, judges: tuple[str, ...]
     assert all(kept < 0.1 * free for free, kept in zip(*moved, strict=True))
 
 
-def test_resumed_it_is_what_it_would_have_been(
+def test_resumed_run_equals_the_unbroken_run(
     tmp_path: Path,
     model: Path,
     judges: tuple[str, ...],
@@ -185,7 +187,7 @@ def test_resumed_it_is_what_it_would_have_been(
     assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
-def test_two_processes_learn_the_same_weights(
+def test_two_processes_end_with_the_same_weights(
     tmp_path: Path, model: Path, judges: tuple[str, ...], together: Callable[..., str], read_metrics: Callable[..., Any]
 ) -> None:
     weights = {"target_weight": 0.0, "preservation_weight": 10.0, "proximity_weight": 0.1, "learning_rate": 7e-3}
@@ -219,9 +221,7 @@ leave()
 """
 
 
-def test_the_models_own_judge_looks_where_none_is_named(
-    tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
-) -> None:
+def test_judge_defaults_to_that_of_the_model(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path, model, steps=2, val_fraction=0.0, synthetic_latents=50)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert len(task.judges) == 1
@@ -230,7 +230,7 @@ def test_the_models_own_judge_looks_where_none_is_named(
     assert task.sample() is None
 
 
-def test_an_attribute_with_an_editor_of_its_own_is_left_to_it(tmp_path: Path, model: Path) -> None:
+def test_attribute_with_an_editor_of_its_own_is_left_out(tmp_path: Path, model: Path) -> None:
     bundle = Bundle.load(model)
     own = EditTransformer(EditorConfig(style_count=8, style_dim=16, heads=2, feedforward=32, labels=(0,)))
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
@@ -240,7 +240,7 @@ def test_an_attribute_with_an_editor_of_its_own_is_left_to_it(tmp_path: Path, mo
     assert task.by_reference.tolist() == [1, 2, 3, 4]
 
 
-def test_an_attribute_whose_own_editor_needs_references_is_not(tmp_path: Path, model: Path) -> None:
+def test_attribute_whose_own_editor_needs_references_is_kept(tmp_path: Path, model: Path) -> None:
     bundle = Bundle.load(model)
     own = EditTransformer(EditorConfig(style_count=8, style_dim=16, heads=2, feedforward=32))
     parts = {f"editor-{bundle.attributes[0].name}": (own.config, own.state_dict())}
@@ -249,9 +249,7 @@ def test_an_attribute_whose_own_editor_needs_references_is_not(tmp_path: Path, m
     assert task.by_label.tolist() == list(LABELS)
 
 
-def test_with_patience_the_editor_it_began_with_may_stay_the_best(
-    tmp_path: Path, model: Path, judges: tuple[str, ...]
-) -> None:
+def test_patience_may_keep_the_first_editor(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
     config = write(
         tmp_path, model, judges, steps=20, learning_rate=1.0, schedule="constant", eval_interval=2, patience=2
     )
@@ -262,7 +260,7 @@ def test_with_patience_the_editor_it_began_with_may_stay_the_best(
     assert task.scalars["best"] == task._first["loss"]
 
 
-def test_where_nothing_is_held_out_the_last_weights_count(tmp_path: Path, model: Path) -> None:
+def test_without_held_out_codes_the_last_weights_are_kept(tmp_path: Path, model: Path) -> None:
     """A share of a few codes may be none; patience has nothing to go by then."""
     config = write(tmp_path, model, steps=6, eval_interval=1, patience=2, val_fraction=0.1)
     LatentSet(tuple("abcd"), torch.randn(4, 8, 16)).save(tmp_path / "codes.safetensors", Bundle.load(model))
@@ -272,7 +270,7 @@ def test_where_nothing_is_held_out_the_last_weights_count(tmp_path: Path, model:
     assert all(torch.equal(last[key], value) for key, value in task.best.network.state_dict().items())
 
 
-def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> None:
+def test_predict_resizes_images_for_the_judge(tmp_path: Path, model: Path) -> None:
     torch.manual_seed(3)
     config = JudgeConfig(attributes=5, widths=(8, 16), input_height=16, input_width=16)
     bundle = with_parts(
@@ -284,7 +282,7 @@ def test_a_judge_is_shown_pictures_of_its_size(tmp_path: Path, model: Path) -> N
     torch.testing.assert_close(task._predict(task.judges[0], codes).sigmoid(), wanted)
 
 
-def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
+def test_build_names_what_is_missing(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
     with pytest.raises(MissingPartError, match="'tiny-32' has no editor that has learned edits by label: train one"):
         build(write(tmp_path, tiny_bundle))
     bundle = Bundle.load(model)
@@ -304,7 +302,7 @@ def test_what_is_missing_is_told(tmp_path: Path, model: Path, tiny_bundle: Path)
         build(config)
 
 
-def test_a_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> None:
+def test_judge_of_other_attributes_is_refused(tmp_path: Path, model: Path) -> None:
     bundle = Bundle.load(model)
     others = with_parts(
         bundle,

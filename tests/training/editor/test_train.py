@@ -56,7 +56,7 @@ def model(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def random_codes(count: int) -> Tensor:
-    """Codes (count, 8, 16) whose styles can be told apart, as those of a generator can, by coordinates 5 to 15."""
+    """Codes (count, 8, 16) whose styles differ in coordinates 5 to 15, as those of a generator differ."""
     means = torch.cat([torch.zeros(8, 5), torch.eye(8, 11) * 2], dim=1)
     return means + 0.7 * torch.randn(count, 8, 16)
 
@@ -80,7 +80,9 @@ def write(folder: Path, model: Path, **keys: Any) -> EditorTrainingConfig:
     return replace(config, **keys)
 
 
-def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
+def test_edits_after_training_follow_the_reference(
+    tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
+) -> None:
     config = write(tmp_path, model, steps=250, attribute="glasses")
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
@@ -91,14 +93,16 @@ def test_it_learns_to_follow_the_reference(tmp_path: Path, model: Path, read_met
     assert rows[-1]["val/side_effects"] < 0.1
     engine = Engine.from_pretrained(bundle.path, device="cpu")
     source, reference = random_codes(400).chunk(2)
-    seen, wanted = (engine.classify(codes)[:, 1] > 0.5 for codes in (source, reference))
+    predicted, wanted = (engine.classify(codes)[:, 1] > 0.5 for codes in (source, reference))
     edited = engine.classify(engine.edit_by_reference(source, reference, "glasses"))[:, 1] > 0.5
-    assert (seen == wanted).float().mean() < 0.65
+    assert (predicted == wanted).float().mean() < 0.65
     assert (edited == wanted).float().mean() > 0.8
     assert bundle.training["editor"]["codes"] == 270
 
 
-def test_true_edits_are_learned(tmp_path: Path, model: Path, read_metrics: Callable[..., Any]) -> None:
+def test_training_on_ground_truth_edits_reproduces_them(
+    tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
+) -> None:
     """Edits that no loss of the classifier knows of: the last style is taken too."""
     config = write(tmp_path, model, steps=200, code_weight=0.0, reference_weight=0.0, source_weight=0.0)
     source = random_codes(200)
@@ -121,10 +125,10 @@ def test_true_edits_are_learned(tmp_path: Path, model: Path, read_metrics: Calla
 
 
 @pytest.mark.parametrize("only", ["", "Bangs"])
-def test_true_edits_are_learned_by_label_too(
+def test_training_with_labels_reproduces_edits_by_label(
     tmp_path: Path, model: Path, only: str, read_metrics: Callable[..., Any]
 ) -> None:
-    """Where nothing is said of an edit, the classifier tells whether it gave or took the attribute."""
+    """Where `present` is unknown, the classifier predicts whether the edit added or removed the attribute."""
     config = write(tmp_path, model, steps=300, code_weight=0.0, reference_weight=0.0, source_weight=0.0, attribute=only)
     bangs = Bundle.load(model).attributes.index(AttributeSpec("Bangs"))
     source = random_codes(200)
@@ -155,18 +159,18 @@ def test_true_edits_are_learned_by_label_too(
     assert lines[-1]["val/label"] < 0.5  # 1 is to leave the source as it is
     saved = task.save(tmp_path / "model", overwrite=False)
     engine = Engine.from_pretrained(saved.path, device="cpu")
-    if only:  # an editor of one attribute is only found under a name that tells which
+    if only:  # an editor of one attribute is only found under a name that names it
         assert not engine.has_learned_edit("bangs")
         engine = Engine(engine.model.with_networks(editors={"editor-Bangs": engine.networks.editors["editor"]}))
     assert engine.has_learned_edit("bangs")
     assert not engine.has_learned_edit("smile")
     codes = random_codes(50)
     for name, wanted in (("bangs", 1.0), ("no-bangs", 0.0)):
-        seen = engine.classify(engine.edit_by_label(codes, name, direction="transformer"))[:, bangs]
-        assert ((seen > 0.5) == wanted).float().mean() > 0.85, name
+        predicted = engine.classify(engine.edit_by_label(codes, name, direction="transformer"))[:, bangs]
+        assert ((predicted > 0.5) == wanted).float().mean() > 0.85, name
 
 
-def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_finetune_starts_from_the_editor_of_the_model(tmp_path: Path, tiny_bundle: Path) -> None:
     tiny = Engine.from_pretrained(tiny_bundle, device="cpu")
     names = [item.name for item in tiny.bundle.attributes]
     config = write(tmp_path, tiny_bundle, steps=1, learning_rate=1e-9, finetune=True, layers=7)
@@ -195,14 +199,14 @@ def test_the_editor_of_a_model_is_trained_on(tmp_path: Path, tiny_bundle: Path) 
     torch.testing.assert_close(edits[0], edits[1], atol=1e-3, rtol=1e-3)
 
 
-def test_there_must_be_an_editor_to_train_on(tmp_path: Path, model: Path) -> None:
+def test_finetune_without_an_editor_is_refused(tmp_path: Path, model: Path) -> None:
     with pytest.raises(MissingPartError, match="'with-classifier' has no editor to train on: leave finetune out"):
         build(write(tmp_path, model, finetune=True))
     with pytest.raises(ValueError, match="leave attribute out"):
         write(tmp_path, model, finetune=True, attribute="Bangs").check()
 
 
-def test_an_edit_and_its_reverse_are_held_out_together() -> None:
+def test_split_holds_out_an_edit_with_its_reverse() -> None:
     kept = torch.tensor([True, True, True, False])
     source, edited = torch.tensor([[0, 1, 0, 3, 0], [1, 0, 1, 0, 3]])
     references = torch.tensor([[2, 2], [3, 2], [3, 3], [2, 2], [1, 1]])
@@ -212,7 +216,7 @@ def test_an_edit_and_its_reverse_are_held_out_together() -> None:
     assert list(zip(measured.source.tolist(), measured.edited.tolist(), strict=True)) == [(3, 0), (0, 3)]
 
 
-def test_resumed_it_is_what_it_would_have_been(
+def test_resumed_run_equals_the_unbroken_run(
     tmp_path: Path, model: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
 ) -> None:
     config = write(tmp_path, model, steps=12, eval_interval=4, batch_size=16, patience=5)
@@ -223,7 +227,7 @@ def test_resumed_it_is_what_it_would_have_been(
     assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
-def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
+def test_editor_of_one_attribute_has_no_condition(tmp_path: Path, model: Path) -> None:
     config = write(tmp_path, model, steps=4, eval_interval=2, attribute="smile", synthetic_latents=40)
     task, _ = train(lambda: build(config), config, tmp_path / "run")
     assert task.editor.config.attributes == 0
@@ -235,7 +239,7 @@ def test_one_attribute_needs_no_condition(tmp_path: Path, model: Path) -> None:
     ).shape == (1, 8, 16)
 
 
-def test_it_stops_when_it_gets_no_better_and_keeps_the_best(
+def test_patience_stops_and_keeps_the_best_weights(
     tmp_path: Path, model: Path, read_metrics: Callable[..., Any]
 ) -> None:
     config = write(tmp_path, model, learning_rate=3.0, schedule="constant", eval_interval=2, patience=3, steps=100)
@@ -250,7 +254,7 @@ def test_it_stops_when_it_gets_no_better_and_keeps_the_best(
     )
 
 
-def test_the_losses_are_those_of_the_paper(model: Path) -> None:
+def test_reference_edit_losses_equal_those_of_the_paper(model: Path) -> None:
     engine = Engine.from_pretrained(model, device="cpu")
     classifier: Any = engine.networks.classifier
     source, reference, edited = torch.randn(3, 4, 8, 16)
@@ -267,7 +271,7 @@ def test_the_losses_are_those_of_the_paper(model: Path) -> None:
     )
 
 
-def test_what_cannot_be_learned_is_refused(tmp_path: Path, model: Path) -> None:
+def test_build_refuses_what_cannot_be_learned(tmp_path: Path, model: Path) -> None:
     config = write(tmp_path, model)
     with pytest.raises(AttributeNameError, match="unknown attribute 'smirk'"):
         build(replace(config, attribute="smirk"))

@@ -70,7 +70,7 @@ def pictures(model: Bundle, tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_known_codes_are_learnt_without_any_picture(
+def test_training_without_data_learns_known_codes(
     model: Bundle, tmp_path: Path, recording_monitor: Callable[..., Any], read_metrics: Callable[..., Any]
 ) -> None:
     config = replace(
@@ -82,11 +82,11 @@ def test_known_codes_are_learnt_without_any_picture(
         w_norm_weight=0.0,
         schedule="cosine",
     )
-    watcher = recording_monitor()
-    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
-    assert any("all images are samples" in note for note in watcher.notes)
-    assert any("give lpips_backbone, judge or discriminator" in note for note in watcher.notes)
-    assert any("model_ir_se50.pth" in note and "moco" in note for note in watcher.notes)
+    monitor = recording_monitor()
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=monitor)
+    assert any("all images are samples" in note for note in monitor.notes)
+    assert any("give lpips_backbone, judge or discriminator" in note for note in monitor.notes)
+    assert any("model_ir_se50.pth" in note and "moco" in note for note in monitor.notes)
     rows = read_metrics(tmp_path / "run")
     assert rows[-1]["codes"] < 0.7 * rows[0]["codes"]
     assert rows[-1]["l2"] < 0.6 * rows[0]["l2"]
@@ -98,7 +98,7 @@ def test_known_codes_are_learnt_without_any_picture(
     assert F.mse_loss(engine.reconstruct(images), images) < 0.75 * unlike
 
 
-def test_the_generator_and_the_meaning_of_codes_stay(
+def test_training_keeps_generator_and_fingerprint(
     model: Bundle,
     pictures: str,
     tmp_path: Path,
@@ -111,20 +111,20 @@ def test_the_generator_and_the_meaning_of_codes_stay(
     before = (model.path / "generator.safetensors").read_bytes()
     torch.manual_seed(config.seed)
     fresh = EncoderTask(config)
-    watcher = recording_monitor()
-    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
+    monitor = recording_monitor()
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=monitor)
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.path / "generator.safetensors").read_bytes() == before
     assert bundle.fingerprint == model.fingerprint
     assert bundle.training["encoder"]["losses"] == ["l2", "w_norm"]
-    assert not any("identity" in note for note in watcher.notes)
+    assert not any("identity" in note for note in monitor.notes)
     assert {"l2", "w_norm", "codes", "val/l2", "val/psnr"} <= set(read_metrics(tmp_path / "run")[-1])
     for key, value in task.tokens.named_parameters():  # the copy of the mapping network learns
         assert not torch.equal(value, dict(fresh.tokens.named_parameters())[key])
     torch.testing.assert_close(task.encoder.queries, task.tokens())
 
 
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+def test_resumed_run_equals_the_unbroken_run(
     model: Bundle, pictures: str, tmp_path: Path, recording_monitor: Callable[..., Any]
 ) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.25)
@@ -137,7 +137,7 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(
     assert all(torch.equal(a[key], b[key]) for key in a)
 
 
-def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
+def test_discriminator_of_a_run_gives_the_perceptual_loss(
     model: Bundle,
     pictures: str,
     tmp_path: Path,
@@ -150,9 +150,9 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
     )  # fmt: skip
     judged, _ = train(lambda: StyleGan2Task(gan), gan, tmp_path / "gan")
     config = replace(SMALL, model=str(model.path), data=(pictures,), discriminator=str(tmp_path / "gan"))
-    watcher = recording_monitor()
-    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
-    assert watcher.notes[0] == "the perceptual loss is that of the discriminator's features"
+    monitor = recording_monitor()
+    task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=monitor)
+    assert monitor.notes[0] == "the perceptual loss is that of the discriminator's features"
     assert read_metrics(tmp_path / "run")[-1]["discriminator"] > 0
     pairs = zip(judged.discriminator.network.parameters(), task.perceptual.network.parameters(), strict=True)
     assert all(torch.equal(a, b) for a, b in pairs)
@@ -164,14 +164,14 @@ def test_the_discriminator_of_a_run_gives_the_perceptual_loss(
         EncoderTask(config)
 
 
-def test_large_pictures_are_compared_at_a_smaller_size(model: Bundle, pictures: str, tmp_path: Path) -> None:
+def test_loss_resolution_shrinks_images_before_comparison(model: Bundle, pictures: str, tmp_path: Path) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), synthetic_fraction=0.5, loss_resolution=8)
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
     images = task.data.images([0, 1])
     assert images.shape == task._reconstruct(images).shape == (2, 3, 8, 8)
 
 
-def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(
+def test_finetune_with_corrections_improves_corrected_codes(
     model: Bundle, pictures: str, tmp_path: Path, read_metrics: Callable[..., Any]
 ) -> None:
     common = replace(SMALL, data=(pictures,), flip=False, w_norm_weight=0.0, image_weight=1.0, identity_weight=0.0)
@@ -203,9 +203,7 @@ def test_an_encoder_is_trained_on_and_learns_to_correct_its_codes(
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_every_picture_has_its_turn_to_be_corrected(
-    model: Bundle, pictures: str, tmp_path: Path, precision: str
-) -> None:
+def test_corrections_cover_every_image(model: Bundle, pictures: str, tmp_path: Path, precision: str) -> None:
     config = replace(SMALL, model=str(model.path), data=(pictures,), corrections=1, precision=precision, steps=1)
     task, _ = train(lambda: EncoderTask(config), config, tmp_path / "run")
     torch.manual_seed(0)
@@ -213,10 +211,10 @@ def test_every_picture_has_its_turn_to_be_corrected(
     corrected = torch.zeros(8)
     with torch.autocast("cpu", torch.bfloat16, enabled=precision == "bfloat16"):
         task.encoder.eval()
-        looked = task.encoder(task._to_input(images)).float()
+        first = task.encoder(task._to_input(images)).float()
         for _ in range(12):
             codes = task._codes(images)
-            corrected += ((codes - looked).abs().amax(dim=(1, 2)) > 0.05).float()
+            corrected += ((codes - first).abs().amax(dim=(1, 2)) > 0.05).float()
     assert ((corrected > 0) & (corrected < 12)).all()  # each now and then
     task.optimizers["encoder"].zero_grad(set_to_none=True)
     codes.sum().backward()
@@ -225,7 +223,7 @@ def test_every_picture_has_its_turn_to_be_corrected(
     assert first.grad.any()
 
 
-def test_only_an_encoder_of_one_pass_over_squares_can_be_kept(model: Bundle, tmp_path: Path) -> None:
+def test_finetune_of_another_encoder_is_refused(model: Bundle, tmp_path: Path) -> None:
     with pytest.raises(MissingPartError, match="has no style transformer of one pass over squares to train on: leave"):
         EncoderTask(replace(SMALL, model=str(model.path), finetune=True))
     parts = {
@@ -240,21 +238,21 @@ def test_only_an_encoder_of_one_pass_over_squares_can_be_kept(model: Bundle, tmp
             EncoderTask(replace(SMALL, model=str(path), finetune=True))
 
 
-def test_wrong_sizes_are_refused(model: Bundle) -> None:
+def test_build_refuses_wrong_sizes(model: Bundle) -> None:
     with pytest.raises(UsageError, match="encoder_widths ends in 8, not in the style dimension 16"):
         EncoderTask(replace(SMALL, model=str(model.path), encoder_widths=(8, 8, 8, 8)))
     with pytest.raises(InputError, match="there are no pictures at nowhere"):
         EncoderTask(replace(SMALL, model=str(model.path), data=("nowhere",)))
 
 
-def test_bad_pictures_are_told(
+def test_unreadable_images_are_reported(
     model: Bundle, pictures: str, tmp_path: Path, recording_monitor: Callable[..., Any]
 ) -> None:
     (Path(pictures) / "03.png").write_bytes(b"no picture")
     config = replace(SMALL, model=str(model.path), data=(pictures,), steps=3)
-    watcher = recording_monitor()
-    train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=watcher)
-    (note,) = (note for note in watcher.notes if note.startswith("1 of 20 pictures cannot be read, such as "))
+    monitor = recording_monitor()
+    train(lambda: EncoderTask(config), config, tmp_path / "run", monitor=monitor)
+    (note,) = (note for note in monitor.notes if note.startswith("1 of 20 images cannot be read, such as "))
     assert note.endswith("03.png")
     sheet = read_image(tmp_path / "run" / "samples" / "00000003.png")
     assert sheet.shape == (2 * 16 + 3 * 4, 8 * 16 + 9 * 4, 3)

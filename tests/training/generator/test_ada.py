@@ -9,12 +9,12 @@ from stedit.training.generator import ada
 from stedit.training.generator.ada import adjusted, augment
 
 
-def test_nothing_happens_at_zero() -> None:
+def test_augment_at_zero_returns_the_images() -> None:
     images = torch.randn(4, 3, 8, 8)
     assert augment(images, 0.0) is images
 
 
-def test_share_of_untouched_pictures_falls_with_p() -> None:
+def test_augment_leaves_fewer_images_as_p_rises() -> None:
     """Thirteen operations, of which some chance to do nothing: at p = 0.02 most pictures are as they were."""
     images = torch.rand(400, 3, 8, 8)
 
@@ -25,7 +25,7 @@ def test_share_of_untouched_pictures_falls_with_p() -> None:
     assert untouched(0.5) < 0.05
 
 
-def test_colours_are_mapped_alike_at_every_pixel() -> None:
+def test_recolour_maps_every_pixel_alike() -> None:
     images = torch.rand(1, 3, 4, 4).expand(50, 3, 4, 4).contiguous()
     colours = ada._recolour(images, 1.0)
     source = torch.cat([images[0].flatten(1), torch.ones(1, 16)])  # (4, 16): an affine map has to explain everything
@@ -35,18 +35,18 @@ def test_colours_are_mapped_alike_at_every_pixel() -> None:
     assert (colours - images).abs().mean() > 0.1
 
 
-def test_hue_and_saturation_keep_grey_pictures_grey() -> None:
+def test_hue_and_saturation_keep_grey_images_grey() -> None:
     grey = torch.rand(64, 1, 4, 4).expand(-1, 3, -1, -1)
     changed = ada._recolour(grey, 1.0)
     torch.testing.assert_close(changed[:, :1].expand_as(changed), changed, atol=1e-4, rtol=0)
 
 
-def test_moves_keep_a_constant_picture_and_its_size() -> None:
+def test_move_keeps_a_constant_image_and_its_size() -> None:
     flat = torch.full((16, 3, 16, 16), 0.3)
     torch.testing.assert_close(ada._move(flat, 1.0), flat, atol=1e-5, rtol=0)
 
 
-def test_blits_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_blit_is_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     """Without the continuous moves, every result is the picture flipped, turned or shifted by whole pixels."""
     for name in ("SCALE_DEVIATION", "SHIFT_DEVIATION", "MAX_SHIFT"):
         monkeypatch.setattr(ada, name, 0.0)
@@ -54,22 +54,22 @@ def test_blits_are_exact(monkeypatch: pytest.MonkeyPatch) -> None:
     picture = torch.rand(3, 8, 8)
     moved = ada._move(picture.expand(40, 3, 8, 8).contiguous(), 1.0)
     turned = [torch.rot90(side, k, (1, 2)) for side in (picture, picture.flip(2)) for k in range(4)]
-    seen = set()
+    found = set()
     for result in moved:
         distances = [(result - one).abs().max().item() for one in turned]
         assert min(distances) < 1e-4
-        seen.add(distances.index(min(distances)))
-    assert len(seen) >= 6
+        found.add(distances.index(min(distances)))
+    assert len(found) >= 6
 
 
-def test_gradients_pass() -> None:
+def test_augment_is_differentiable() -> None:
     images = torch.rand(4, 3, 8, 8, requires_grad=True)
     augment(images, 0.8).square().sum().backward()
     assert images.grad is not None
     assert (images.grad.abs().amax(dim=(1, 2, 3)) > 0).all()
 
 
-def test_the_same_seed_gives_the_same_pictures() -> None:
+def test_augment_is_a_function_of_the_seed() -> None:
     images = torch.rand(4, 3, 8, 8)
     results = []
     for _ in range(2):
@@ -81,5 +81,5 @@ def test_the_same_seed_gives_the_same_pictures() -> None:
 @pytest.mark.parametrize(
     ("p", "sign", "wanted"), [(0.5, 0.9, 0.51), (0.5, 0.1, 0.49), (0.0, 0.1, 0.0), (1.0, 0.9, 1.0), (0.0, 0.7, 0.01)]
 )
-def test_p_rises_where_the_discriminator_overfits(p: float, sign: float, wanted: float) -> None:
+def test_adjusted_raises_p_where_the_discriminator_overfits(p: float, sign: float, wanted: float) -> None:
     assert adjusted(p, sign, target=0.6, images=100, speed=10_000) == pytest.approx(wanted)

@@ -66,7 +66,7 @@ def squares(tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_it_learns_to_reconstruct_and_the_bundle_does_too(
+def test_training_reduces_the_error_and_the_model_reconstructs(
     squares: str, tmp_path: Path, read_metrics: Callable[..., Any]
 ) -> None:
     run = tmp_path / "run"
@@ -89,15 +89,15 @@ def test_it_learns_to_reconstruct_and_the_bundle_does_too(
     assert set(bundle.parts) == {"generator", "encoder"}
     images = task.held_out.images(range(5))
     engine = Engine.from_pretrained(tmp_path / "model", device="cpu")
-    seen = engine.synthesise(engine.invert(images), noise="none")
+    output = engine.synthesise(engine.invert(images), noise="none")
     grey = (images.mean(dim=0) - images).square().mean()
-    assert F.mse_loss(seen, images) < 0.5 * grey
-    torch.testing.assert_close(seen, task.average.reconstruct(images), atol=0.02, rtol=0)
+    assert F.mse_loss(output, images) < 0.5 * grey
+    torch.testing.assert_close(output, task.average.reconstruct(images), atol=0.02, rtol=0)
     mean = task.average.encode(images).mean(dim=(0, 1))
     assert (engine.networks.generator.mapping.mean - mean).abs().mean() < 0.5 * mean.abs().mean()
 
 
-def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(
+def test_adversarial_loss_trains_discriminator_and_mapping_network(
     squares: str, tmp_path: Path, recording_monitor: Callable[..., Any], read_metrics: Callable[..., Any]
 ) -> None:
     """It sets in after the steps at half size, which it cannot judge; before, the mapping network stays as it is."""
@@ -111,38 +111,38 @@ def test_the_adversarial_loss_trains_the_discriminator_and_random_codes(
         log_interval=1,
         r1_interval=2,
     )
-    watcher = recording_monitor()
+    monitor = recording_monitor()
     torch.manual_seed(config.seed)
     before = AutoencoderTask(config)
-    task, _ = train(lambda: AutoencoderTask(config), config, tmp_path / "run", monitor=watcher)
+    task, _ = train(lambda: AutoencoderTask(config), config, tmp_path / "run", monitor=monitor)
     rows = read_metrics(tmp_path / "run")
     assert [row["step"] for row in rows if "adversarial" in row] == [3, 4, 5]
     assert [row["step"] for row in rows if "discriminator" in row] == [3, 4, 5]
-    assert watcher.notes == ["the perceptual loss is that of the discriminator's features"]
+    assert monitor.notes == ["the perceptual loss is that of the discriminator's features"]
     for network in ("model", "discriminator"):
         pairs = zip(before.networks[network].named_parameters(), task.networks[network].parameters(), strict=True)
         still = {key for (key, a), b in pairs if torch.equal(a, b)}
         assert all("noise_strength" in key for key in still)
 
 
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+def test_resumed_run_equals_the_unbroken_run(
     squares: str, tmp_path: Path, recording_monitor: Callable[..., Any]
 ) -> None:
-    eye = AttributeNetwork(2, widths=(4, 8))
-    save_file(eye.state_dict(), tmp_path / "eye.safetensors")
+    network = AttributeNetwork(2, widths=(4, 8))
+    save_file(network.state_dict(), tmp_path / "network.safetensors")
     config = replace(
         SMALL,
         data=(squares,),
         labels=str(tmp_path / "labels.jsonl"),
-        judge=(str(tmp_path / "eye.safetensors"),),
+        judge=(str(tmp_path / "network.safetensors"),),
         adversarial_weight=0.1,
         precision="bfloat16",
     )
-    watcher = recording_monitor(stop=3)
+    monitor = recording_monitor(stop=3)
     train(lambda: build(config), config, tmp_path / "whole")
-    train(lambda: build(config), config, tmp_path / "broken", monitor=watcher)
+    train(lambda: build(config), config, tmp_path / "broken", monitor=monitor)
     train(lambda: build(config), config, tmp_path / "broken", resume=True)
-    assert watcher.notes == ["the perceptual loss is that of the judge's features"]
+    assert monitor.notes == ["the perceptual loss is that of the judge's features"]
     a, b = (
         load_file(checkpoint.checkpoints(tmp_path / name)[-1] / "networks.safetensors") for name in ("whole", "broken")
     )
@@ -150,7 +150,7 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(
 
 
 @pytest.mark.usefixtures("squares")
-def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
+def test_targets_match_by_name_and_may_be_missing(tmp_path: Path) -> None:
     names = [f"{number:02}" for number in range(40)]
     targets = Targets.read(str(tmp_path / "labels.jsonl"), names)
     assert targets.labels.shape == (40, 2)  # Eyeglasses, Smiling
@@ -165,7 +165,7 @@ def test_targets_are_matched_by_name_and_may_be_missing(tmp_path: Path) -> None:
         Targets.read(str(tmp_path / "labels.jsonl"), names)
 
 
-def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path) -> None:
+def test_init_from_starts_with_weights_and_sizes_of_the_model(squares: str, tmp_path: Path) -> None:
     """A learning rate next to nothing leaves the model as it was, in either mode; another size is not asked for."""
     config = replace(SMALL, data=(squares,), val_images=5, ema_images=100)
     first = AutoencoderTask(config)
@@ -191,7 +191,7 @@ def test_training_goes_on_from_a_model_at_its_sizes(squares: str, tmp_path: Path
                 torch.testing.assert_close(new, old, atol=1e-3, rtol=0, msg=f"{config.command} {part} {name}")
 
 
-def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path) -> None:
+def test_init_from_an_unfit_model_is_refused(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), init_from=str(tmp_path / "model"))
     Bundle.save(
         tmp_path / "model",
@@ -207,6 +207,6 @@ def test_a_model_that_cannot_be_the_start_is_named(squares: str, tmp_path: Path)
         build(replace(config, discriminator_channels=(8, 8)))
 
 
-def test_what_is_not_there_is_named(squares: str) -> None:
+def test_missing_perceptual_network_is_refused(squares: str) -> None:
     with pytest.raises(UsageError, match="perceptual is judge, but there is none"):
         AutoencoderTask(replace(SMALL, data=(squares,), perceptual="judge"))

@@ -1,4 +1,4 @@
-"""A generator learns alone to draw codes, those that the editor makes among them, while all else of the model stays."""
+"""A generator alone learns to render codes, also those that the editor makes, while all else of the model stays."""
 
 from __future__ import annotations
 
@@ -66,12 +66,12 @@ def config(tmp_path: Path, tiny_bundle: Path) -> GeneratorFinetuneConfig:
 
 def missed(engine: Engine, codes: Tensor, images: Tensor) -> float:
     """How far pictures of codes are from `images`."""
-    drawn = engine.networks.generator
-    return F.l1_loss(drawn(codes), images).item()
+    rendered = engine.networks.generator
+    return F.l1_loss(rendered(codes), images).item()
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_codes_of_pictures_and_of_edits_are_learned(
+def test_training_reduces_errors_of_images_and_of_edits(
     config: GeneratorFinetuneConfig, tmp_path: Path, tiny_bundle: Path, precision: Literal["float32", "bfloat16"]
 ) -> None:
     config = replace(config, precision=precision)
@@ -92,7 +92,7 @@ def test_codes_of_pictures_and_of_edits_are_learned(
     assert missed(after, edited, images[16:]) < 0.8 * missed(untold, edited, images[16:])
 
 
-def test_an_edit_by_label_counts_where_it_comes_near_to_the_truth(
+def test_edits_by_label_are_used_where_near_to_the_truth(
     config: GeneratorFinetuneConfig, tmp_path: Path, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     engine = Engine.from_pretrained(tiny_bundle, device="cpu")
@@ -123,7 +123,7 @@ def test_an_edit_by_label_counts_where_it_comes_near_to_the_truth(
         torch.testing.assert_close(task._edited(torch.arange(9)), torch.cat([expected, referred[:1]]))
 
 
-def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorFinetuneConfig, tmp_path: Path) -> None:
+def test_adversarial_loss_adds_texture_that_codes_lack(config: GeneratorFinetuneConfig, tmp_path: Path) -> None:
     """Pictures are noise around a colour: the mean of all they could be is the colour alone."""
     rng = np.random.default_rng(1)
     for path in sorted((tmp_path / "pictures").iterdir()):
@@ -133,7 +133,7 @@ def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorF
     def detail(images: Tensor) -> float:
         return (images - F.avg_pool2d(images, 5, 1, 2))[..., 2:-2, 2:-2].std().item()
 
-    drawn = []
+    rendered = []
     for weight in (0.0, 0.8):
         keys = replace(
             config,
@@ -148,16 +148,16 @@ def test_a_discriminator_has_texture_drawn_that_no_code_tells(config: GeneratorF
         )
         task, _ = train(lambda keys=keys: build(keys), keys, tmp_path / f"run{weight}")
         with torch.no_grad():
-            drawn.append(task.average(task.codes))
+            rendered.append(task.average(task.codes))
     real = task.data.images(range(COUNT))
-    without, judged = drawn
+    without, judged = rendered
     assert detail(without) < 0.1 * detail(real)
     assert 0.4 * detail(real) < detail(judged) < 1.5 * detail(real)
     colours, drawn_colours = real.mean(dim=(2, 3)), judged.mean(dim=(2, 3))
     assert F.l1_loss(drawn_colours, colours) < 0.85 * F.l1_loss(drawn_colours.roll(1, 0), colours)
 
 
-def test_codes_are_found_where_none_are_given(
+def test_training_without_codes_inverts_the_images(
     config: GeneratorFinetuneConfig, tmp_path: Path, read_metrics: Callable[..., Any]
 ) -> None:
     config = replace(config, codes=(), steps=2, val_images=3, eval_interval=1)
@@ -170,15 +170,15 @@ def test_codes_are_found_where_none_are_given(
     errors = [line["val/l2"] for line in lines if "val/l2" in line]
     images = task.data.images(task.held_out.tolist())
     with torch.no_grad():
-        drawn = task.average(task.codes[task.held_out]).clamp(-1, 1)
-    assert errors[-1] == pytest.approx(F.mse_loss(drawn, images).item(), rel=1e-4)
+        rendered = task.average(task.codes[task.held_out]).clamp(-1, 1)
+    assert errors[-1] == pytest.approx(F.mse_loss(rendered, images).item(), rel=1e-4)
 
 
 @pytest.mark.parametrize("weight", [0.0, 0.1])
-def test_resuming_gives_the_weights_of_an_unbroken_run(
+def test_resumed_run_equals_the_unbroken_run(
     config: GeneratorFinetuneConfig, tmp_path: Path, weight: float, read_metrics: Callable[..., Any]
 ) -> None:
-    for name in ("eye", "second"):
+    for name in ("first", "second"):
         save_file(AttributeNetwork(2, widths=(4, 8)).state_dict(), tmp_path / f"{name}.safetensors")
     config = replace(
         config,
@@ -189,7 +189,7 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
         adversarial_start=1,
         r1_interval=2,
         perceptual="judge",
-        judge=(str(tmp_path / "eye.safetensors"), str(tmp_path / "second.safetensors")),
+        judge=(str(tmp_path / "first.safetensors"), str(tmp_path / "second.safetensors")),
         perceptual_shift=2,
     )
     whole, _ = train(lambda: build(config), config, tmp_path / "whole")
@@ -206,7 +206,7 @@ def test_resuming_gives_the_weights_of_an_unbroken_run(
             assert torch.equal(value, resumed.networks[name].state_dict()[key]), (name, key)
 
 
-def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbours_code(
+def test_unreadable_image_is_replaced_by_its_neighbour_and_its_code(
     config: GeneratorFinetuneConfig,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -215,7 +215,7 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
     pixels = [decode_image(tmp_path / "pictures" / f"p{number:02}.png").pixels for number in range(COUNT)]
     for number in (4, 17):  # the latter is the picture of an edit
         (tmp_path / "pictures" / f"p{number:02}.png").write_bytes(b"")
-    drawn: list[Tensor] = []
+    rendered: list[Tensor] = []
     wanted: list[Tensor] = []
 
     def loss(output: Tensor, target: Tensor) -> Tensor:
@@ -223,33 +223,31 @@ def test_where_a_picture_cannot_be_read_its_neighbour_is_drawn_from_the_neighbou
         return F.l1_loss(output, target)
 
     monkeypatch.setattr(finetune, "multiscale_l1", loss)
-    config, watcher = replace(config, steps=12, val_images=4, eval_interval=12), recording_monitor()
+    config, monitor = replace(config, steps=12, val_images=4, eval_interval=12), recording_monitor()
 
     def build_and_listen() -> GeneratorFinetuneTask:
         task = build(config)
-        task.generator.register_forward_pre_hook(lambda _, inputs: drawn.extend(inputs[0]))
+        task.generator.register_forward_pre_hook(lambda _, inputs: rendered.extend(inputs[0]))
         return task
 
-    task, _ = train(build_and_listen, config, tmp_path / "run", monitor=watcher)
-    assert watcher.notes[0] == "there is no perceptual loss"
-    assert any("of 24 images cannot be read, such as " in note and "p04.png" in note for note in watcher.notes)
+    task, _ = train(build_and_listen, config, tmp_path / "run", monitor=monitor)
+    assert monitor.notes[0] == "there is no perceptual loss"
+    assert any("of 24 images cannot be read, such as " in note and "p04.png" in note for note in monitor.notes)
     engine, codes = task.engine, task.codes
     edited = engine.edit_by_reference(codes[:8], codes[8:16], "bangs")
-    seen = set()
-    assert len(drawn) == len(wanted) == 96
-    for code, image in zip(drawn, wanted, strict=True):
+    found = set()
+    assert len(rendered) == len(wanted) == 96
+    for code, image in zip(rendered, wanted, strict=True):
         shown = ((image.permute(1, 2, 0) + 1) * 127.5).round().numpy()
         number = next(k for k in range(COUNT) if np.array_equal(shown, pixels[k]))
         by_edit = number >= 16 and torch.allclose(code, edited[number - 16], atol=1e-4)
         assert by_edit or torch.equal(code, codes[number])
-        seen.add((number, by_edit))
-    assert {number for number, _ in seen} & {4, 17} == set()
-    assert {by_edit for _, by_edit in seen} == {True, False}
+        found.add((number, by_edit))
+    assert {number for number, _ in found} & {4, 17} == set()
+    assert {by_edit for _, by_edit in found} == {True, False}
 
 
-def test_a_held_out_picture_that_cannot_be_read_spoils_no_figure(
-    config: GeneratorFinetuneConfig, tmp_path: Path
-) -> None:
+def test_unreadable_held_out_image_does_not_change_the_figures(config: GeneratorFinetuneConfig, tmp_path: Path) -> None:
     config = replace(config, val_images=4, steps=1, eval_interval=1)
     whole = build(config)
     first, second = whole.held_out[:2].tolist()
@@ -265,7 +263,7 @@ def test_a_held_out_picture_that_cannot_be_read_spoils_no_figure(
 @pytest.mark.parametrize(
     ("share", "expected"), [(0.5, [2, 2, 0, 0]), (0.2, [2, 0, 0, 0]), (1.0, [2, 2, 2, 2]), (0.0, [0] * 4)]
 )
-def test_processes_share_the_edits_of_a_batch(
+def test_edits_of_a_batch_are_shared_by_processes(
     config: GeneratorFinetuneConfig, share: float, expected: list[int]
 ) -> None:
     config = replace(config, edited_fraction=share)
@@ -274,7 +272,7 @@ def test_processes_share_the_edits_of_a_batch(
     assert [task._count_edited(cast(Run, run)) for run in runs] == expected
 
 
-def test_pictures_are_told_apart(config: GeneratorFinetuneConfig, tmp_path: Path) -> None:
+def test_images_of_equal_names_are_matched_by_order(config: GeneratorFinetuneConfig, tmp_path: Path) -> None:
     """Folders of several people, whose pictures are numbered alike, need no codes with names."""
     for number in range(6):
         (tmp_path / "people" / "ab"[number % 2]).mkdir(parents=True, exist_ok=True)
@@ -298,7 +296,7 @@ def test_pictures_are_told_apart(config: GeneratorFinetuneConfig, tmp_path: Path
         build(config)
 
 
-def test_wrong_requests(config: GeneratorFinetuneConfig, tmp_path: Path, tiny_bundle: Path) -> None:
+def test_build_refuses_wrong_requests(config: GeneratorFinetuneConfig, tmp_path: Path, tiny_bundle: Path) -> None:
     for keys, message in (
         ({"init_from": ""}, "init_from is empty: name the model"),
         ({"data": ()}, "data is empty"),

@@ -54,7 +54,7 @@ def squares(tmp_path: Path) -> str:
     return str(folder)
 
 
-def test_resumed_training_is_bit_for_bit_the_unbroken_one(
+def test_resumed_run_equals_the_unbroken_run(
     squares: str, tmp_path: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
 ) -> None:
     """Through lazy regularisation, augmentation, style mixing, moving averages and both optimisers."""
@@ -69,7 +69,7 @@ def test_resumed_training_is_bit_for_bit_the_unbroken_one(
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float16"])
-def test_every_network_learns_and_every_loss_is_told(
+def test_step_trains_every_network_and_reports_every_loss(
     squares: str,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -106,14 +106,14 @@ class TensorCounter:
         raise AssertionError(text)
 
 
-def test_memory_stays_flat(squares: str, tmp_path: Path) -> None:
+def test_training_keeps_memory_flat(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=18, checkpoint_interval=6)
     counter = TensorCounter()
     train(lambda: build(config), config, tmp_path / "run", monitor=counter)
     assert counter.counts[18] <= counter.counts[6]
 
 
-def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> None:
+def test_training_learns_the_mean_colours_of_the_images(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=120, augmentation="none", ema_images=100, learning_rate=5e-3)
     torch.manual_seed(config.seed)
     before = StyleGan2Task(config)
@@ -128,7 +128,7 @@ def test_it_learns_the_colours_of_its_pictures(squares: str, tmp_path: Path) -> 
     assert distance(task) < 0.25 * distance(before)
 
 
-def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -> None:
+def test_saved_model_renders_as_the_moving_average(squares: str, tmp_path: Path) -> None:
     config = replace(SMALL, data=(squares,), steps=2)
     task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
@@ -144,9 +144,9 @@ def test_the_bundle_draws_what_the_average_draws(squares: str, tmp_path: Path) -
     assert "license: CC0-1.0" in (tmp_path / "model" / "README.md").read_text()
 
 
-def test_a_critic_learns_which_codes_belong_to_pictures(tmp_path: Path) -> None:
+def test_discriminator_step_compares_matched_and_mismatched_codes(tmp_path: Path) -> None:
     """It sees real pictures with their codes, fakes with the same, and real ones with those of their neighbours."""
-    seen = []
+    calls = []
 
     class Noted(torch.nn.Module):
         def __init__(self) -> None:
@@ -154,17 +154,17 @@ def test_a_critic_learns_which_codes_belong_to_pictures(tmp_path: Path) -> None:
             self.scale = torch.nn.Parameter(torch.ones(()))
 
         def forward(self, images: Tensor, codes: Tensor) -> Tensor:
-            seen.append((images.flatten(1)[:, 0].tolist(), codes.flatten().tolist()))
+            calls.append((images.flatten(1)[:, 0].tolist(), codes.flatten().tolist()))
             return self.scale * images.mean(dim=(1, 2, 3)) * codes.flatten()
 
     config = replace(SMALL, r1_gamma=0.0, augmentation="none")
-    critic = DiscriminatorTrainer(config, {}, 1e-3, Noted())
+    trainer = DiscriminatorTrainer(config, {}, 1e-3, Noted())
     real, codes = torch.arange(1.0, 4.0)[:, None, None, None].expand(-1, 3, 8, 8), torch.arange(3.0).view(3, 1, 1)
     run = Run(config, tmp_path)
-    loss = critic.step(run, real, -real, codes)["discriminator"]
-    assert seen == [([1, 2, 3], [0, 1, 2]), ([1, 2, 3], [2, 0, 1]), ([-1, -2, -3], [0, 1, 2])]
+    loss = trainer.step(run, real, -real, codes)["discriminator"]
+    assert calls == [([1, 2, 3], [0, 1, 2]), ([1, 2, 3], [2, 0, 1]), ([-1, -2, -3], [0, 1, 2])]
     matched, others = torch.tensor([0.0, 2, 6]), torch.tensor([2.0, 0, 3])
     assert loss.item() == pytest.approx((2 * F.softplus(-matched) + F.softplus(others) / 2).mean().item())
-    del seen[:]
-    critic.step(run, real[:1], -real[:1], codes[:1])
-    assert len(seen) == 2  # there is no neighbour
+    del calls[:]
+    trainer.step(run, real[:1], -real[:1], codes[:1])
+    assert len(calls) == 2  # there is no neighbour

@@ -58,7 +58,7 @@ def write(folder: Path, count: int = 240) -> JudgeTrainingConfig:
     )
 
 
-def test_it_learns_and_is_calibrated(tmp_path: Path, read_metrics: Callable[..., Any]) -> None:
+def test_training_learns_and_calibrates(tmp_path: Path, read_metrics: Callable[..., Any]) -> None:
     config = write(tmp_path)
     task, outcome = train(lambda: build(config), config, tmp_path / "run")
     assert outcome.step == 120
@@ -68,14 +68,14 @@ def test_it_learns_and_is_calibrated(tmp_path: Path, read_metrics: Callable[...,
     assert facts["pictures"] == 180
     assert min(row["accuracy"] for row in facts["validation"].values()) > 0.9
     pictures, labels = squares(400, seed=1)
-    seen = load_network(bundle, "judge")(to_tensor(pictures)).sigmoid().numpy()
-    assert ((seen > 0.5) == labels).mean(axis=0).min() > 0.93
-    assert calibration_error(torch.from_numpy(seen).logit(), torch.from_numpy(labels).float()).max() < 0.12
+    predicted = load_network(bundle, "judge")(to_tensor(pictures)).sigmoid().numpy()
+    assert ((predicted > 0.5) == labels).mean(axis=0).min() > 0.93
+    assert calibration_error(torch.from_numpy(predicted).logit(), torch.from_numpy(labels).float()).max() < 0.12
     rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/accuracy"] > 0.93
 
 
-def test_resumed_it_is_what_it_would_have_been(
+def test_resumed_run_equals_the_unbroken_run(
     tmp_path: Path, recording_monitor: Callable[..., Any], assert_same_state: Callable[..., Any]
 ) -> None:
     config = replace(write(tmp_path, 60), steps=20, eval_interval=6, patience=5)
@@ -85,7 +85,7 @@ def test_resumed_it_is_what_it_would_have_been(
     assert_same_state(tmp_path / "whole", tmp_path / "part")
 
 
-def test_it_joins_a_model_and_keeps_the_order_of_its_attributes(tmp_path: Path, tiny_bundle: Path) -> None:
+def test_judge_in_a_model_keeps_the_order_of_its_attributes(tmp_path: Path, tiny_bundle: Path) -> None:
     names = [item.name for item in Bundle.load(tiny_bundle).attributes]
     config = replace(write(tmp_path, 60), model=str(tiny_bundle), steps=2)
     with pytest.raises(UsageError, match="the classifier of 'tiny-32' knows Bangs, which is not to be learned"):
@@ -104,7 +104,7 @@ def test_it_joins_a_model_and_keeps_the_order_of_its_attributes(tmp_path: Path, 
         build(replace(config, attributes=("Young", *names)))
 
 
-def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path) -> None:
+def test_unreadable_image_leaves_labels_with_their_images(tmp_path: Path) -> None:
     config = write(tmp_path, 40)
     for damaged in ("002", "003", "009"):
         (tmp_path / "squares" / f"{damaged}.png").write_bytes(b"nothing")
@@ -117,18 +117,18 @@ def test_labels_stay_with_their_pictures_where_one_cannot_be_read(tmp_path: Path
         assert task._labels[task.data.readable_index(index), 0] == red
 
 
-def test_two_processes_keep_the_best_weights_as_they_were(
+def test_two_processes_keep_the_best_weights(
     tmp_path: Path, together: Callable[..., str], read_metrics: Callable[..., Any]
 ) -> None:
     """Statistics of batches are shared by all processes, but the best weights are the main one's alone."""
     config = replace(write(tmp_path, 60), steps=12, batch_size=8, eval_interval=2, patience=9, learning_rate=0.2)
     script = tmp_path / "two.py"
     script.write_text(TWO_PROCESSES.format(config=repr(config), run=str(tmp_path / "run")))
-    processes, told, again = map(float, together(script).split())
+    processes, best, again = map(float, together(script).split())
     assert processes == 2
     rows = read_metrics(tmp_path / "run")
-    assert rows[-1]["val/loss"] > told + 0.01  # it had become worse again, so the best weights were kept for a while
-    assert again == pytest.approx(told, abs=1e-4)
+    assert rows[-1]["val/loss"] > best + 0.01  # it had become worse again, so the best weights were kept for a while
+    assert again == pytest.approx(best, abs=1e-4)
 
 
 TWO_PROCESSES = """
@@ -151,7 +151,7 @@ leave()
 """
 
 
-def test_it_joins_a_box_of_parts(tmp_path: Path) -> None:
+def test_judge_joins_a_partial_bundle(tmp_path: Path) -> None:
     """Such as another judge, which it replaces."""
     config = replace(write(tmp_path, 60), steps=2)
     first = train(lambda: build(config), config, tmp_path / "run")[0].save(tmp_path / "first", overwrite=False)
@@ -161,7 +161,7 @@ def test_it_joins_a_box_of_parts(tmp_path: Path) -> None:
     assert second.parts["judge"].sha256 != first.parts["judge"].sha256
 
 
-def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
+def test_images_without_labels_are_left_out(tmp_path: Path) -> None:
     config = write(tmp_path, 40)
     for picture in squares(8)[0]:
         write_image(tmp_path / "squares" / f"other-{picture[0, 0, 0]}.png", picture)
@@ -183,7 +183,7 @@ def test_pictures_without_labels_are_left_out(tmp_path: Path) -> None:
         ({"attributes": ("smile", "Smiling")}, UsageError, "attributes names Smiling twice"),
     ],
 )
-def test_wrong_requests(
+def test_build_refuses_wrong_requests(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, keys: dict[str, object], error: type[Exception], message: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -196,7 +196,7 @@ def test_wrong_requests(
         build(replace(config, **keys))  # type: ignore[arg-type]
 
 
-def test_pictures_are_varied_in_every_way() -> None:
+def test_perturb_changes_images_in_every_way() -> None:
     half = torch.full((400, 3, 32, 32), -1.0)
     half[..., 16:] = 1.0  # bright on the right
     right = [
@@ -210,7 +210,7 @@ def test_pictures_are_varied_in_every_way() -> None:
     assert len({perturb(half[:1], flip=False)[0, 0, 0].argmax().item() for _ in range(30)}) > 1  # shifted
 
 
-def test_task_is_what_the_loop_expects(tmp_path: Path) -> None:
+def test_task_satisfies_the_protocol(tmp_path: Path) -> None:
     task: JudgeTask = build(write(tmp_path, 40))
     assert task.sample() is None
     assert set(task.networks) == {"judge", "best"}
