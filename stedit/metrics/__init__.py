@@ -1,1 +1,1 @@
-"""What a model does, in numbers: distortion, identity, edits as the judge sees them, and their report."""
+"""What a model does, in numbers: distortion, identity, edits as the judge predicts them, and their report."""

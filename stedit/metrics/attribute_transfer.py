@@ -65,7 +65,7 @@ class Probe:
         features = embeddings[shown].astype(np.float64)
         mean, bias = features.mean(axis=0), targets.mean(axis=0)
         features -= mean
-        gram = features @ features.T  # the dual form: fewer pictures than features
+        gram = features @ features.T  # the dual form: fewer images than features
         gram[np.diag_indices_from(gram)] += _RIDGE * np.trace(gram) / len(gram)
         weight = features.T @ np.linalg.solve(gram, targets - bias)
         probe, guess = (cls(fine, values, mean, factor, bias) for factor in (weight, 0 * weight))

@@ -1,6 +1,6 @@
-"""How far a reconstruction is from its picture, pixel by pixel and window by window.
+"""How far a reconstruction is from its image, pixel by pixel and window by window.
 
-Pictures are uint8 (B, H, W, 3); every function gives one number for each, computed on values in [0, 1].
+Images are uint8 (B, H, W, 3); every function gives one number for each, computed on values in [0, 1].
 """
 
 from __future__ import annotations
@@ -22,20 +22,20 @@ from stedit.models.lpips import Lpips
 Numbers = NDArray[np.float64]
 Measure = Callable[[Pixels, Pixels], Numbers]
 
-MAX_PSNR = 100.0  # dB, of pictures that are equal
+MAX_PSNR = 100.0  # dB, of images that are equal
 _SCALE_WEIGHTS = (0.0448, 0.2856, 0.3001, 0.2363, 0.1333)  # Wang et al. 2003, section 3.2
 _WINDOW = 11
 
 
-def l2(pictures: Pixels, others: Pixels) -> Numbers:
+def l2(images: Pixels, others: Pixels) -> Numbers:
     """Mean squared difference of values in [0, 1]."""
-    difference = pictures.astype(np.float64) - others
+    difference = images.astype(np.float64) - others
     return np.asarray(np.square(difference / 255).mean(axis=(1, 2, 3)))
 
 
-def psnr(pictures: Pixels, others: Pixels) -> Numbers:
+def psnr(images: Pixels, others: Pixels) -> Numbers:
     """Peak signal-to-noise ratio in dB: 10 log10(1 / L2), at most MAX_PSNR."""
-    return np.asarray(-10 * np.log10(np.maximum(l2(pictures, others), 10 ** (-MAX_PSNR / 10))))
+    return np.asarray(-10 * np.log10(np.maximum(l2(images, others), 10 ** (-MAX_PSNR / 10))))
 
 
 def has_structural_similarity() -> bool:
@@ -43,22 +43,22 @@ def has_structural_similarity() -> bool:
     return importlib.util.find_spec("torchmetrics") is not None
 
 
-def ssim(pictures: Pixels, others: Pixels) -> Numbers:
+def ssim(images: Pixels, others: Pixels) -> Numbers:
     """Structural similarity (Wang et al. 2004), at most 1: 11 x 11 Gaussian windows of sigma 1.5."""
     from torchmetrics.functional.image import structural_similarity_index_measure
 
     values = structural_similarity_index_measure(
-        _to_tensor(pictures), _to_tensor(others), data_range=1.0, reduction="none"
+        _to_tensor(images), _to_tensor(others), data_range=1.0, reduction="none"
     )
     assert isinstance(values, Tensor)
     return values.double().reshape(-1).numpy()
 
 
-def lpips(network: Lpips, pictures: Pixels, others: Pixels) -> Numbers:
-    """Perceptual distance (Zhang et al. 2018) in the features of a network with its weights; 0 for equal pictures."""
+def lpips(network: Lpips, images: Pixels, others: Pixels) -> Numbers:
+    """Perceptual distance (Zhang et al. 2018) in the features of a network with its weights; 0 for equal images."""
     device = network.shift.device
     with torch.no_grad():
-        given, other = (_to_tensor(part).to(device) * 2 - 1 for part in (pictures, others))
+        given, other = (_to_tensor(part).to(device) * 2 - 1 for part in (images, others))
         values = network.distances(given, other)
     return values.cpu().double().numpy()
 
@@ -72,23 +72,23 @@ def lpips_measure(weights: Path, heads: Path | None, device: torch.device) -> Me
 
 
 def scales_of(height: int, width: int) -> int:
-    """How many scales `ms_ssim` compares pictures of this size at: 5, as published, from 176 px on; 4 at 128 px."""
+    """How many scales `ms_ssim` compares images of this size at: 5, as published, from 176 px on; 4 at 128 px."""
     scales = 1
-    # a window must fit into the smallest picture; torchmetrics asks for scales^2 windows besides
+    # a window must fit into the smallest image; torchmetrics asks for scales^2 windows besides
     while scales < len(_SCALE_WEIGHTS) and _WINDOW * max(2**scales, scales**2) <= min(height, width):
         scales += 1
     return scales
 
 
-def ms_ssim(pictures: Pixels, others: Pixels) -> Numbers:
+def ms_ssim(images: Pixels, others: Pixels) -> Numbers:
     """SSIM over several scales (Wang et al. 2003), whose published weights are scaled to sum to 1 over `scales_of`."""
     from torchmetrics.functional.image import multiscale_structural_similarity_index_measure
 
-    weights = _SCALE_WEIGHTS[: scales_of(*pictures.shape[1:3])]
-    if len(weights) == 1:  # torchmetrics takes no picture smaller than a window
-        return ssim(pictures, others)
+    weights = _SCALE_WEIGHTS[: scales_of(*images.shape[1:3])]
+    if len(weights) == 1:  # torchmetrics takes no image smaller than a window
+        return ssim(images, others)
     values = multiscale_structural_similarity_index_measure(
-        _to_tensor(pictures),
+        _to_tensor(images),
         _to_tensor(others),
         data_range=1.0,
         reduction="none",
@@ -97,6 +97,6 @@ def ms_ssim(pictures: Pixels, others: Pixels) -> Numbers:
     return values.double().reshape(-1).numpy()
 
 
-def _to_tensor(pictures: Pixels) -> Tensor:
+def _to_tensor(images: Pixels) -> Tensor:
     """uint8 (B, H, W, 3) -> float32 (B, 3, H, W) in [0, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).float() / 255
+    return torch.from_numpy(images).permute(0, 3, 1, 2).float() / 255

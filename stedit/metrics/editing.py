@@ -1,8 +1,8 @@
 """Effects of edits, as the judge predicts attributes of the rendered images.
 
-A picture is asked for a state of one attribute. The edit succeeds where that state is predicted afterwards; every other
-attribute whose prediction changes is a side effect, but for those that are related to the asked one by definition, and
-those that one of these excludes where it changes: a bald head with bangs is bald no longer, so its hair has a colour.
+An edit aims at a state of one attribute, and succeeds where that state is predicted afterwards. Every other attribute
+whose prediction changes is a side effect. Left out are those related to the edited one by definition, and those that
+one of these excludes where it changes: a bald head with bangs is bald no longer, so its hair has a colour.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from stedit.engine import Engine
 from stedit.metrics.results import EditResult
 from stedit.runtime.arrays import Latents, LatentsT
 
-Predicted = NDArray[np.bool_]  # (B, K): which attributes the judge sees
+Predicted = NDArray[np.bool_]  # (B, K): which attributes the judge predicts
 Numbers = NDArray[np.float64]
 
 
@@ -31,7 +31,7 @@ class EditTally:
     def __init__(self, attribute: int, attributes: Sequence[str]) -> None:
         self.attribute, self._attributes = attribute, attributes
         self.others = unrelated(attributes[attribute], attributes)
-        self._asked = np.zeros(2, int)  # pictures that lacked the state asked for: to be removed, to be added
+        self._asked = np.zeros(2, int)  # images that lacked the target state: to be removed, to be added
         self._done = np.zeros(2, int)
         self._pictures = self._followed = 0
         self._sums = dict.fromkeys(("side_effects", "identity", "logit_drift", "code_distance", "seconds"), 0.0)
@@ -47,7 +47,7 @@ class EditTally:
         code_distance: Numbers,
         seconds: float,
     ) -> None:
-        """Take in a batch: attributes predicted before and after (B, K), and the state asked for (B,)."""
+        """Take in a batch: attributes predicted before and after (B, K), and the target state (B,)."""
         reached = after[:, self.attribute] == wanted
         lacking = before[:, self.attribute] != wanted
         for state in (0, 1):
@@ -68,7 +68,7 @@ class EditTally:
     def result(
         self, by: Literal["label", "reference"], method: str, direction: str | None, strength: float, attribute: str
     ) -> EditResult:
-        """Shares and means over all pictures that were added."""
+        """Shares and means over all images that were added."""
         means: dict[str, float | None] = {name: _share(total, self._pictures) for name, total in self._sums.items()}
         if not self.others.any():
             means["side_effects"] = means["logit_drift"] = None

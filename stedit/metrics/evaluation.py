@@ -62,7 +62,7 @@ def evaluate(
     Raises:
         MissingPartError: edits are asked for and the model has no judge, classifier or editor.
         InputError: landmarks or a detector cannot be read.
-        UsageError: references are to be drawn from fewer than two faces, or all faces are asked for of pairs.
+        UsageError: references are to be chosen from fewer than two faces, or all faces are asked for of pairs.
     """
     if (settings.attributes or pairs) and engine.networks.judge is None:
         raise MissingPartError(
@@ -76,7 +76,7 @@ def evaluate(
     for name in settings.methods:
         methods.append(MethodEvaluator(evaluation, name, inception, lpips, methods[0] if methods else None))
     sources = FrechetAccumulator(inception)
-    references = References.draw(evaluation, methods, images) if settings.references and settings.attributes else None
+    references = References.choose(evaluation, methods, images) if settings.references and settings.attributes else None
     probes = _fit_probes(evaluation, others) if references else {}
     for batch in evaluation.read(images):
         predictions = evaluation.predict(batch.shown)

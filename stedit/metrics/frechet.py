@@ -1,4 +1,4 @@
-"""The Fréchet distance between two sets of pictures, over the features of a network (Heusel et al. 2017).
+"""The Fréchet distance between two sets of images, over the features of a network (Heusel et al. 2017).
 
 Over Inception's features it is the FID, comparable with published figures; over another network's it is not, and must
 not be called so.
@@ -50,7 +50,7 @@ class Moments:
 
     @property
     def covariance(self) -> Matrix:
-        """(F, F), unbiased. Needs two pictures."""
+        """(F, F), unbiased. Needs two images."""
         mean = self.mean
         return (self._products - self.count * np.outer(mean, mean)) / (self.count - 1)
 
@@ -91,9 +91,9 @@ class Inception:
         self._network.to(device).eval()
         self._device = device
 
-    def features(self, pictures: Pixels) -> NDArray[np.float32]:
+    def features(self, images: Pixels) -> NDArray[np.float32]:
         """uint8 (B, H, W, 3) of any size -> (B, 2048)."""
         with torch.no_grad():
-            (features,) = self._network(torch.from_numpy(pictures).permute(0, 3, 1, 2).to(self._device))
+            (features,) = self._network(torch.from_numpy(images).permute(0, 3, 1, 2).to(self._device))
         assert isinstance(features, Tensor)
         return features.float().cpu().numpy()

@@ -18,7 +18,7 @@ from stedit.storage.jsonl import read_records
 
 @dataclass(frozen=True)
 class Pair:
-    """A picture without an attribute and the same with it."""
+    """An image without an attribute and the same with it."""
 
     identity: str
     attribute: str
@@ -27,12 +27,12 @@ class Pair:
 
 
 def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pair]:
-    """The pairs that `records` tell of, in their order.
+    """The pairs of `records`, in their order.
 
     A record holds "id", "identity", "attribute" and "value": 1 with the attribute, 0 without. Raises InputError if a
-    picture is not among the `entries`.
+    image is not among the `entries`.
     """
-    pictures = {entry.id: entry for entry in entries}
+    images = {entry.id: entry for entry in entries}
     found: dict[tuple[str, str], dict[int, ImageRef]] = {}
     for path in records:
         for record in read_records(path):
@@ -43,9 +43,9 @@ def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pai
                 raise InputError(
                     f"{path} holds a record without 'id', 'identity', 'attribute' or 'value': give records of pairs"
                 ) from error
-            if name not in pictures:
-                raise InputError(f"{path} names the picture {name}, which is not there: give its folder or archive too")
-            found.setdefault(key, {})[value] = pictures[name]
+            if name not in images:
+                raise InputError(f"{path} names the image {name}, which is not there: give its folder or archive too")
+            found.setdefault(key, {})[value] = images[name]
     return [
         Pair(identity, attribute, values[0], values[1])
         for (identity, attribute), values in found.items()
@@ -54,25 +54,25 @@ def read_pairs(records: Sequence[Path], entries: Iterable[ImageRef]) -> list[Pai
 
 
 class GroundTruthTally:
-    """Adds up, for one edit, how far from the true pictures the reconstructions and the edits are."""
+    """Adds up, for one edit, how far from the true images the reconstructions and the edits are."""
 
     def __init__(self) -> None:
         self.pictures = 0
         self._sums = dict.fromkeys((f"{by}_{what}" for by in ("l2", "judge") for what in _WHAT), 0.0)
 
     def add(self, engine: Engine, *, reconstructions: Pixels, edits: Pixels, best: Pixels, truth: Pixels) -> None:
-        """Take in pictures (B, R, R, 3): unedited, edited, the reconstructed truth, and the truth."""
+        """Take in images (B, R, R, 3): unedited, edited, the reconstructed truth, and the truth."""
         self.pictures += len(truth)
         for by, distances in (
-            ("l2", [l2(pictures, truth) for pictures in (reconstructions, edits, best)]),
-            ("judge", [feature_distance(engine, pictures, truth) for pictures in (reconstructions, edits, best)]),
+            ("l2", [l2(images, truth) for images in (reconstructions, edits, best)]),
+            ("judge", [feature_distance(engine, images, truth) for images in (reconstructions, edits, best)]),
         ):
             before, after, reached = distances
             for what, values in zip(_WHAT, (before, after, reached, after < before), strict=True):
                 self._sums[f"{by}_{what}"] += float(values.sum())
 
     def result(self, method: str, direction: str, strength: float, attribute: str) -> GroundTruthResult:
-        """Means over all pictures that were added."""
+        """Means over all images that were added."""
         means = {name: total / self.pictures for name, total in self._sums.items()}
         return GroundTruthResult(method, direction, strength, attribute, self.pictures, **means)
 
@@ -80,6 +80,6 @@ class GroundTruthTally:
 _WHAT = ("before", "after", "best", "closer")
 
 
-def feature_distance(engine: Engine, pictures: Pixels, others: Pixels) -> Numbers:
+def feature_distance(engine: Engine, images: Pixels, others: Pixels) -> Numbers:
     """1 - cosine (B,) of the judge's embeddings."""
-    return 1 - similarity(engine.attribute_features(pictures), engine.attribute_features(others))
+    return 1 - similarity(engine.attribute_features(images), engine.attribute_features(others))

@@ -1,4 +1,4 @@
-"""Whether two pictures show the same person: cosine similarity of embeddings."""
+"""Whether two images show the same person: cosine similarity of embeddings."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ class Identity:
             return cls(engine, "ArcFace")
         return cls(engine, "judge embedding") if engine.networks.judge else None
 
-    def embed(self, pictures: Pixels) -> Embeddings:
+    def embed(self, images: Pixels) -> Embeddings:
         """uint8 (B, H, W, 3), FFHQ-aligned -> (B, E)."""
         if self.measure == "judge embedding":
-            return self.engine.attribute_features(pictures)
-        return self.engine.identity_embedding(pictures)
+            return self.engine.attribute_features(images)
+        return self.engine.identity_embedding(images)
 
 
 def similarity(embeddings: Embeddings, others: Embeddings) -> NDArray[np.float64]:

@@ -34,22 +34,22 @@ from stedit.metrics.results import (
 from stedit.runtime.arrays import Latents
 
 REFERENCES = 64
-"""Pictures that references are drawn from; their codes are held in memory."""
+"""Images that references are chosen from; their codes are held in memory."""
 
 
 class FrechetAccumulator:
-    """Moments of pictures over the features of the judge and of Inception."""
+    """Moments of images over the features of the judge and of Inception."""
 
     def __init__(self, inception: Inception | None) -> None:
         self.judge, self.inception = Moments(), Moments()
         self._inception = inception
 
-    def add(self, pictures: Pixels, predictions: Predictions) -> None:
-        """Take in pictures (B, H, W, 3)."""
+    def add(self, images: Pixels, predictions: Predictions) -> None:
+        """Take in images (B, H, W, 3)."""
         if predictions.features.shape[1]:
-            self.judge.add(predictions.features.reshape(len(pictures), -1, 16).mean(axis=2))  # over the 4 x 4 places
+            self.judge.add(predictions.features.reshape(len(images), -1, 16).mean(axis=2))  # over the 4 x 4 places
         if self._inception:
-            self.inception.add(self._inception.features(pictures))
+            self.inception.add(self._inception.features(images))
 
 
 @dataclass(frozen=True)
@@ -78,30 +78,34 @@ class References:
 
     entries: Sequence[FaceRef]
     rendered: Mapping[str, Rendered]  # by method
-    drawn: Mapping[ImageRef, int]  # for each image, the number of its reference
+    chosen: Mapping[ImageRef, int]  # for each image, the number of its reference
 
     @classmethod
-    def draw(cls, evaluation: Evaluation, methods: Sequence[MethodEvaluator], images: Sequence[ImageRef]) -> References:
+    def choose(
+        cls, evaluation: Evaluation, methods: Sequence[MethodEvaluator], images: Sequence[ImageRef]
+    ) -> References:
         """Choose a pool of faces, and one of it for each image, by the seed alone."""
-        draw = np.random.default_rng(evaluation.settings.seed)
-        chosen = [images[i] for i in draw.permutation(len(images))[:REFERENCES]]
+        random = np.random.default_rng(evaluation.settings.seed)
+        chosen = [images[i] for i in random.permutation(len(images))[:REFERENCES]]
         batches = list(evaluation.read(chosen, report=False))  # what is left out is reported when its turn comes
         pool = [entry for batch in batches for entry in batch.entries]
         if len(pool) < 2:
-            raise UsageError("references are drawn from the pictures: give two pictures at least")
+            raise UsageError("references are chosen from the images: give two images at least")
         rendered = {}
         for method in methods:
             parts = [method.render(method.invert(batch)[0]) for batch in batches]
             rendered[method.name] = _join(parts)
-        return cls(pool, rendered, dict(zip(images, draw.integers(len(pool), size=len(images)).tolist(), strict=True)))
+        return cls(
+            pool, rendered, dict(zip(images, random.integers(len(pool), size=len(images)).tolist(), strict=True))
+        )
 
     def of(self, batch: ImageBatch) -> NDArray[np.int64]:
         """The numbers (B,) of the references of a batch; nobody is their own."""
-        drawn = np.array([self.drawn[entry.image] for entry in batch.entries])
+        chosen = np.array([self.chosen[entry.image] for entry in batch.entries])
         for i, entry in enumerate(batch.entries):
-            if self.entries[drawn[i]] == entry:
-                drawn[i] = (drawn[i] + 1) % len(self.entries)
-        return drawn
+            if self.entries[chosen[i]] == entry:
+                chosen[i] = (chosen[i] + 1) % len(self.entries)
+        return chosen
 
 
 class MethodEvaluator:
@@ -142,8 +146,8 @@ class MethodEvaluator:
 
     def render(self, codes: Latents) -> Rendered:
         """Render codes, and predict from the renderings."""
-        pictures = self.evaluation.synthesise(codes)
-        return Rendered(codes, pictures, self.evaluation.predict(pictures))
+        images = self.evaluation.synthesise(codes)
+        return Rendered(codes, images, self.evaluation.predict(images))
 
     def measure(
         self,
@@ -152,13 +156,13 @@ class MethodEvaluator:
         references: References | None,
         probes: Mapping[FineAttribute, Probe],
     ) -> None:
-        """Reconstruct and edit a batch of pictures."""
+        """Reconstruct and edit a batch of images."""
         codes, seconds = self.invert(batch)
         began = time.perf_counter()
-        pictures = self.evaluation.synthesise(codes)
+        images = self.evaluation.synthesise(codes)
         seconds += time.perf_counter() - began
-        reconstruction = Rendered(codes, pictures, self.evaluation.predict(pictures))
-        self._pictures += len(pictures)
+        reconstruction = Rendered(codes, images, self.evaluation.predict(images))
+        self._pictures += len(images)
         self._sums["seconds"] += seconds
         self._compare(batch, source, reconstruction)
         for (direction, strength, attribute), tally in self._labels.items():
@@ -171,13 +175,13 @@ class MethodEvaluator:
             self._edit_by_reference(batch, reconstruction, references, probes)
 
     def measure_pairs(self, batch: ImageBatch, attribute: str) -> None:
-        """Edit pictures without the attribute, and as many with it, towards each other."""
+        """Edit images without the attribute, and as many with it, towards each other."""
         engine, settings = self.evaluation.engine, self.evaluation.settings
         codes, _ = self.invert(batch)
         reconstruction = self.evaluation.synthesise(codes)
         half = len(codes) // 2
         wanted = np.arange(len(codes)) < half
-        swapped = np.roll(np.arange(len(codes)), half)  # each picture's counterpart
+        swapped = np.roll(np.arange(len(codes)), half)  # each image's counterpart
         for direction, strength in product(settings.directions, settings.strengths):
             edited = set_attribute(engine, codes, attribute, wanted, strength, direction)
             edits = self.evaluation.synthesise(edited)
@@ -277,17 +281,17 @@ class MethodEvaluator:
     def _edit_by_reference(
         self, batch: ImageBatch, reconstruction: Rendered, references: References, probes: Mapping[FineAttribute, Probe]
     ) -> None:
-        drawn, pool = references.of(batch), references.rendered[self.name]
+        chosen, pool = references.of(batch), references.rendered[self.name]
         labels = [self.evaluation.labels.get(entry.id) for entry in batch.entries]
-        reference_labels = [self.evaluation.labels.get(references.entries[number].id) for number in drawn]
+        reference_labels = [self.evaluation.labels.get(references.entries[number].id) for number in chosen]
         for (strength, attribute), tally in self._references.items():
-            wanted = pool.predictions.attributes[drawn, tally.attribute]
+            wanted = pool.predictions.attributes[chosen, tally.attribute]
             began = time.perf_counter()
             edited = self.evaluation.engine.edit_by_reference(
-                reconstruction.codes, pool.codes[drawn], attribute, strength=strength
+                reconstruction.codes, pool.codes[chosen], attribute, strength=strength
             )
             edit = self._add_edit(tally, reconstruction, edited, wanted, time.perf_counter() - began)
-            shown = replace(edit, references=pool.pictures[drawn])
+            shown = replace(edit, references=pool.pictures[chosen])
             self._keep(batch, (self.name, "reference", strength), reconstruction, shown)
             fine = FINE_ATTRIBUTE_OF.get(attribute)
             if fine and fine in probes and strength == self.evaluation.settings.strengths[0]:
@@ -295,7 +299,7 @@ class MethodEvaluator:
                 features = (
                     reconstruction.predictions.features,
                     edit.rendered.predictions.features,
-                    pool.predictions.features[drawn],
+                    pool.predictions.features[chosen],
                 )
                 transfer.add(labels, reference_labels, before=features[0], after=features[1], reference=features[2])
 
@@ -307,8 +311,8 @@ class MethodEvaluator:
                 reference = None if edit.references is None else edit.references[i]
                 samples.append(Sample(batch.shown[i], reconstruction.pictures[i], reference))
             wanted = bool(edit.wanted[i])
-            picture = edit.rendered.pictures[i]
-            samples[batch.first + i].edits[edit.attribute] = SampleEdit(picture, wanted, bool(edit.shown[i] == wanted))
+            image = edit.rendered.pictures[i]
+            samples[batch.first + i].edits[edit.attribute] = SampleEdit(image, wanted, bool(edit.shown[i] == wanted))
 
 
 def _join(parts: Sequence[Rendered]) -> Rendered:
@@ -325,5 +329,5 @@ def _join(parts: Sequence[Rendered]) -> Rendered:
 
 
 def _distance(sources: Moments, results: Moments) -> float | None:
-    """None without features, and for a single picture, which has no covariance."""
+    """None without features, and for a single image, which has no covariance."""
     return frechet_distance(sources, results) if min(sources.count, results.count) > 1 else None

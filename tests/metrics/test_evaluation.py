@@ -312,7 +312,7 @@ def test_without_a_judge_only_distortion_is_measured(engine: Engine, entries: li
 
 
 def test_references_of_one_image_are_refused(engine: Engine, entries: list[ImageRef]) -> None:
-    with pytest.raises(UsageError, match="give two pictures at least"):
+    with pytest.raises(UsageError, match="give two images at least"):
         run(engine, entries[:1], Settings(attributes=("Smiling",), references=True))
 
 

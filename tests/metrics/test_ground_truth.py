@@ -27,7 +27,7 @@ def test_pairs_need_both_images(tmp_path: Path) -> None:
         "0_Smiling_0",
         "0_Smiling_1",
     )
-    with pytest.raises(InputError, match="names the picture 0_Smiling_1, which is not there"):
+    with pytest.raises(InputError, match="names the image 0_Smiling_1, which is not there"):
         read_pairs([file], entries[1:])
     file.write_text('{"id": "a", "identity": 0}')
     with pytest.raises(InputError, match="without 'id', 'identity', 'attribute' or 'value'"):
