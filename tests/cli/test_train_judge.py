@@ -42,7 +42,7 @@ def test_judge_alone_compares_images_and_joins_a_model(cli: Cli) -> None:
     assert result.stdout == "judge/model\n"
     judge = Bundle.load("judge/model")
     assert (judge.name, judge.license, set(judge.parts)) == ("seer", "MIT", {"judge"})
-    assert judge.training["judge"]["pictures"] == 30
+    assert judge.training["judge"]["images"] == 30
     assert "seer" in Path("judge/model/README.md").read_text()
     assert cli("weights", "info", "judge/model").exit_code == 0
     small = ("--encoder-size", 32, "--encoder-stem", 4, "--encoder-reduction", 4, "--encoder-heads", 2)
@@ -70,8 +70,8 @@ def test_judge_in_a_model_is_resumed(cli: Cli) -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((), "data is empty: name folders or zip files of pictures"),
-        (("--data", "photos"), "labels is empty: name the CSV or JSONL file that labels the pictures"),
+        ((), "data is empty: name folders or zip files of images"),
+        (("--data", "photos"), "labels is empty: name the CSV or JSONL file that labels the images"),
         (("--data", "photos", "--labels", "nowhere.csv"), "cannot read nowhere.csv (no such file or directory)"),
         ((*LABELLED, "--attributes", "smirk"), "unknown attribute 'smirk'"),
         ((*LABELLED, "--model", "nowhere"), "there is no model 'nowhere'"),

@@ -51,7 +51,7 @@ def test_align_then_train_gives_a_model_that_takes_photographs(
     assert trained.exit_code == 0, trained.stderr
     model = Bundle.load("faces/model")
     assert model.alignment == "ffhq"
-    assert model.training["pictures"] == 2
+    assert model.training["images"] == 2
 
     result = cli(*reconstruct)
     assert result.exit_code == 0, result.stderr

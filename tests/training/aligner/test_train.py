@@ -109,7 +109,7 @@ def test_it_learns_to_find_faces(tmp_path: Path, read_metrics: Callable[..., Any
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert list(bundle.parts) == ["aligner"]
     facts = bundle.training["aligner"]
-    assert facts["pictures"] == 30 + 40
+    assert facts["images"] == 30 + 40
     assert facts["validation"]["val/recall"] == pytest.approx(rows[-1]["val/recall"])
     network = load_network(bundle, "aligner")
     assert network.config.largest == 54

@@ -278,7 +278,7 @@ def test_build_refuses_what_cannot_be_learned(tmp_path: Path, model: Path) -> No
     edits = tmp_path / "edits.jsonl"
     for row, said in (
         ({"attribute": "Age"}, "record 1, has no attribute that the model knows"),
-        ({"attribute": "Bangs", "source": "code-0", "reference": "x"}, "the reference 'x' is no code"),
+        ({"attribute": "Bangs", "source": "code-0", "reference": "x"}, "the reference 'x' is not a code"),
         ({"attribute": "Bangs", "source": ["code-0"]}, "the source"),
         ({"attribute": "Bangs", "source": "code-0", "edited": "code-1", "reference": ["code-0", 3]}, "the reference 3"),
         ({"attribute": "Bangs", "source": "code-0", "edited": "code-1", "reference": []}, "the reference "),

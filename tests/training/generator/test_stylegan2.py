@@ -133,7 +133,7 @@ def test_saved_model_renders_as_the_moving_average(squares: str, tmp_path: Path)
     task, _ = train(lambda: StyleGan2Task(config), config, tmp_path / "run")
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert (bundle.name, bundle.domain, bundle.license) == ("small", "squares", "CC0-1.0")
-    assert bundle.training["pictures"] == 12
+    assert bundle.training["images"] == 12
     assert bundle.training["config"]["resolution"] == 8
     assert "data" not in bundle.training["config"]
     engine = Engine.from_pretrained(tmp_path / "model", device="cpu")

@@ -65,7 +65,7 @@ def test_training_learns_and_calibrates(tmp_path: Path, read_metrics: Callable[.
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert [item.name for item in bundle.attributes] == ["Smiling", "Eyeglasses"]
     facts = bundle.training["judge"]
-    assert facts["pictures"] == 180
+    assert facts["images"] == 180
     assert min(row["accuracy"] for row in facts["validation"].values()) > 0.9
     pictures, labels = squares(400, seed=1)
     predicted = load_network(bundle, "judge")(to_tensor(pictures)).sigmoid().numpy()
@@ -174,10 +174,10 @@ def test_images_without_labels_are_left_out(tmp_path: Path) -> None:
     [
         ({"data": ("nowhere",)}, InputError, "there are no pictures at nowhere"),
         ({"attributes": ("smirk",)}, AttributeNameError, "unknown attribute 'smirk'"),
-        ({"labels": "other.csv"}, InputError, "names none of the pictures"),
-        ({"labels": "same.csv"}, InputError, "of the pictures to learn from, 0 have Smiling"),
-        ({"labels": "unknown.csv"}, InputError, "unknown.csv says nothing of Smiling for any picture"),
-        ({"val_fraction": 0.1}, InputError, "2 of 20 pictures are too few to hold out for calibrate or patience"),
+        ({"labels": "other.csv"}, InputError, "names none of the images"),
+        ({"labels": "same.csv"}, InputError, "of the images to learn from, 0 have Smiling"),
+        ({"labels": "unknown.csv"}, InputError, "unknown.csv labels no image with Smiling"),
+        ({"val_fraction": 0.1}, InputError, "2 of 20 images are too few to hold out for calibrate or patience"),
         ({"attributes": ("no-smile",)}, UsageError, "'no-smile', which is learned as its opposite: say Smiling"),
         ({"labels": "odd.csv", "attributes": ()}, InputError, "the labels name the attribute 'Smi"),
         ({"attributes": ("smile", "Smiling")}, UsageError, "attributes names Smiling twice"),
