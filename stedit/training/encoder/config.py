@@ -39,7 +39,7 @@ class EncoderTrainingConfig(ImageTrainingConfig, ReconstructionTrainingConfig, E
     )
     l2_weight: float = key(1.0, text="Weight of the pixels' mean squared difference.", low=0)
     image_weight: float = key(
-        0.0, text="Weight of the pixels' L1 over scales and gradients, as in joint training.", low=0
+        0.0, text="Weight of the pixels' L1 over scales and gradients, as of an autoencoder.", low=0
     )
     identity_weight: float = key(0.1, text="Weight of the identity loss, if there are weights for it.", low=0)
     identity: str = key(
