@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from torch import Tensor
 
+from stedit.editing.directions import StrengthUnit
 from stedit.editing.label import edit_by_label, has_learned_edit
 from stedit.editing.learning import LearnedDirection, learn_direction
 from stedit.editing.mixing import mix
@@ -527,6 +528,7 @@ class Engine:
         direction: str = "auto",
         keep: str | Sequence[str] = (),
         layers: Sequence[int] | None = None,
+        strength_unit: StrengthUnit = "auto",
     ) -> CodesT:
         """Give codes one or more attributes, or take them away.
 
@@ -547,6 +549,9 @@ class Engine:
             keep: attributes to hold where they are; the preserving direction holds those that have nothing to do with
                 the ones edited in any case.
             layers: the styles that may change, counted from 0; None for all of them.
+            strength_unit: what a strength of 1 is along a linear direction: "sure", as far as the classifier needs;
+                "sigma", one standard deviation of codes; "raw", the vector as it is in its file, w + strength * v, as
+                other tools count; "auto" is sure with attributes, else sigma.
 
         Returns:
             The edited codes. Raises AttributeNameError, MissingPartError, InputError for a file of directions, and
@@ -554,7 +559,14 @@ class Engine:
         """
         w = to_latents(self.model, codes)
         edited = edit_by_label(
-            self.model, w, attributes, strength=strength, direction=direction, keep=keep, layers=layers
+            self.model,
+            w,
+            attributes,
+            strength=strength,
+            direction=direction,
+            keep=keep,
+            layers=layers,
+            strength_unit=strength_unit,
         )
         return as_codes(self.model, edited, codes, _name_of(attributes))
 

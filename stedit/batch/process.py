@@ -369,6 +369,7 @@ class _Editor:
                 direction=request.direction,
                 keep=request.keep,
                 layers=request.layers,
+                strength_unit=request.strength_unit,
             )
         return self.engine.edit_by_reference(
             codes, self._reference_codes, names, strength=strength, weights=request.weights

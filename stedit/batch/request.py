@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Literal
 from stedit.batch.naming import output_suffix, stem_of
 from stedit.batch.notation import format_layers
 from stedit.editing.attributes import friendly_name, resolve_attribute, resolve_reference_attribute
-from stedit.editing.directions import LinearDirection, parse_direction
+from stedit.editing.directions import LinearDirection, StrengthUnit, parse_direction
 from stedit.errors import UsageError
 from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, Method, TuningOptions
 from stedit.models.config import GeneratorConfig
@@ -175,6 +175,8 @@ class LabelEdit:
     """Source, reconstruction and edit side by side."""
     rendering: Rendering = field(default_factory=Rendering)
     photo: PhotoOptions = field(default_factory=PhotoOptions)
+    strength_unit: StrengthUnit = "auto"
+    """Of strengths along linear directions."""
 
     formats = (*PHOTO_FORMATS, *CODE_FORMATS)
 
@@ -205,6 +207,8 @@ class LabelEdit:
         direction = parse_direction(self.direction)
         if direction != "auto":
             qualifiers.append(f"along-{direction.title if isinstance(direction, LinearDirection) else direction}")
+        if self.strength_unit != "auto":
+            qualifiers.append(f"along-{self.strength_unit}" if direction == "auto" else self.strength_unit)
         if self.keep:
             kept = sorted({name for name, _ in _resolve(self.keep, bundle)})
             qualifiers.append("keep-" + "+".join(friendly_name(name, 1) for name in kept))

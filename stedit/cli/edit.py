@@ -245,4 +245,5 @@ def _to_request(
         options.sheet,
         render.to_rendering(),
         photo,
+        label.strength_unit,
     )

@@ -77,8 +77,12 @@ _STRENGTH = (
 )
 _DIRECTION = (
     "How to edit: transformer (auto where the model can), preserving, first-order, second-order, linear:FILE, "
-    "linear:FILE:NAME, or sefa:NUMBER. "
+    "linear:FILE:NAME, or sefa:NUMBER; a sum: linear:A*0.6+linear:B*-0.2. "
     "Without --attr, a linear one is followed for --strength standard deviations."
+)
+_STRENGTH_UNIT = (
+    "What --strength 1 is along a linear direction: sure, until the model is sure of --attr; sigma, as far as faces "
+    "usually differ; raw, the numbers of the file, as other tools count. auto: sure with --attr, else sigma."
 )
 _KEEP = "An attribute to preserve, such as mouth-open while --attr smile. Repeat it for several."
 _LAYERS = "Change these styles of the code only, such as 4-8 or 0-3,6."
@@ -155,6 +159,10 @@ class LabelOptions:
         list[str] | None,
         _about_labels("--keep", metavar="NAME", show_default=False, help=_KEEP, autocompletion=complete_attribute),
     ] = None
+    strength_unit: Annotated[
+        Literal["auto", "sure", "sigma", "raw"],
+        _about_labels("--strength-unit", help=_STRENGTH_UNIT),
+    ] = "auto"
     layers: Annotated[
         str | None, _about_labels("--layers", metavar="RANGES", show_default="all of them", help=_LAYERS)
     ] = None

@@ -5,6 +5,7 @@
     preserving, first-order, second-order    computed for every code, see `gradient`
     linear:FILE                              the only direction of a file, or that of the attribute that is edited
     linear:FILE:NAME                         a direction of a file
+    linear:A*0.6+linear:B*-0.2               a weighted sum of such directions
     sefa:3                                   the fourth of the generator's own (Shen and Zhou 2021)
 
 Files are those of `stedit.storage.directions`, and those of other projects that `stedit.checkpoints.interchange` reads.
@@ -13,7 +14,7 @@ Files are those of `stedit.storage.directions`, and those of other projects that
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, cast, get_args
 
@@ -27,7 +28,13 @@ FORMER_NAMES = {"learned": "transformer"}  # read for one more version
 DIRECTION_NAMES = ("auto", "transformer", *get_args(LabelDirection))
 
 
+StrengthUnit = Literal["auto", "sure", "sigma", "raw"]
+"""What a strength of 1 is: to where the classifier is sure, one standard deviation of codes, or the vector as it is in
+its file. auto: sure for attributes, else sigma."""
+
 _SEFA = re.compile(r"sefa:(\d{1,4})")
+_WEIGHT = re.compile(r"(.*)\*([-+]?(?:\d+\.?\d*|\.\d+))")
+_PLUS = re.compile(r"\+(?=linear:|sefa:)")
 
 
 @dataclass(frozen=True)
@@ -40,18 +47,36 @@ class LinearDirection:
     """In the file; None for the only one, or that of the attribute."""
     index: int = 0
     """Of the generator's own."""
+    weight: float = 1.0
+    others: tuple[LinearDirection, ...] = ()
+    """What else is added, each with its weight."""
 
     def __str__(self) -> str:
-        if self.file is None:
-            return f"sefa:{self.index}"
-        return f"linear:{self.file}" + (f":{self.name}" if self.name else "")
+        return "+".join(_weighted(_text_of(one), one.weight, "*") for one in self.parts)
+
+    @property
+    def parts(self) -> tuple[LinearDirection, ...]:
+        """The directions of the sum, at least this one."""
+        return (replace(self, others=()), *self.others)
 
     @property
     def title(self) -> str:
         """What file names call it."""
-        if self.file is None:
-            return f"sefa-{self.index}"
-        return self.name or self.file.name.partition(".")[0]
+        return "+".join(_weighted(_title_of(one), one.weight, "x") for one in self.parts)
+
+
+def _text_of(one: LinearDirection) -> str:
+    if one.file is None:
+        return f"sefa:{one.index}"
+    return f"linear:{one.file}" + (f":{one.name}" if one.name else "")
+
+
+def _title_of(one: LinearDirection) -> str:
+    return f"sefa-{one.index}" if one.file is None else one.name or one.file.name.partition(".")[0]
+
+
+def _weighted(text: str, weight: float, times: str) -> str:
+    return text if weight == 1 else f"{text}{times}{weight:g}"
 
 
 def parse_direction(text: str) -> Direction | LinearDirection:
@@ -62,6 +87,17 @@ def parse_direction(text: str) -> Direction | LinearDirection:
     text = FORMER_NAMES.get(text, text)
     if text in DIRECTION_NAMES:
         return cast("Direction", text)
+    terms = [text] if Path(text.removeprefix("linear:")).is_file() else _PLUS.split(text)
+    if len(terms) > 1:
+        first, *others = [_parse_term(term) for term in terms]
+        return replace(first, others=tuple(others))
+    return _parse_term(text)
+
+
+def _parse_term(text: str) -> LinearDirection:
+    """One direction with its weight. Raises UsageError."""
+    if not Path(text.removeprefix("linear:")).is_file() and (found := _WEIGHT.fullmatch(text)):
+        return replace(_parse_term(found[1]), weight=float(found[2]))
     if found := _SEFA.fullmatch(text):
         return LinearDirection(None, None, int(found[1]))
     rest = text.removeprefix("linear:")

@@ -14,9 +14,15 @@ import torch
 from torch import Tensor
 
 from stedit.editing.attributes import EXCLUDES, related, resolve_attribute
-from stedit.editing.directions import Direction, LabelDirection, LinearDirection, parse_direction
+from stedit.editing.directions import Direction, LabelDirection, LinearDirection, StrengthUnit, parse_direction
 from stedit.editing.gradient import move_to_logits
-from stedit.editing.linear import add_direction, follow_direction, linear_directions
+from stedit.editing.linear import (
+    add_direction,
+    follow_direction,
+    has_length_of_its_own,
+    linear_directions,
+    scale_to_one_std,
+)
 from stedit.editing.transformer import change_by_label, learned_editor
 from stedit.errors import MissingPartError, UsageError
 from stedit.runtime.model import Model
@@ -48,6 +54,7 @@ def edit_by_label(
     direction: str = "auto",
     keep: str | Sequence[str] = (),
     layers: Sequence[int] | None = None,
+    strength_unit: StrengthUnit = "auto",
 ) -> Tensor:
     """Codes (B, N, D), on the model's device, with attributes given or taken away.
 
@@ -64,7 +71,11 @@ def edit_by_label(
         raise UsageError(f"{min(both)} is both to be edited and to be kept: leave one of them out")
     edit = ResolvedLabelEdit(signs, strength, frozenset(kept), styles)
     if isinstance(chosen, LinearDirection):
-        return _edit_linear(model, w, edit, chosen)
+        return _edit_linear(model, w, edit, chosen, strength_unit)
+    if strength_unit in {"sigma", "raw"}:
+        raise UsageError(
+            f"the unit {strength_unit} is for linear directions, which have a length: give one", argument="direction"
+        )
     if not names:
         raise UsageError(
             "no attribute is named, and only linear directions can do without: name one", argument="attributes"
@@ -79,8 +90,14 @@ def has_learned_edit(model: Model, attributes: str | Sequence[str]) -> bool:
     return all(learned_editor(editors, model.attributes[index], index) for index in _signs(model, names))
 
 
-def _edit_linear(model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: LinearDirection) -> Tensor:
-    """Along one direction for each attribute; without attributes, as far as the strength says."""
+def _edit_linear(
+    model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: LinearDirection, unit: StrengthUnit
+) -> Tensor:
+    """Along one direction for each attribute: to where the classifier is sure, or as far as the strength says."""
+    if unit == "auto":
+        unit = "sure" if edit.signs else "sigma"
+    if unit == "sure" and not edit.signs:
+        raise UsageError("where the classifier is sure, only an attribute says: name one", argument="attributes")
     lines = linear_directions(
         direction,
         [model.attributes[index] for index in edit.signs],
@@ -88,12 +105,18 @@ def _edit_linear(model: Model, w: Tensor, edit: ResolvedLabelEdit, direction: Li
         model.covariance,
         fingerprint=model.bundle.fingerprint,
         styles=edit.styles,
+        raw=unit == "raw",
     )
     mask = model.attribute_mask(edit.keep)
-    if not edit.signs:
+    if unit != "sure":
         classifier = model.require_classifier() if edit.keep else None
-        return add_direction(w, edit.strength * lines[0], classifier, keep=mask, styles=edit.styles)
+        change = lines[0]
+        if edit.signs:
+            change = torch.stack([sign * line for sign, line in zip(edit.signs.values(), lines, strict=True)]).sum(0)
+        return add_direction(w, edit.strength * change, classifier, keep=mask, styles=edit.styles)
     goals = _goals(model, attribute_logits(model, w), edit)
+    if has_length_of_its_own(direction):  # the way to a goal is looked for in standard deviations
+        lines = [scale_to_one_std(line, model.covariance) for line in lines]
     along = dict(zip(goals, lines, strict=True))
     return follow_direction(model.require_classifier(), w, goals, along, keep=mask, styles=edit.styles)
 

@@ -31,6 +31,7 @@ def linear_directions(
     *,
     fingerprint: str,
     styles: Sequence[int] | None = None,
+    raw: bool = False,
 ) -> list[Tensor]:
     """The linear direction of each attribute, or just one if there is none, for codes of a generator.
 
@@ -41,11 +42,40 @@ def linear_directions(
         covariance: of codes.
         fingerprint: of the model; a file that states another is refused.
         styles: those that may change; None for all of them.
+        raw: leave vectors as long as they are in their files.
 
     Returns:
-        (N, D) each, one standard deviation of codes long, zero at styles that may not change.
-        Raises InputError for the file, and UsageError for what does not fit.
+        (N, D) each, zero at styles that may not change. Of one direction without a weight it is one standard deviation
+        of codes long; a sum weighs such vectors. Raises InputError for the file, and UsageError for what does not fit.
     """
+    if len(direction.parts) > 1 and len(attributes) > 1:
+        raise UsageError(
+            f"{direction} is one direction, which cannot serve {len(attributes)} attributes: give one",
+            argument="attributes",
+        )
+    total: list[Tensor] = []
+    for part in direction.parts:
+        vectors = _vectors(part, attributes, generator, fingerprint, styles)
+        scaled = [part.weight * (vector if raw else scale_to_one_std(vector, covariance)) for vector in vectors]
+        total = [sum_ + one for sum_, one in zip(total, scaled, strict=True)] if total else scaled
+    if not all(one.any() for one in total):
+        raise UsageError(f"{direction} adds up to nothing: choose other weights")
+    return total
+
+
+def has_length_of_its_own(direction: LinearDirection) -> bool:
+    """Whether weights make it longer or shorter than one standard deviation of codes."""
+    return any(part.weight != 1 for part in direction.parts) or len(direction.parts) > 1
+
+
+def _vectors(
+    direction: LinearDirection,
+    attributes: Sequence[str],
+    generator: Generator,
+    fingerprint: str,
+    styles: Sequence[int] | None,
+) -> list[Tensor]:
+    """The vector (N, D) of each attribute as it is in its file, zero at styles that may not change."""
     names: list[str | None] = [*attributes] or [None]
     if direction.file is None:
         rows, _ = sefa(generator, styles)
@@ -82,7 +112,7 @@ def linear_directions(
         moved = torch.from_numpy(vector) * touched
         if not moved.any():
             raise UsageError(f"{direction} changes none of these layers: choose others")
-        directions.append(scale_to_one_std(moved.to(mean), covariance))
+        directions.append(moved.to(mean))
     return directions
 
 

@@ -11,7 +11,7 @@ import torch
 
 from stedit.checkpoints.interchange import load_directions
 from stedit.engine import Engine
-from stedit.errors import InputError
+from stedit.errors import InputError, UsageError
 
 N, D = 8, 16
 SHARED = Path(__file__).parents[3] / "shared"
@@ -61,6 +61,48 @@ def test_every_container_gives_the_same_edit(name: str, content: Any, named: str
     assert np.abs(expected).max() > 0.1
     edited = engine.edit_by_label(w, [], direction=f"linear:{path}:{named}")
     np.testing.assert_allclose(edited, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_raw_strength_adds_the_vector_as_it_is(tiny_bundle: Path) -> None:
+    engine = Engine.from_pretrained(tiny_bundle)
+    w = np.random.default_rng(1).normal(size=(2, N, D)).astype(np.float32)
+    a, b = saved("a.npy", VECTOR), saved("b.npy", np.tile(-2 * VECTOR[::-1], (1, N, 1)))
+    for text, change in [
+        (f"linear:{a}", VECTOR),
+        (f"linear:{a}*0.5", 0.5 * VECTOR),
+        (f"linear:{a}*0.6+linear:{b}*-0.2", 0.6 * VECTOR + 0.4 * VECTOR[::-1]),
+    ]:
+        edited = engine.edit_by_label(w, [], strength=-3, direction=text, strength_unit="raw")
+        np.testing.assert_allclose(edited, w - 3 * change, rtol=1e-5, atol=1e-5, err_msg=text)
+    edited = engine.edit_by_label(w, [], direction=f"linear:{a}", layers=[2], strength_unit="raw")
+    np.testing.assert_array_equal(edited[:, [0, 1, 3]], w[:, [0, 1, 3]])
+    named = engine.edit_by_label(w, "no-smile", direction=f"linear:{a}", strength_unit="raw")
+    np.testing.assert_allclose(named, w - VECTOR, rtol=1e-5, atol=1e-5)
+
+
+def test_sum_in_deviations_is_the_sum_of_its_parts(tiny_bundle: Path) -> None:
+    engine = Engine.from_pretrained(tiny_bundle)
+    w = np.zeros((1, N, D), np.float32)
+    a, b = (f"linear:{saved(name, vector)}" for name, vector in (("a.npy", VECTOR), ("b.npy", VECTOR[::-1].copy())))
+    parts = [engine.edit_by_label(w, [], direction=text) for text in (a, b)]
+    summed = engine.edit_by_label(w, [], direction=f"{a}*0.6+{b}*-0.2")
+    np.testing.assert_allclose(summed, 0.6 * parts[0] - 0.2 * parts[1], rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("names", "options", "said"),
+    [
+        ([], {"direction": "linear:a.npy", "strength_unit": "sure"}, "only an attribute says"),
+        (["smile"], {"strength_unit": "raw"}, "is for linear directions"),
+        ([], {"direction": "linear:a.npy+linear:a.npy*-1"}, "adds up to nothing"),
+        (["smile", "glasses"], {"direction": "linear:a.npy+sefa:0"}, "cannot serve 2 attributes"),
+    ],
+)
+def test_units_and_sums_that_mean_nothing_are_refused(tiny_bundle: Path, names: Any, options: Any, said: str) -> None:
+    saved("a.npy", VECTOR)
+    with pytest.raises(UsageError) as caught:
+        Engine.from_pretrained(tiny_bundle).edit_by_label(np.zeros((1, N, D), np.float32), names, **options)
+    assert said in str(caught.value)
 
 
 def test_whole_numbers_are_a_direction() -> None:

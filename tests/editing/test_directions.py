@@ -215,7 +215,7 @@ HOSTILE: dict[str, Callable[[Path], object]] = {
     "missing.pt": lambda _path: None,
     "folder.pt": lambda path: path.mkdir(),
     "objects.npy": lambda path: np.save(path, np.array([Bomb()]), allow_pickle=True),
-    "integers.npy": lambda path: np.save(path, np.ones(4, np.int64)),
+    "booleans.npy": lambda path: np.save(path, np.ones(4, np.bool_)),
     "large.npy": lambda path: path.write_bytes(bytes(2**26 + 1)),
     "liar.npy": lying_numpy,
     "noise.npy": noise,
