@@ -136,7 +136,7 @@ def _names(attr: str, bundle: Bundle, *, known_only: bool) -> list[str]:
 def _labels_of(table: LabelTable, names: Sequence[str]) -> dict[str, bool]:
     """Whether each file, by name, has the attribute, which is called by the first of `names` that a row holds."""
     known = {
-        file: [label.attributes[name] > 0.5 for name in names if name in label.attributes]
+        file.casefold(): [label.attributes[name] > 0.5 for name in names if name in label.attributes]
         for file, label in table.rows.items()
     }
     return {file: values[0] for file, values in known.items() if values}
@@ -153,7 +153,7 @@ def _codes(
 
     for name, error in found.unreadable:
         console.error(error, name)
-    sources = [source for source in found.sources if labels is None or source.stem in labels]
+    sources = [source for source in found.sources if labels is None or source.stem.casefold() in labels]
     if not sources:
         raise InputError("there is nothing to learn from: no input is an image or code that has a label")
     if left := len(found.sources) - len(sources):
@@ -162,5 +162,5 @@ def _codes(
         codes, summary = read_codes(engine, sources, reporter)
     if not codes:
         raise InputError("there is nothing to learn from: no input can be read")
-    present = None if labels is None else [labels[source.stem] for source in codes]
+    present = None if labels is None else [labels[source.stem.casefold()] for source in codes]
     return np.stack(list(codes.values())), present, bool(summary.failed or found.unreadable)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
 import zlib
 from collections.abc import Iterator
@@ -12,6 +14,7 @@ from typing import Any
 from stedit.errors import InputError, describe_cause
 
 MAX_BYTES = 2**30  # of a file, unpacked
+_UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as spreadsheets on Windows write it
 
 
 def read_records(path: Path) -> Iterator[dict[str, Any]]:
@@ -23,19 +26,30 @@ def read_records(path: Path) -> Iterator[dict[str, Any]]:
             record = json.loads(line)
         except (ValueError, RecursionError) as error:
             raise InputError(
-                f"line {number} of {path} is not JSON ({describe_cause(error)}): repair or leave it out"
+                f"line {number} of {path} is not JSON ({describe_cause(error)}), {shown(line)}: repair or leave it out"
             ) from error
         if not isinstance(record, dict):
-            raise InputError(f"line {number} of {path} is no JSON object: give one object a line")
+            raise InputError(f"line {number} of {path} is no JSON object, {shown(line)}: give one object a line")
         yield record
 
 
+def shown(line: str) -> str:
+    """A line of a stranger's file, as a sentence can show it."""
+    return f"{line.strip()!r:.80}"
+
+
 def read_lines(path: Path) -> Iterator[str]:
-    """The lines of a text file, gzipped or not, up to MAX_BYTES of them. Raises InputError."""
+    """The lines of a text file in UTF-8 or UTF-16, gzipped or not, up to MAX_BYTES of them. Raises InputError."""
     room = MAX_BYTES
     try:
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             encoding = "utf-8-sig"  # the first line may begin with a byte order mark
+            if file.peek(2)[:2] in _UTF_16:
+                data = file.read(room + 1)
+                if len(data) > room:
+                    raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
+                yield from io.StringIO(data.decode("utf-16"), newline="")
+                return
             while line := file.readline(room + 1):
                 room -= len(line)
                 if room < 0:

@@ -32,6 +32,31 @@ def test_a_csv_table(tmp_path: Path) -> None:
         np.testing.assert_array_equal(labels, expected)
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("delimiter", [",", ";", "\t"])
+def test_tables_of_spreadsheets(tmp_path: Path, encoding: str, delimiter: str) -> None:
+    path = tmp_path / "labels.csv"
+    rows = [("Datei", "smiling", "EYEGLASSES"), ("C:\\Bilder\\Zoë.JPG", "1", "0,5" if delimiter == ";" else "0.5")]
+    text = "\r\n".join(delimiter.join(row) for row in rows) + "\r\n"
+    path.write_bytes((b"\xff\xfe" if encoding == "utf-16-le" else b"") + text.encode(encoding))
+    table = LabelTable.read(path, only=("Smiling", "Eyeglasses"))
+    assert table.attributes == ("Smiling", "Eyeglasses")
+    np.testing.assert_array_equal(table.of(["zoë"], ["Eyeglasses", "Smiling"]), [[0.5, 1]])
+    np.testing.assert_array_equal(LabelTable.read(path).of(["Zoë"], ["Smiling"]), [[1]])
+
+
+def test_the_offending_line_is_shown(tmp_path: Path) -> None:
+    for name, text in [
+        ("a.csv", "id,Smiling\nface.png,1,oops\n"),
+        ("b.csv", "oops\n"),
+        ("c.jsonl", '{"id": "a", "Smiling": oops}\n'),
+        ("d.txt", "1\nSmiling Young\nface.png oops\n"),
+    ]:
+        (tmp_path / name).write_text(text)
+        with pytest.raises(InputError, match="oops"):
+            LabelTable.read(tmp_path / name)
+
+
 def test_the_list_of_celeba(tmp_path: Path) -> None:
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text("2\n5_o_Clock_Shadow Smiling \n000001.jpg -1  1\n000002.jpg  1 -1\n")
@@ -112,7 +137,7 @@ def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
         ("a.csv.gz", FLIPPED, "cannot read"),
         ("a.jsonl", b"[1]\n", "line 1 of .* is no JSON object"),
         ("a.jsonl", b"nothing\n", "line 1 of .* is not JSON"),
-        ("a.jsonl", b"\xff\xfe", "cannot read"),
+        ("a.jsonl", b"\xff\xfe\xff", "cannot read"),
         ("a.jsonl.gz", b"junk", "cannot read"),
         ("a.csv.gz", gzip.compress(b"id,Smiling\n" + b"a,1\n" * 99, mtime=0)[:-9], "cannot read"),
     ],
