@@ -49,6 +49,11 @@ class Inverter:
         if request.tuning:
             reporter.note(f"tuning: at most {request.tuning.steps} steps of rank {request.tuning.rank}, on {losses}")
 
+    @property
+    def takes_one_pass(self) -> bool:
+        """Whether it finds codes without steps to report."""
+        return self._request.method == "encoder" and not self._request.tuning
+
     def fit(self, cut: Callable[[tuple[int, int]], Pixels]) -> tuple[Pixels, Pixels | None]:
         """A face in the sizes that `__call__` needs: for the encoder, and to compare renderings with.
 

@@ -2,8 +2,9 @@
 
 A file that cannot be used costs itself only: it is recorded with its error, and the others are done.
 
-An output does not depend on which inputs are computed beside it. On a CPU each is computed alone. On a GPU, where that
-would waste most of it, inputs of one face are computed in batches of one size, the last of which is filled up.
+An output does not depend on which inputs are computed beside it. On a CPU each is computed alone or, where there are
+many and it is seen to make no difference, in batches. On a GPU, inputs of one face are computed in batches of one size,
+the last of which is filled up.
 """
 
 from __future__ import annotations
@@ -13,8 +14,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import groupby
 
 from stedit.batch.plan import Job
 from stedit.batch.process import Output, Process, to_batch
@@ -22,6 +25,7 @@ from stedit.batch.reading import LoadedInput
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter
 from stedit.errors import InputError, OutputError, SteditError
+from stedit.runtime.rounding import as_in_batches
 from stedit.storage.claims import Claims
 
 Write = Callable[[Job, Output], Sequence[str]]
@@ -29,6 +33,8 @@ Write = Callable[[Job, Output], Sequence[str]]
 
 READ_AHEAD = 2  # inputs in memory beside those that are computed
 WRITE_BEHIND = 2  # outputs in memory that are not written yet
+CHECKED_BATCH = 4  # inputs in a batch on a CPU; larger ones are hardly faster
+MANY = 24  # inputs that are worth the check
 POLL_SECONDS = 0.5  # between looks at what other processes are working on
 
 Loaded = tuple[Job, LoadedInput]
@@ -54,7 +60,10 @@ def run(
     """
     began = time.perf_counter()
     summary = Summary()
-    size = 1 if process.alone else batch_size
+    size = batch_size
+    if process.batching != "filled":
+        checked = process.batching == "checked" and batch_size >= CHECKED_BATCH and len(jobs) >= MANY
+        size = CHECKED_BATCH if checked else 1
     # One thread each: finders of faces are not made for two at a time, and outputs keep their order.
     with (
         Claims() as claims,
@@ -116,6 +125,8 @@ class _Pipeline:
     writes: deque[tuple[Job, Future[Record]]] = field(default_factory=deque)
     ended: bool = False
     """There are no more jobs to begin with."""
+    agrees: bool | None = None
+    """Whether a batch rounds as each of its inputs alone; None before there was one."""
 
     def records(self) -> Iterator[tuple[Job, Record]]:
         """What became of each job, in the order in which they were begun."""
@@ -173,15 +184,38 @@ class _Pipeline:
         return loaded
 
     def _computed(self, loaded: Sequence[Loaded]) -> Iterator[Finish]:
-        together: list[Loaded] = []
-        for one in loaded:
-            if len(one[1].faces) > 1:  # whatever was computed with it would be in a batch of another size
-                yield from self._compute(together, self.size)
-                yield from self._compute([one], 1)
-                together = []
+        for group in _alike(loaded):
+            if self.process.batching == "filled":
+                yield from self._compute(group, self.size if len(group[0][1].faces) < 2 else 1)
+            elif 1 < self.size == len(group) and self._rounds_as_alone(group):
+                yield from self._compute(group, self.size)
             else:
-                together.append(one)
-        yield from self._compute(together, self.size)
+                for one in group:
+                    yield from self._compute([one], 1)
+
+    def _rounds_as_alone(self, group: Sequence[Loaded]) -> bool:
+        """Whether a batch is rounded as each of its inputs alone, as the first batch shows bit by bit."""
+        if self.agrees is None:
+            inputs = [one for _, one in group]
+            try:
+                together = self._rounded(inputs)
+                self.agrees = together == b"".join(self._rounded([one]) for one in inputs)
+            except SteditError:
+                raise
+            except Exception:  # noqa: BLE001 - such as out of memory
+                self.agrees = False
+        return self.agrees
+
+    def _rounded(self, inputs: Sequence[LoadedInput]) -> bytes:
+        """The codes of inputs and their renderings, as they are before anything is rounded to colours."""
+        with as_in_batches():
+            codes = to_batch(inputs, self.process.inverter).codes
+            renders = self.process.render(codes)
+        return b"".join(code.tobytes() + render.tobytes() for code, render in zip(codes, renders, strict=True))
+
+    def _outputs(self, inputs: Sequence[LoadedInput]) -> Sequence[Output]:
+        with as_in_batches() if self.process.batching == "checked" else nullcontext():
+            return self.process.compute(to_batch(inputs, self.process.inverter))
 
     def _compute(self, loaded: Sequence[Loaded], size: int) -> Iterator[Finish]:
         """Compute inputs, filled up to `size` with the last of them; in halves, if that fails."""
@@ -192,7 +226,7 @@ class _Pipeline:
         outputs: Sequence[Output] | None
         began = time.perf_counter()
         try:
-            outputs = self.process.compute(to_batch(filled, self.process.inverter))
+            outputs = self._outputs(filled)
         except SteditError:
             raise  # the model has no such part, say: every input would meet it
         except Exception as error:  # noqa: BLE001 - out of memory, most likely
@@ -215,6 +249,13 @@ class _Pipeline:
         while len(self.writes) > most or (self.writes and self.writes[0][1].done()):
             job, record = self.writes.popleft()
             yield job, record.result()
+
+
+def _alike(loaded: Sequence[Loaded]) -> Iterator[list[Loaded]]:
+    """Inputs that make as many codes in the same way: of one face each, or codes; one of more faces by itself."""
+    for faces, group in groupby(loaded, key=lambda pair: len(pair[1].faces)):
+        alike = list(group)
+        yield from [alike] if faces < 2 else ([one] for one in alike)
 
 
 def _skipped(job: Job) -> Record:

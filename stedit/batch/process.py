@@ -6,10 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, Any, Literal, assert_never
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from stedit.batch.inputs import Source
 from stedit.batch.inverter import Inverted, Inverter, summarise
@@ -87,6 +88,12 @@ class Output:
     source: str = UNKNOWN  # the digest of the bytes that it was made of
 
 
+Batching = Literal["alone", "checked", "filled"]
+"""How inputs are computed, so that no output depends on the others: each alone; in batches, where these turn out to
+round as each alone; or in batches of one size, the last of which is filled up."""
+
+LARGEST_IN_BATCHES = 256  # px, of renderings: where images are larger, a batch is hardly faster, and takes much memory
+
 ProcessBatch = Callable[[CodeBatch], Sequence[Output]]
 
 
@@ -98,8 +105,9 @@ class Process:
     reader: InputReader
     compute: ProcessBatch
     """Gives an output for each input of a batch. Raises SteditError for what the model cannot do."""
-    alone: bool = False
-    """Whether each input is to be computed by itself."""
+    render: Callable[[Latents], npt.NDArray[np.float32]]
+    """Codes (B, N, D) to renderings (B, 3, R, R), about [-1, 1], to see how they are rounded."""
+    batching: Batching = "alone"
 
 
 def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: str, details: bool = True) -> Process:
@@ -149,7 +157,26 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
     reader = InputReader(
         engine, inverter, request.photo, keep_originals=keep_originals, several=several, note=reporter.note
     )
-    return Process(inverter, reader, compute, alone=engine.device.type == "cpu")
+    return Process(inverter, reader, compute, partial(_float_renderings, engine), _batching(engine, inverter))
+
+
+def _float_renderings(engine: Engine, codes: Latents) -> npt.NDArray[np.float32]:
+    renders: npt.NDArray[np.float32] = engine.synthesise(torch.from_numpy(codes)).numpy()
+    return renders
+
+
+def _each(engine: Engine, function: Callable[[Latents], Latents], codes: Latents) -> Latents:
+    """A cheap function of codes (B, N, D); on a CPU of one after the other, so that all are rounded alike."""
+    if engine.device.type != "cpu":
+        return function(codes)
+    return np.concatenate([function(codes[i : i + 1]) for i in range(len(codes))])
+
+
+def _batching(engine: Engine, inverter: Inverter) -> Batching:
+    if engine.device.type != "cpu":
+        return "filled"
+    small = max(engine.output_size) <= LARGEST_IN_BATCHES
+    return "checked" if small and inverter.takes_one_pass and engine.precision == "float32" else "alone"
 
 
 def _with_familiarity(bundle: Bundle, compute: ProcessBatch, batch: CodeBatch) -> list[Output]:
@@ -262,7 +289,7 @@ def _crop(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
 
 def _classify(engine: Engine, batch: CodeBatch) -> list[Output]:
     outputs = []
-    for source, row in zip(batch.sources, engine.classify(batch.first_codes), strict=True):
+    for source, row in zip(batch.sources, _each(engine, engine.classify, batch.first_codes), strict=True):
         named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
         listing = "\n".join([source.name, *(f"  {probability:.3f}  {name}" for name, probability in named)])
         outputs.append(Output(None, {"attributes": {name: round(p, 6) for name, p in named}}, listing))
@@ -317,7 +344,7 @@ class _Editor:
 
     def __call__(self, batch: CodeBatch) -> list[Output]:
         """Edit every code of `batch` at every strength."""
-        edits = [self._edit(batch.codes, strength) for strength in self.request.strengths]
+        edits = [_each(self.engine, partial(self._edit, strength), batch.codes) for strength in self.request.strengths]
         if isinstance(self.request, ReferenceEdit) and self.request.attention:
             write_image(self.request.attention, self._plot_attention(batch.codes))
         made: Sequence[Pixels | LatentCode | EditedPhoto]
@@ -349,7 +376,7 @@ class _Editor:
             columns.append((title, results.tiles(column)))
         return [_side_by_side([(title, column[i]) for title, column in columns]) for i in range(len(batch.sources))]
 
-    def _edit(self, codes: Latents, strength: Strength) -> Latents:
+    def _edit(self, strength: Strength, codes: Latents) -> Latents:
         """Edit codes (B, N, D)."""
         request, bundle = self.request, self.engine.bundle
         names = request.names(bundle) if isinstance(request, LabelEdit) else request.celeba_names(bundle)
@@ -433,8 +460,8 @@ class _Editor:
         """For each input, the probability of the edited attributes to the classifier, before and at each strength."""
         if not (self.details and self.engine.attributes):
             return [{} for _ in codes]
-        before = self.engine.classify(codes)  # (B, K)
-        after = [self.engine.classify(edit) for edit in edits]
+        before = _each(self.engine, self.engine.classify, codes)  # (B, K)
+        after = [_each(self.engine, self.engine.classify, edit) for edit in edits]
         names = self.request.celeba_names(self.engine.bundle)
         places = {name: self.engine.attributes.index(name) for name in names}
         return [

@@ -55,7 +55,7 @@ def run(
         model: an embedded model, a folder, one on the Hub, or an engine; loaded only if there is something to compute.
         device: of a model that is to be loaded.
         precision: of a model that is to be loaded.
-        batch_size: inputs computed at a time on a GPU; on a CPU, each is computed alone.
+        batch_size: inputs computed at a time on a GPU; on a CPU one or, where there are many, four.
         include, exclude: patterns of the files that are taken from folders, such as `*.jpg`.
         shard: (i, n) for the i-th of n parts of the inputs, from 1; see `plan_request`.
         fail_fast: stop at the first input that fails.

@@ -19,7 +19,7 @@ from stedit import batch
 from stedit.batch import pipeline, process
 from stedit.batch.process import CodeBatch, Output
 from stedit.engine import Engine
-from stedit.imaging.files import Pixels, write_image
+from stedit.imaging.files import Pixels, fit_image, read_image, write_image
 from stedit.storage import atomic
 from stedit.storage.latents import LatentCode
 
@@ -87,6 +87,20 @@ def test_bytes_do_not_depend_on_batch_size_neighbours_or_order(
     assert all(contents(name) == expected for name in ("by-1", "by-2", "by-3", "by-7", "turned", "single"))
 
 
+def test_many_images_are_computed_in_batches_that_change_no_byte() -> None:
+    """The embedded model, of which batches of other sizes did round otherwise."""
+    whole = Engine.from_pretrained(device="cpu")
+    faces = sorted((Path(__file__).resolve().parents[1] / "data/faces").glob("*.jpg"))
+    Path("in").mkdir()
+    for i in range(pipeline.MANY + 3):
+        image = np.roll(read_image(faces[i % len(faces)]), 3 * i, axis=1)
+        write_image(f"in/{i}.png", fit_image(image, whole.input_size))
+    Path("in/7.png").write_bytes(b"no picture")
+    for size in (1, 8):
+        batch.run(SMILE, ["in"], output=f"by-{size}", model=whole, batch_size=size)
+    assert contents("by-8") == contents("by-1")
+
+
 def test_batches_of_one_size_are_filled_up_and_halved_where_memory_ends(engine: Engine, pictures: list[str]) -> None:
     """As on a GPU, whose memory ends at more than two."""
     sizes: list[int] = []
@@ -106,7 +120,7 @@ def test_batches_of_one_size_are_filled_up_and_halved_where_memory_ends(engine: 
         made[job.source.stem] = output.made
         return ()
 
-    limited = replace(prepared, compute=compute, alone=False)
+    limited = replace(prepared, compute=compute, batching="filled")
     summary = pipeline.run(plan.jobs, limited, heard, write=keep, batch_size=4)
     assert (summary.done, summary.failed, summary.untried) == (COUNT - 1, 1, 0)
     assert [Path(record.input).stem for record in heard.records if not record.error] == list("01245678")
