@@ -14,7 +14,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
-from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
@@ -25,7 +24,6 @@ from stedit.batch.reading import LoadedInput
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter
 from stedit.errors import InputError, OutputError, SteditError
-from stedit.runtime.rounding import as_in_batches
 from stedit.storage.claims import Claims
 
 Write = Callable[[Job, Output], Sequence[str]]
@@ -208,14 +206,9 @@ class _Pipeline:
 
     def _rounded(self, inputs: Sequence[LoadedInput]) -> bytes:
         """The codes of inputs and their renderings, as they are before anything is rounded to colours."""
-        with as_in_batches():
-            codes = to_batch(inputs, self.process.inverter).codes
-            renders = self.process.render(codes)
+        codes = to_batch(inputs, self.process.inverter).codes
+        renders = self.process.render(codes)
         return b"".join(code.tobytes() + render.tobytes() for code, render in zip(codes, renders, strict=True))
-
-    def _outputs(self, inputs: Sequence[LoadedInput]) -> Sequence[Output]:
-        with as_in_batches() if self.process.batching == "checked" else nullcontext():
-            return self.process.compute(to_batch(inputs, self.process.inverter))
 
     def _compute(self, loaded: Sequence[Loaded], size: int) -> Iterator[Finish]:
         """Compute inputs, filled up to `size` with the last of them; in halves, if that fails."""
@@ -226,7 +219,7 @@ class _Pipeline:
         outputs: Sequence[Output] | None
         began = time.perf_counter()
         try:
-            outputs = self._outputs(filled)
+            outputs = self.process.compute(to_batch(filled, self.process.inverter))
         except SteditError:
             raise  # the model has no such part, say: every input would meet it
         except Exception as error:  # noqa: BLE001 - out of memory, most likely

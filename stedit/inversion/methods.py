@@ -17,13 +17,14 @@ from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, InversionP
 from stedit.inversion.tuning import tune
 from stedit.runtime.arrays import to_half
 from stedit.runtime.model import Model
+from stedit.runtime.rounding import rounded_as_in_batches
 from stedit.storage.tunings import Tuning
 
 
 def invert_by_encoder(model: Model, images: Tensor) -> Tensor:
     """Images (B, 3, *input_size) in [-1, 1] -> codes (B, N, D), float32. Raises MissingPartError."""
     encoder = model.require_encoder()
-    with torch.no_grad(), model.autocast():
+    with torch.no_grad(), model.autocast(), rounded_as_in_batches(model.device):
         codes = encode(encoder, model.networks.generator, images.to(model.device))
     return codes.float()
 

@@ -1,14 +1,15 @@
 """Round the same on the CPU however many images are computed at a time.
 
 PyTorch and the libraries below it take other kernels for products of fewer than four rows, and for small convolutions
-of one image, whose sums are of another order. Within `as_in_batches`, such products are filled up, which costs a single
-image a quarter more: with PyTorch 2.13 on x86, batches of 1, 2, 3, 4 and 8 then agree bit by bit. Whoever relies on it
-checks that, as `stedit.batch.pipeline` does, since another machine may have other kernels.
+of one image, whose sums are of another order. Within `rounded_as_in_batches`, such products are filled up, which costs
+a single image a third more: with PyTorch 2.13 on x86, batches of 1, 2, 3, 4 and 8 then agree bit by bit. Whoever relies
+on it checks that, as `stedit.batch.pipeline` does, since another machine may have other kernels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import torch
@@ -23,9 +24,7 @@ _CONVOLUTIONS = {F.conv2d, F.conv_transpose2d}
 _PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
 
 
-class as_in_batches(TorchFunctionMode):  # noqa: N801 - a context manager, called as one
-    """The context in which an image is rounded as in a batch of several."""
-
+class _AsInBatches(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
@@ -46,6 +45,11 @@ class as_in_batches(TorchFunctionMode):  # noqa: N801 - a context manager, calle
         elif func in _PRODUCTS and args[0].ndim == 2 and len(args[0]) < ROWS:
             return func(_filled(args[0], ROWS), *args[1:], **kwargs)[: len(args[0])]
         return func(*args, **kwargs)
+
+
+def rounded_as_in_batches(device: torch.device) -> AbstractContextManager[object]:
+    """The context in which a few images are rounded as in a batch, on a CPU; elsewhere nothing changes."""
+    return _AsInBatches() if device.type == "cpu" else nullcontext()
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:

@@ -13,6 +13,7 @@ from stedit.errors import LatentError, UsageError
 from stedit.models.generator import Generator, Noise, SynthesisBlock, SynthesisLayer
 from stedit.runtime.arrays import from_half
 from stedit.runtime.model import Model
+from stedit.runtime.rounding import rounded_as_in_batches
 from stedit.storage.tunings import Tuning
 
 LowRankUpdates = Mapping[str, tuple[Tensor, Tensor]]
@@ -56,7 +57,7 @@ def _render(model: Model, w: Tensor, noise: Noise, seed: int, tuning: Tuning | N
     generator = model.networks.generator
     maps = _random_maps(generator, seed, model.device) if noise == "random" else noise
     updates = None if tuning is None else _updates(model, tuning)
-    with torch.no_grad(), model.autocast():
+    with torch.no_grad(), model.autocast(), rounded_as_in_batches(model.device):
         if updates is None:
             images: Tensor = generator(w, noise=maps)
         else:

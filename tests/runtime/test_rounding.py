@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from stedit.engine import Engine
 from stedit.imaging.files import fit_image, read_image
-from stedit.runtime.rounding import as_in_batches
+from stedit.runtime.rounding import rounded_as_in_batches
 
 FACES = sorted((Path(__file__).resolve().parents[1] / "data/faces").glob("*.jpg"))[:4]
 
@@ -30,7 +30,7 @@ def test_results_are_those_without_it() -> None:
         return [maps, pooled, transposed(maps), F.conv2d(x, grouped, groups=3), *products]
 
     expected = results()
-    with as_in_batches():
+    with rounded_as_in_batches(torch.device("cpu")):
         found = results()
     for one, other in zip(found, expected, strict=True):
         assert one.shape == other.shape
@@ -44,9 +44,8 @@ def test_single_images_are_rounded_as_in_a_batch_of_four() -> None:
     renders = engine.synthesise(torch.from_numpy(codes))
     equal = []
     for count in (1, 2, 3):
-        with as_in_batches():
-            equal.append(np.array_equal(engine.invert(images[:count]), codes[:count]))
-            equal.append(torch.equal(engine.synthesise(torch.from_numpy(codes[:count])), renders[:count]))
+        equal.append(np.array_equal(engine.invert(images[:count]), codes[:count]))
+        equal.append(torch.equal(engine.synthesise(torch.from_numpy(codes[:count])), renders[:count]))
         np.testing.assert_allclose(engine.invert(images[:count]), codes[:count], atol=1e-4)
     if not all(equal):
         pytest.skip("this machine has other kernels, where folders are computed one by one")
