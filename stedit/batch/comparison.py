@@ -1,4 +1,4 @@
-"""Folders of images side by side: a column for each folder, a row for each name that all of them share."""
+"""Images side by side: a column for each file or folder, a row for each name that all folders share."""
 
 from __future__ import annotations
 
@@ -22,6 +22,8 @@ class Comparison:
     columns: Sequence[Mapping[str, Path]]
     names: Sequence[str]
     """Shared by all columns, sorted."""
+    keep_shapes: bool = False
+    """Whether images of a row that differ in shape are only made equally high; else their edges are cut."""
 
     @classmethod
     def of_folders(cls, folders: Sequence[Path]) -> Comparison:
@@ -32,6 +34,12 @@ class Comparison:
             listed = ", ".join(map(str, folders))
             raise InputError(f"{listed} share no name: names count up to the first dot, as in face.smile.png")
         return cls([Path(os.path.abspath(folder)).name for folder in folders], columns, names)
+
+    @classmethod
+    def of_files(cls, files: Sequence[Path]) -> Comparison:
+        """One row: a column for each file, under its name."""
+        name = files[0].name.partition(".")[0]
+        return cls([file.stem for file in files], [{name: file} for file in files], [name], keep_shapes=True)
 
     def require_other(self, path: Path) -> None:
         """Raises UsageError if one of the images is at `path`, where the sheet is to go."""
@@ -54,12 +62,13 @@ class Comparison:
                 on_error(error)
                 continue
             height, width = min((image.shape[:2] for image in row), key=math.prod)
-            room -= len(row) * height * width
+            widths = [round(height * len(image[0]) / len(image)) if self.keep_shapes else width for image in row]
+            room -= height * sum(widths)
             if room < 0:
                 raise UsageError(
                     f"the sheet would exceed {MAX_PIXELS // 10**6} megapixels: give fewer or smaller images"
                 )
-            rows[name] = [fit_image(image, (height, width)) for image in row]
+            rows[name] = [fit_image(image, (height, wide)) for image, wide in zip(row, widths, strict=True)]
         return list(rows), sheet(list(rows.values()), titles=self.titles) if rows else None
 
 

@@ -89,7 +89,8 @@ class Inverter:
         def on_step(step: InversionProgress) -> None:
             last[:] = [step]
             mean = sum(step.losses) / len(step.losses)
-            self._reporter.progress(f"step {step.step} of {step.steps}, loss {mean:.4f}")
+            done = len(images) * step.step / step.steps / (2 if self._request.tuning else 1)
+            self._reporter.progress(f"step {step.step} of {step.steps}, loss {mean:.4f}", done)
 
         method = self._request.method
         codes = self._engine.invert(
@@ -105,7 +106,9 @@ class Inverter:
 
         def on_step(index: int, step: InversionProgress) -> None:
             steps[index] = step
-            self._reporter.progress(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}")
+            tuned = index + step.step / step.steps
+            done = tuned if self._request.method == "encoder" else (len(inverted) + tuned) / 2
+            self._reporter.progress(f"tuning, step {step.step} of {step.steps}, loss {step.losses[0]:.4f}", done)
 
         codes = np.stack([one.code for one in inverted])
         tunings = self._engine.tune_generator(targets, codes, options=self._request.tuning, on_step=on_step)

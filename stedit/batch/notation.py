@@ -1,4 +1,4 @@
-"""How people write numbers of a request: strengths `-2,-1,0`, layers `0-3,6`, weights `0.7,0.3`."""
+"""How people write a request: attributes `smile,no-glasses`, strengths `-2,-1,0`, layers `0-3,6`, weights `0.7,0.3`."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ _RANGE = re.compile(r"(\d{1,3})(?:-(\d{1,3}))?")
 
 
 def parse_strengths(text: str) -> tuple[float, ...]:
-    """Read `1`, `-1` or `-2,-1,0,1,2`. Raises UsageError."""
+    """Read `1`, `-1`, `150%` or `-2,-1,0,1,2`. Raises UsageError."""
     try:
-        strengths = tuple(float(part) for part in text.split(","))
+        strengths = tuple(_parse_number(part.strip()) for part in text.split(","))
     except ValueError:
         strengths = ()
     if not strengths or not all(math.isfinite(strength) for strength in strengths):
@@ -38,6 +38,23 @@ def parse_strengths_of(texts: Sequence[str], attributes: int) -> tuple[float | t
         raise UsageError(f"the strengths {' and '.join(texts)} are not as many: give lists of one length")
     columns = zip(*(one * steps if len(one) == 1 else one for one in lists), strict=True)
     return tuple(column[0] if len(set(column)) == 1 else column for column in columns)
+
+
+def _parse_number(text: str) -> float:
+    return float(text[:-1]) / 100 if text.endswith("%") else float(text)
+
+
+def parse_attributes(texts: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Read `smile`, `smile,no-glasses` or `smile=0.5,glasses`: names, and if any has a strength, one for each.
+
+    Raises UsageError for an empty name.
+    """
+    pairs = [part.partition("=") for text in texts for part in text.split(",")]
+    names = [name.strip() for name, _, _ in pairs]
+    if not all(names):
+        raise UsageError(f"an attribute of {','.join(texts)!r} has no name: name one", argument="attributes")
+    strengths = [number if equals else "1" for _, equals, number in pairs]
+    return names, strengths if any(equals for _, equals, _ in pairs) else []
 
 
 def parse_weights(text: str, count: int) -> tuple[float, ...]:

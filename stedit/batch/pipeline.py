@@ -262,7 +262,8 @@ def _finish(job: Job, one: LoadedInput, output: Output, write: Write, seconds: f
         return Record.failed(job.source.name, error)
     path = str(job.output) if job.output else None
     notes = (*one.notes, *output.notes, *written)
-    return Record(job.source.name, path, seconds=seconds, notes=notes, details=output.details, summary=output.summary)
+    details, summary = output.details, output.summary
+    return Record(job.source.name, path, "done", seconds, notes, details, summary, output.size)
 
 
 def _is_out_of_space(error: Exception | None) -> bool:

@@ -18,6 +18,7 @@ from stedit.batch.naming import strength_text
 from stedit.batch.origins import UNKNOWN
 from stedit.batch.photographs import EditedPhoto, Faces, write_options
 from stedit.batch.reading import InputReader, LoadedInput
+from stedit.batch.remarks import remark_on_edits
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import (
     CODE_FORMATS,
@@ -33,6 +34,7 @@ from stedit.batch.request import (
     Request,
     Strength,
 )
+from stedit.editing.attributes import friendly_name
 from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
@@ -87,6 +89,18 @@ class Output:
     notes: tuple[str, ...] = ()  # what was not done of what one may expect
     source: str = UNKNOWN  # the digest of the bytes that it was made of
 
+    @property
+    def size(self) -> tuple[int, int] | None:
+        """(width, height) in pixels; None for what is no image."""
+        if self.made is None or isinstance(self.made, LatentCode):
+            return None
+        pixels = self.made
+        if isinstance(pixels, Animation):
+            pixels = pixels.frames[0]
+        elif isinstance(pixels, EditedPhoto):
+            pixels = pixels.pixels
+        return pixels.shape[1], pixels.shape[0]
+
 
 Batching = Literal["alone", "checked", "filled"]
 """How inputs are computed, so that no output depends on the others: each alone; in batches, where these turn out to
@@ -135,11 +149,11 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             inverter = Inverter(engine, request.inversion, reporter)
             compute, keep_originals = partial(_reconstruct, engine, request), request.sheet
         case LabelEdit():
-            compute, keep_originals = _Editor(engine, request, latent=latent, details=details), request.sheet
+            compute, keep_originals = _Editor(engine, request, file_format, details=details), request.sheet
             several = not latent
         case ReferenceEdit():
             references = _read_codes(engine, request.references, request.photo, reporter, keep_originals=request.sheet)
-            compute = _Editor(engine, request, latent=latent, details=details, references=references)
+            compute = _Editor(engine, request, file_format, details=details, references=references)
             several, keep_originals = not latent, request.sheet
         case Mix():
             other = _read_codes(engine, [request.other], request.photo, reporter)
@@ -291,7 +305,9 @@ def _classify(engine: Engine, batch: CodeBatch) -> list[Output]:
     outputs = []
     for source, row in zip(batch.sources, _each(engine, engine.classify, batch.first_codes), strict=True):
         named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
-        listing = "\n".join([source.name, *(f"  {probability:.3f}  {name}" for name, probability in named)])
+        listing = "\n".join(
+            [source.name, *(f"  {probability:.3f}  {friendly_name(name, 1)}" for name, probability in named)]
+        )
         outputs.append(Output(None, {"attributes": {name: round(p, 6) for name, p in named}}, listing))
     return outputs
 
@@ -334,20 +350,25 @@ class _Results:
 
 @dataclass(frozen=True)
 class _Editor:
-    """Turns a batch into its edits: images, strips of several strengths, sheets, or codes."""
+    """Turns a batch into its edits: images, strips or animations of several strengths, sheets, or codes."""
 
     engine: Engine
     request: LabelEdit | ReferenceEdit
-    latent: bool
+    file_format: str
     details: bool
     references: CodeBatch | None = None  # of a ReferenceEdit
+
+    @property
+    def latent(self) -> bool:
+        """Whether codes are asked for."""
+        return self.file_format in CODE_FORMATS
 
     def __call__(self, batch: CodeBatch) -> list[Output]:
         """Edit every code of `batch` at every strength."""
         edits = [_each(self.engine, partial(self._edit, strength), batch.codes) for strength in self.request.strengths]
         if isinstance(self.request, ReferenceEdit) and self.request.attention:
             write_image(self.request.attention, self._plot_attention(batch.codes))
-        made: Sequence[Pixels | LatentCode | EditedPhoto]
+        made: Sequence[Pixels | LatentCode | Animation | EditedPhoto]
         if self.latent:
             method = f"edit {self.request.name(self.engine.bundle)}"
             edited = replace(batch, codes=edits[0])
@@ -357,17 +378,20 @@ class _Editor:
         first = [rows.start for rows in batch.rows]
         details = self._details(batch.first_codes, [codes[first] for codes in edits])
         tunings = [batch.tunings[k] if self.latent else None for k in first]
+        notes = remark_on_edits(self.engine, self.request, batch.codes, edits, batch.rows)
         return [
-            Output(one, detail, _summarise_edit(detail), tuning)
-            for one, detail, tuning in zip(made, details, tunings, strict=True)
+            Output(one, detail, _summarise_edit(detail), tuning, note)
+            for one, detail, tuning, note in zip(made, details, tunings, notes, strict=True)
         ]
 
-    def _finish(self, batch: CodeBatch, edits: Sequence[Latents]) -> Sequence[Pixels | EditedPhoto]:
+    def _finish(self, batch: CodeBatch, edits: Sequence[Latents]) -> Sequence[Pixels | Animation | EditedPhoto]:
         before = self._render(batch.codes, batch.tunings)
         results = _Results(self.engine, self.request, batch, before)
         renders = [self._render(codes, batch.tunings) for codes in edits]
         if len(edits) == 1 and not self.request.sheet:
             return results.finished(renders[0])
+        if self.file_format in ANIMATION_FORMATS and not self.request.sheet:
+            return [Animation(frames) for frames in zip(*(results.tiles(column) for column in renders), strict=True)]
         first = [rows.start for rows in batch.rows]
         columns = [*self._columns_before(batch, [before[k] for k in first])]
         for title, column in zip(self._titles(), renders, strict=True):
@@ -475,9 +499,9 @@ class _Editor:
 
 
 def _summarise_edit(details: dict[str, Any]) -> str:
-    """`Smiling 0.02 -> 0.97`; "" without details."""
+    """`smile 0.02 -> 0.97`; "" without details."""
     changes = [
-        f"{name} {before:.2f} -> {', '.join(f'{after:.2f}' for after in details['after'][name])}"
+        f"{friendly_name(name, 1)} {before:.2f} -> {', '.join(f'{after:.2f}' for after in details['after'][name])}"
         for name, before in details.get("before", {}).items()
     ]
     return "; ".join(changes)

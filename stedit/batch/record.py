@@ -23,6 +23,8 @@ class Record:
     """What only some requests report: probabilities, strengths, losses. Fit for JSON."""
     summary: str = ""
     """The details in a line for a person."""
+    size: tuple[int, int] | None = None
+    """(width, height) in pixels of the image that was written; None where that is no image."""
     error: Exception | None = None
     """Of a failure."""
 

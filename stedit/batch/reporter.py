@@ -26,8 +26,8 @@ class Reporter(Protocol):
     def note(self, text: str) -> None:
         """Something worth knowing about the whole run, in one sentence."""
 
-    def progress(self, state: str) -> None:
-        """How the batch that is being computed stands: `step 3 of 100, loss 0.0123`."""
+    def progress(self, state: str, done: float = 0.0) -> None:
+        """How the batch that is being computed stands: `step 3 of 100`, which amounts to `done` of its inputs."""
 
 
 class SilentReporter:
@@ -45,5 +45,5 @@ class SilentReporter:
     def note(self, text: str) -> None:
         """Ignore it."""
 
-    def progress(self, state: str) -> None:
+    def progress(self, state: str, done: float = 0.0) -> None:
         """Ignore it."""

@@ -41,6 +41,8 @@ SOURCE_FORMAT = "source"
 """That of the photograph which an output is made of."""
 LATENT_FORMAT = "latent"
 CODE_FORMATS = (LATENT_FORMAT, "npz", "npy", "pt")  # the last three are those of other tools
+ANIMATION_FORMAT = "gif"
+"""Written of several strengths only; WebP takes both, one image and many."""
 MAX_CROP = 4096  # px, of a side
 
 
@@ -167,7 +169,7 @@ class LabelEdit:
     attributes: str | Sequence[str] = ()
     """Names such as "smile", "no-glasses" or "Blond_Hair"; none to follow a linear direction."""
     strengths: Sequence[Strength] = (1.0,)
-    """Several make a strip; each is one for all attributes, or one for each of them."""
+    """Several make a strip, or in WebP and GIF an animation; each is one for all attributes, or one for each."""
     direction: str = "auto"
     keep: str | Sequence[str] = ()
     layers: Sequence[int] | None = None
@@ -178,7 +180,7 @@ class LabelEdit:
     strength_unit: StrengthUnit = "auto"
     """Of strengths along linear directions."""
 
-    formats = (*PHOTO_FORMATS, *CODE_FORMATS)
+    formats = (*PHOTO_FORMATS, ANIMATION_FORMAT, *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -192,6 +194,7 @@ class LabelEdit:
     def check(self, bundle: Bundle, file_format: str) -> None:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
+        _check_animation(file_format, self.strengths, sheet=self.sheet)
         _check_layers(self.layers, bundle)
         self.photo.result_of(bundle)
         _resolve(self.keep, bundle)
@@ -236,7 +239,7 @@ class ReferenceEdit:
     weights: Sequence[float] | None = None
     """Of the references, above 0; None for all alike."""
     strengths: Sequence[Strength] = (1.0,)
-    """Several make a strip; each is one for all attributes, or one for each of them."""
+    """Several make a strip, or in WebP and GIF an animation; each is one for all attributes, or one for each."""
     attention: Path | None = None
     """Where to plot which styles take from which, for one input."""
     sheet: bool = False
@@ -244,7 +247,7 @@ class ReferenceEdit:
     rendering: Rendering = field(default_factory=Rendering)
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
-    formats = (*PHOTO_FORMATS, *CODE_FORMATS)
+    formats = (*PHOTO_FORMATS, ANIMATION_FORMAT, *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         _check_strengths(self.strengths)
@@ -262,6 +265,7 @@ class ReferenceEdit:
     def check(self, bundle: Bundle, file_format: str) -> None:
         """Raises AttributeNameError and UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths, sheet=self.sheet)
+        _check_animation(file_format, self.strengths, sheet=self.sheet)
         self.photo.result_of(bundle)
         _check_pairs(self.strengths, self.celeba_names(bundle))
 
@@ -300,7 +304,7 @@ class Mix:
     photo: PhotoOptions = field(default_factory=PhotoOptions)
 
     sheet = False
-    formats = (*PHOTO_FORMATS, "gif", *CODE_FORMATS)
+    formats = (*PHOTO_FORMATS, ANIMATION_FORMAT, *CODE_FORMATS)
 
     def __post_init__(self) -> None:
         if not self.strengths:
@@ -311,8 +315,7 @@ class Mix:
         """Raises UsageError for what the model or the format cannot do."""
         _check_one_code(file_format, self.strengths)
         self.photo.result_of(bundle)
-        if file_format == "gif" and len(self.strengths) == 1:
-            raise UsageError("an animation needs several images: give several strengths", argument="steps")
+        _check_animation(file_format, self.strengths)
         _check_layers(self.layers, bundle)
 
     def suffix(self, _bundle: Bundle) -> str:
@@ -412,6 +415,15 @@ def _check_one_code(file_format: str, strengths: Sequence[Strength], *, sheet: b
         return
     leave_out = "make no sheet, and give one strength" if sheet else "give one strength"
     raise UsageError(f"a latent file holds one code: {leave_out}", argument="strengths")
+
+
+def _check_animation(file_format: str, strengths: Sequence[Strength], *, sheet: bool = False) -> None:
+    if file_format != ANIMATION_FORMAT:
+        return
+    if sheet:
+        raise UsageError("a sheet is one image, and gif is for animations: choose png, or make no sheet")
+    if len(strengths) == 1:
+        raise UsageError("an animation needs several images: give several strengths", argument="strengths")
 
 
 def _check_layers(layers: Sequence[int] | None, bundle: Bundle) -> None:

@@ -52,10 +52,11 @@ def align(
     from stedit.storage.bundle import Bundle
 
     request = AlignedCrop(size, photo_options(faces))
+    names = many.names(inputs)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        many.names(inputs),
+        names,
         bundle,
         verb="Aligning",
         files=files,

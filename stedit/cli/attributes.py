@@ -43,12 +43,13 @@ def attributes(
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
+    names = many.names(inputs) if inputs or many.from_file or many.null else None
     bundle = Bundle.load(find_bundle(model.model))
-    if not (inputs or many.from_file or many.null):
+    if names is None:
         return _list_known(bundle, console)
     plan = plan_request(
         Classification(photo_options(faces)),
-        many.names(inputs),
+        names,
         bundle,
         recursive=recursive,
         include=many.include or (),
@@ -63,7 +64,25 @@ def _list_known(bundle: Bundle, console: Console) -> int:
     from stedit.editing.attributes import friendly_name
 
     names = {attribute.name: friendly_name(attribute.name, 1) for attribute in bundle.attributes}
-    width = max((len(friendly) for friendly in names.values()), default=0)
-    lines = [f"{friendly:{width}}  {name}" for name, friendly in names.items()]
-    console.emit({"model": bundle.name, "attributes": names}, "\n".join(lines))
+    rows = [_names_of(attribute.name) for attribute in bundle.attributes]
+    width, opposite = (max((len(row[column][0]) for row in rows), default=0) for column in (0, 1))
+    lines = []
+    for there, absent in rows:
+        others = " / ".join(filter(None, (", ".join(there[1:]), ", ".join(absent[1:]))))
+        lines.append(f"{there[0]:{width}}  {absent[0]:{opposite}}  {others}")
+    aliases = {name: [*there, *absent] for name, (there, absent) in zip(names, rows, strict=True)}
+    console.emit({"model": bundle.name, "attributes": names, "aliases": aliases}, "\n".join(lines))
+    if console.terminal and not console.json:
+        console.note("--attr takes these names: an attribute, the other way, and what else the two are called")
     return DONE
+
+
+def _names_of(attribute: str) -> tuple[list[str], list[str]]:
+    """What --attr calls the presence of an attribute, and its absence; the name in outputs first, CelebA's last."""
+    from stedit.editing.attributes import aliases, friendly_name
+
+    with_it, without = (
+        [friendly_name(attribute, sign), *aliases(attribute, sign), *([attribute] if sign > 0 else [])]
+        for sign in (1, -1)
+    )
+    return (without, with_it) if with_it[0].startswith("no-") else (with_it, without)  # CelebA's No_Beard: a beard

@@ -7,14 +7,16 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Collection, Sequence
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Self
 
 from stedit.batch import Job, Plan, Record, Request, Summary, plan_request, run_plans
 from stedit.cli.console import Console, standard_output
-from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
+from stedit.cli.exit_codes import DONE, FAILED, INTERRUPTED, NOTHING_TO_DO
+from stedit.cli.inputs import expand_path
 from stedit.cli.journal import Journal
 from stedit.cli.options import BatchOptions, FileOptions, ModelOptions
 from stedit.cli.progress import Bar, NoBar
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from stedit.storage.bundle import Bundle
 
 HEARTBEAT_SECONDS = 30.0
+MADE_BEFORE = "skipped, made by the same request before (--overwrite makes them anew)"
+OFTEN_ENOUGH = 3  # inputs of which the same is said, before it is counted only
 
 
 def run_request(
@@ -47,7 +51,7 @@ def run_request(
         request,
         inputs,
         bundle,
-        output=files.output,
+        output=None if files.output is None else expand_path(files.output),
         file_format=file_format,
         recursive=files.recursive,
         overwrite=files.overwrite,
@@ -76,20 +80,24 @@ def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReport
         write_to_stdout(encode_output(output, plan.format, origin=origin, mark=plan.mark))
         return ()
 
-    with reporter, Journal(many.log, many.failures) as journal:
-        reporter.journal = journal
-        summary = run_plans(
-            plans,
-            model=model.model,
-            device=model.device,
-            precision=model.precision,
-            batch_size=model.batch_size,
-            fail_fast=many.fail_fast,
-            reporter=reporter,
-            write=write if to_stdout else None,
-            details=console.json or console.verbose,
-        )
-    show_summary(summary, console, fail_fast=many.fail_fast)
+    try:
+        with reporter, Journal(many.log, many.failures) as journal:
+            reporter.journal = journal
+            summary = run_plans(
+                plans,
+                model=model.model,
+                device=model.device,
+                precision=model.precision,
+                batch_size=model.batch_size,
+                fail_fast=many.fail_fast,
+                reporter=reporter,
+                write=write if to_stdout else None,
+                details=console.json or console.verbose,
+            )
+    except KeyboardInterrupt:
+        console.note(reporter.stopped)
+        return INTERRUPTED
+    reporter.finish(summary, fail_fast=many.fail_fast)
     others = any(plan.others for plan in plans)  # a shard may be empty where the whole is not
     return DONE if others and not summary.total else exit_code(summary)
 
@@ -127,6 +135,9 @@ class TerminalReporter:
         self._closing = ExitStack()
         self._bar: Bar = NoBar()
         self._heartbeat: Heartbeat | None = None
+        self._planned = self._tried = 0
+        self._said: Counter[str] = Counter()
+        self._sizes: set[tuple[int, int]] = set()
         self.journal: Journal | None = None
 
     def __enter__(self) -> Self:
@@ -140,6 +151,9 @@ class TerminalReporter:
         if self.journal:
             self.journal.record(record)
         self._bar.advance()
+        self._tried += 1
+        if record.size:
+            self._sizes.add(record.size)
         if self._heartbeat:
             self._heartbeat.count(record)
         if self._errors_only:
@@ -151,13 +165,19 @@ class TerminalReporter:
         text = ""
         if record.status == "done":
             text = self._result(record) if self._result else record.output or ""
-        self.console.emit_record(record, text)
+        self.console.emit_record(record, text, notes=self._new(record.notes))
         if record.status == "skipped":
             self.console.verbose_note(f"{record.input}: skipped, since {record.output} is there by the same request")
+
+    def _new(self, notes: Sequence[str]) -> list[str]:
+        """Those that have not been said of other inputs so often that one more says nothing."""
+        self._said.update(notes)
+        return [note for note in notes if self._said[note] <= OFTEN_ENOUGH]
 
     def planned(self, plan: Plan) -> None:
         """Say what is left out, and start the bar."""
         _note_left_out(plan, self.console)
+        self._planned, self._tried = len(plan.jobs), 0
         if plan.jobs:
             self._bar = self._closing.enter_context(self.console.bar(len(plan.jobs), self._verb))
             self._heartbeat = None if self.console.terminal else Heartbeat(len(plan.jobs), self.console)
@@ -171,9 +191,22 @@ class TerminalReporter:
         """On standard error."""
         self.console.note(text)
 
-    def progress(self, state: str) -> None:
+    def progress(self, state: str, done: float = 0.0) -> None:
         """Beside the bar."""
-        self._bar.describe(state)
+        self._bar.describe(state, done)
+
+    def finish(self, summary: Summary, *, fail_fast: bool = False) -> None:
+        """Add up: how many, how fast and how large; how often what was said before was so again."""
+        for note, count in self._said.items():
+            if count > OFTEN_ENOUGH:
+                self.console.note(f"{count - OFTEN_ENOUGH} more: {note}")
+        show_summary(summary, self.console, sizes=self._sizes, fail_fast=fail_fast)
+
+    @property
+    def stopped(self) -> str:
+        """What to say after Ctrl-C."""
+        count = f"stopped after {self._tried} of {self._planned}"
+        return count if self._result or self._errors_only else f"{count}: the same command goes on"
 
 
 def require_free_stdout(console: Console) -> None:
@@ -226,6 +259,10 @@ def _show(plan: Plan, console: Console) -> int:
     for job in plan.jobs:
         place = str(job.output) if job.output else "-"
         console.emit_record(Record(job.source.name, place, "planned"), f"{job.source.name} -> {place}")
+    if plan.skipped:
+        console.note(f"{len(plan.skipped)} {MADE_BEFORE}")
+    elif not plan.jobs and not plan.refused:
+        console.note("nothing to do")
     if plan.inputs.unreadable or plan.refused:
         return FAILED
     return DONE if plan.jobs or plan.skipped or plan.others else NOTHING_TO_DO
@@ -242,19 +279,29 @@ def _note_left_out(plan: Plan, console: Console) -> None:
         console.note(f"{len(left_out)} left out as outputs of earlier runs, such as {left_out[0]}")
 
 
-def show_summary(summary: Summary, console: Console, what: str = "images", *, fail_fast: bool = False) -> None:
-    """Add up, unless there is but one input and its result says it all."""
+def show_summary(
+    summary: Summary,
+    console: Console,
+    what: str = "images",
+    *,
+    sizes: Collection[tuple[int, int]] = (),
+    fail_fast: bool = False,
+) -> None:
+    """How many, of which size; of a single image its size, to a person who watches, since its result says the rest."""
     done, seconds, parts = summary.done, summary.seconds, []
+    size = "of several sizes" if len(sizes) > 1 else "".join(f"{width} x {height} px" for width, height in sizes)
     if done:
-        parts.append(f"{done} done in {seconds:.1f} s ({done / seconds:.1f} {what}/s)")
+        parts.append(f"{done} done in {seconds:.1f} s ({done / seconds:.1f} {what}/s)" + (f", {size}" if size else ""))
     if summary.failed:
         parts.append(f"{summary.failed} failed")
     if summary.skipped:
-        parts.append(f"{summary.skipped} skipped, made by the same request before (--overwrite makes them anew)")
+        parts.append(f"{summary.skipped} {MADE_BEFORE}")
     if summary.untried:
         reason = "of the failure" if fail_fast else "nothing more can be written"
         parts.append(f"{summary.untried} not tried because {reason}")
     if summary.total > 1 or summary.skipped:
         console.note(", ".join(parts))
+    elif done and size and console.terminal:
+        console.note(f"{size} in {seconds:.1f} s")
     elif not summary.total:
         console.note("nothing to do")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
-from stedit.cli.options import DEFAULT_MODEL, CodeInputs, Model, Overwrite, Recursive, about_files
+from stedit.cli.options import CodeInputs, Model, Overwrite, Recursive, about_files
 
 
 @flatten_options

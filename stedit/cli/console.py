@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 import traceback
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, TextIO
@@ -45,9 +45,9 @@ class Console:
         elif text:
             self.result(text)
 
-    def emit_record(self, record: Record, text: str = "") -> None:
-        """Report what became of one input: a result on stdout, as `emit`, notes and an error on stderr."""
-        for note in record.notes:
+    def emit_record(self, record: Record, text: str = "", *, notes: Sequence[str] | None = None) -> None:
+        """Report what became of one input: a result on stdout, as `emit`; `notes`, by default its own, on stderr."""
+        for note in record.notes if notes is None else notes:
             self.note(f"{record.input}: {note}")
         if record.error is not None:
             self.error(record.error, record.input)
@@ -96,8 +96,10 @@ class Console:
     def _stderr(self) -> RichConsole:
         from rich.console import Console as RichConsole
 
-        # Text is data: file names may hold brackets and colons, and must not be wrapped at 80 columns in a log.
-        return RichConsole(stderr=True, soft_wrap=True, highlight=False, markup=False, emoji=False)
+        # Text is data: file names may hold brackets and colons. It wraps between words on a terminal, never in a log.
+        console = RichConsole(stderr=True, highlight=False, markup=False, emoji=False)
+        console.soft_wrap = not console.is_terminal
+        return console
 
 
 class _NoteHandler(logging.Handler):
@@ -120,6 +122,7 @@ def record_values(record: Record) -> dict[str, Any]:
         "error": None if record.error is None else format_error(record.error),
         "seconds": round(record.seconds, 4),
         "notes": record.notes,
+        "size": record.size,
         **record.details,
     }
 

@@ -10,9 +10,10 @@ import typer
 
 from stedit.batch import Record
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import complete_attribute
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
-from stedit.cli.options import ModelOptions, Overwrite, Recursive, complete_attribute
+from stedit.cli.options import ModelOptions, Overwrite, Recursive
 from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
@@ -78,11 +79,13 @@ def learn(
     stedit edit --attr smile --direction linear:smile.directions.safetensors face.png
     """
     from stedit.batch.inputs import collect_inputs
+    from stedit.cli.inputs import expand_inputs
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
     from stedit.storage.directions import SUFFIX, Directions
     from stedit.storage.labels import LabelTable
 
+    files = expand_inputs(inputs) if inputs else []
     bundle = Bundle.load(find_bundle(model.model))
     names = _names(attr, bundle, known_only=labels is None)
     path = output or Path(f"{attr.strip().replace('/', '-')}{SUFFIX}")
@@ -95,7 +98,7 @@ def learn(
         console.note(f"skipped because {path} exists (--overwrite replaces it)")
         return NOTHING_TO_DO
     known = [attribute.name for attribute in bundle.attributes]
-    found = collect_inputs(inputs or (), recursive=recursive, own_outputs_of=known, code_shape=bundle.code_shape)
+    found = collect_inputs(files, recursive=recursive, own_outputs_of=known, code_shape=bundle.code_shape)
     known_labels = _labels_of(LabelTable.read(labels, names), names) if labels else None
 
     from stedit.engine import Engine

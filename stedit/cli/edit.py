@@ -151,10 +151,12 @@ def _edit(
     from stedit.storage.bundle import Bundle
 
     parts = options, label or LabelOptions(), reference or ReferenceOptions(), photo, render
+    names = many.names(inputs)
+    request = _to_request(options.attr or (), options.strength or (), refs, *parts)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
-        _to_request(options.attr or (), options.strength or (), refs, *parts),
-        many.names(inputs),
+        request,
+        names,
         bundle,
         verb="Editing",
         files=files,
@@ -218,14 +220,19 @@ def _to_request(
 ) -> LabelEdit | ReferenceEdit:
     """An edit by label or, if there are references, by reference. Raises UsageError."""
     from stedit.batch import LabelEdit, ReferenceEdit
-    from stedit.batch.notation import parse_layers, parse_strengths_of, parse_weights
+    from stedit.batch.notation import parse_attributes, parse_layers, parse_strengths_of, parse_weights
+    from stedit.cli.inputs import require_file
 
-    numbers = parse_strengths_of(strengths, len(attributes))
+    names, own_strengths = parse_attributes(attributes)
+    if own_strengths and strengths:
+        raise UsageError("--attr and --strength both say how far to go: leave one of the numbers out")
+    numbers = parse_strengths_of(own_strengths or strengths, len(names))
+    refs = [require_file(path, "the reference") for path in refs]
     if refs:
         if label != LabelOptions():
             raise UsageError("--direction, --keep and --layers are for edits by label: leave them out, or --ref")
         return ReferenceEdit(
-            attributes,
+            names,
             tuple(refs),
             parse_weights(reference.ref_weights, len(refs)) if reference.ref_weights else None,
             numbers,
@@ -237,7 +244,7 @@ def _to_request(
     if reference != ReferenceOptions():
         raise UsageError("--ref-weights and --attention are for edits by reference: name one with --ref")
     return LabelEdit(
-        attributes,
+        names,
         numbers,
         label.direction,
         label.keep or (),

@@ -56,7 +56,9 @@ def exit_code(error: BaseException) -> int:
 def format_error(error: BaseException, about: str = "") -> str:
     """What went wrong, in one sentence; an unforeseen error is put down to `about`, an input, and asks for --debug."""
     if isinstance(error, KeyboardInterrupt):
-        return "interrupted: what is written is whole, so give the same command again to go on"
+        return "stopped: what is written is whole, and the same command can be given again"
+    if isinstance(error, AttributeNameError):
+        return f"{error} (see `stedit attributes`)" if str(error).endswith("?") else f"{error}: see `stedit attributes`"
     if isinstance(error, SteditError):
         how = _FLAGS.get(error.argument, "")
         if error.action:

@@ -2,28 +2,20 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from stedit._version import __version__
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import complete_attribute
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE, FAILED, NOTHING_TO_DO
-from stedit.cli.options import (
-    FaceFlags,
-    FormerName,
-    ModelOptions,
-    Overwrite,
-    Recursive,
-    complete_attribute,
-    photo_options,
-)
+from stedit.cli.options import FaceFlags, FormerName, ModelOptions, Overwrite, Recursive, photo_options
 from stedit.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -74,7 +66,7 @@ class MeasuredOptions:
         list[str] | None,
         typer.Option("--attr", "-a", metavar="NAMES", help=_ATTR, autocompletion=complete_attribute),
     ] = None
-    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", help="Of edits.")] = "1"
+    strength: Annotated[str, typer.Option("--strength", "-s", metavar="NUMBERS", help="Of edits.")] = "1"
     direction: Annotated[str, typer.Option("--direction", metavar="NAMES", help="Of edits by label.")] = "auto"
     method: Annotated[str, typer.Option("--method", metavar="NAMES", help="Of inversion.")] = "encoder"
     reference_edits: Annotated[bool, typer.Option("--reference-edits", help=_REFERENCE_EDITS)] = False
@@ -315,27 +307,8 @@ def _facts(
 
 def _emit(results: Results, facts: dict[str, str], output: Path | None, console: Console) -> None:
     """Print the results: tables for a person, one JSON object for a program."""
+    from stedit.cli.tables import format_table
     from stedit.metrics.tables import tables_of
 
     values = {"report": str(output) if output else None, "run": facts, **results.to_json()}
-    console.emit(values, "\n".join(map(_format_table, tables_of(results))))
-
-
-def _format_table(table: Any) -> str:
-    """A table in text, coloured for a terminal."""
-    from io import StringIO
-
-    from rich import box
-    from rich.console import Console as RichConsole
-    from rich.table import Table as RichTable
-
-    terminal = sys.stdout.isatty()
-    formatted = RichTable(title=table.title, title_justify="left", box=box.SIMPLE_HEAD, show_footer=bool(table.means))
-    for i, name in enumerate(table.columns):
-        footer = table.means[i].text if table.means else ""
-        formatted.add_column(name, footer, justify="left" if i == 0 else "right", overflow="fold")
-    for row in table.rows:
-        formatted.add_row(*(cell.text for cell in row))
-    text = StringIO()
-    RichConsole(file=text, force_terminal=terminal, width=None if terminal else 160, markup=False).print(formatted)
-    return text.getvalue().rstrip("\n")
+    console.emit(values, "\n".join(map(format_table, tables_of(results))))

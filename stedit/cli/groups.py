@@ -11,7 +11,9 @@ import typer
 from typer.core import TyperCommand, TyperGroup, TyperOption
 
 from stedit.cli.console import Console
-from stedit.cli.errors import exit_code
+from stedit.cli.defaults import NAMES as DEFAULTABLE
+from stedit.cli.errors import exit_code, format_error
+from stedit.cli.hints import explain_command, explain_option
 from stedit.cli.options import DEBUG, MessageOptions
 from stedit.errors import UsageError
 
@@ -34,7 +36,9 @@ def _errors_to_exit_codes(context: Any) -> Iterator[None]:
     except (Exception, KeyboardInterrupt) as error:
         if isinstance(error, typer.TyperException):
             error = _usage_error(error)
-        if str(error) or not isinstance(error, UsageError):  # it is empty where help was asked for
+        if isinstance(error, KeyboardInterrupt):  # which is what a person wanted
+            Console(MessageOptions()).note(format_error(error))
+        elif str(error) or not isinstance(error, UsageError):  # it is empty where help was asked for
             Console(MessageOptions(debug=context.meta.get(DEBUG, False))).error(error)
         raise typer.Exit(exit_code(error)) from error
 
@@ -44,7 +48,9 @@ def _usage_error(error: typer.TyperException) -> UsageError:
     text = _plain_message(error).strip().rstrip(".").replace(": Value error, ", ": ", 1)
     context = getattr(error, "ctx", None)
     advice = f": see {context.command_path} --help" if context and text else ""
-    if near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
+    if meant := explain_option(getattr(error, "option_name", "")):
+        text, advice = text.partition(" (Possible")[0], f": {meant}"
+    elif near := re.search(r"\. Did you mean (.*)\?$| \(Possible options: (.*)\)$", text):
         text, advice = text[: near.start()], f": did you mean {near[1] or near[2]}?"
     return UsageError(text[:1].lower() + text[1:] + advice)
 
@@ -59,20 +65,20 @@ def _plain_message(error: typer.TyperException) -> str:
     return message
 
 
-def _without_flag_types(options: list[Any]) -> list[Any]:
-    """Let the help show `--sheet`, not `--sheet <bool>`, which seems to ask for a value."""
-    for option in options:
-        if getattr(option, "is_flag", False):
-            option.metavar = ""
-    return options
-
-
 class Command(TyperCommand):
-    """Typer's command, with a plainer help."""
+    """Typer's command, with a plainer help; only some of its options may have another default."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The options, as the help shows them."""
-        return _without_flag_types(super().get_params(ctx))
+    def __init__(self, *args: Any, **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        for param in self.params:
+            if isinstance(param, TyperOption):
+                param.allow_from_autoenv = param.name in DEFAULTABLE
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - it is for plain text
+        """Print the help."""
+        from stedit.cli.help import print_help
+
+        print_help(self, ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read the options and arguments. Raises UsageError if an option that takes one value is given twice."""
@@ -87,9 +93,17 @@ class Command(TyperCommand):
 class Group(TyperGroup):
     """Typer's group, with a plainer help; its errors, and those of all its commands, end in a sentence."""
 
-    def get_params(self, ctx: Any) -> list[Any]:
-        """The options, as the help shows them."""
-        return _without_flag_types(super().get_params(ctx))
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the command that `args` begin with. Raises UsageError, with the one that is meant."""
+        if self.get_command(ctx, args[0]) is None and args[0][:1] != "-":
+            raise UsageError(explain_command(ctx.command_path, args, self.list_commands(ctx)))
+        return super().resolve_command(ctx, args)
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ARG002 - it is for plain text
+        """Print the help."""
+        from stedit.cli.help import print_help
+
+        print_help(self, ctx)
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         """Read what follows the name of the command."""

@@ -46,10 +46,11 @@ def invert(
     from stedit.storage.bundle import Bundle
 
     request = inversion.to_request(faces)
+    names = many.names(inputs)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        many.names(inputs),
+        names,
         bundle,
         verb="Inverting",
         files=files,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import signal
 import sys
+from collections.abc import Callable, Mapping
 from typing import Annotated
 
 import typer
@@ -16,15 +17,18 @@ from stedit.cli.codes_export import export
 from stedit.cli.codes_import import import_
 from stedit.cli.codes_info import info as codes_info
 from stedit.cli.console import discard_unwritten
+from stedit.cli.defaults import PREFIX, read_defaults, spread
 from stedit.cli.directions_learn import learn
 from stedit.cli.directions_list import list_directions
 from stedit.cli.edit import edit, label_edit, reference_edit
+from stedit.cli.env import env
 from stedit.cli.evaluate import evaluate
 from stedit.cli.groups import Command, Group, LazyTrainGroup
 from stedit.cli.invert import invert
 from stedit.cli.mix import mix
 from stedit.cli.reconstruct import reconstruct
 from stedit.cli.sheet import sheet
+from stedit.cli.synonyms import WORDS
 from stedit.cli.ui import ui
 from stedit.cli.weights_assemble import assemble
 from stedit.cli.weights_convert import convert
@@ -41,7 +45,10 @@ app = typer.Typer(
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["-h", "--help"]},
+    context_settings={
+        "help_option_names": ["-h", "--help"],
+        "token_normalize_func": lambda word: WORDS.get(word, word),
+    },
 )
 
 
@@ -53,8 +60,9 @@ def _print_version(value: bool) -> None:
 
 @app.callback()
 def stedit(
+    context: typer.Context,
     _version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Show the version and exit.")
+        bool, typer.Option("--version", "-V", callback=_print_version, is_eager=True, help="Show the version and exit.")
     ] = False,
 ) -> None:
     """Edit faces: invert an image to its latent code, edit the code, and render it.
@@ -68,42 +76,70 @@ def stedit(
     Results go to standard output, everything else to standard error.
     Exit codes: 0 all done, 1 some inputs failed, 2 wrong request, 3 nothing to do, 130 interrupted.
     """
+    context.default_map = spread(context.command, read_defaults())
 
 
-app.command("edit", cls=Command)(edit)
-app.command("label-edit", cls=Command)(label_edit)
-app.command("reference-edit", cls=Command)(reference_edit)
-app.command("mix", cls=Command)(mix)
-app.command("invert", cls=Command)(invert)
-app.command("reconstruct", cls=Command)(reconstruct)
-app.command("align", cls=Command)(align)
-app.command("attributes", cls=Command)(attributes)
-app.command("sheet", cls=Command)(sheet)
-app.command("evaluate", cls=Command)(evaluate)
-app.command("ui", cls=Command)(ui)
+def show_help(
+    context: typer.Context,
+    command: Annotated[
+        list[str] | None, typer.Argument(metavar="COMMAND", show_default=False, help="Such as edit, or weights pull.")
+    ] = None,
+) -> None:
+    """Show the help of a command.
+
+    [bold]Examples[/]
+    stedit help
+    stedit help edit
+    stedit help weights pull
+    """
+    root = context.find_root()
+    raise typer.Exit(root.command.main([*(command or ()), "--help"], root.info_name, standalone_mode=False))
+
+
+COMMANDS = {
+    "edit": edit,
+    "label-edit": label_edit,
+    "reference-edit": reference_edit,
+    "mix": mix,
+    "invert": invert,
+    "reconstruct": reconstruct,
+    "align": align,
+    "attributes": attributes,
+    "sheet": sheet,
+    "evaluate": evaluate,
+    "ui": ui,
+    "env": env,
+    "help": show_help,
+}
+DIRECTIONS = {"list": list_directions, "learn": learn}
+CODES = {"import": import_, "export": export, "info": codes_info}
+WEIGHTS = {
+    "list": list_models,
+    "info": info,
+    "verify": verify,
+    "pull": pull,
+    "push": push,
+    "remove": remove,
+    "convert": convert,
+    "assemble": assemble,
+}
+
+
+def _add(group: typer.Typer, commands: Mapping[str, Callable[..., None]]) -> None:
+    for name, command in commands.items():
+        group.command(name, cls=Command, context_settings={"auto_envvar_prefix": PREFIX})(command)
+
 
 directions = typer.Typer(cls=Group, no_args_is_help=True)
-directions.command("list", cls=Command)(list_directions)
-directions.command("learn", cls=Command)(learn)
-app.add_typer(directions, name="directions", help="List the directions that --direction takes, and learn new ones.")
-
 codes = typer.Typer(cls=Group, no_args_is_help=True)
-codes.command("import", cls=Command)(import_)
-codes.command("export", cls=Command)(export)
-codes.command("info", cls=Command)(codes_info)
-app.add_typer(codes, name="codes", help="Exchange latent codes with other tools.")
-
 weights = typer.Typer(cls=Group, no_args_is_help=True)
-weights.command("list", cls=Command)(list_models)
-weights.command("info", cls=Command)(info)
-weights.command("verify", cls=Command)(verify)
-weights.command("pull", cls=Command)(pull)
-weights.command("push", cls=Command)(push)
-weights.command("remove", cls=Command)(remove)
-weights.command("convert", cls=Command)(convert)
-weights.command("assemble", cls=Command)(assemble)
+_add(app, COMMANDS)
+_add(directions, DIRECTIONS)
+_add(codes, CODES)
+_add(weights, WEIGHTS)
+app.add_typer(directions, name="directions", help="List the directions that --direction takes, and learn new ones.")
+app.add_typer(codes, name="codes", help="Exchange latent codes with other tools.")
 app.add_typer(weights, name="weights", help="List, check, fetch, share and convert models.")
-
 app.add_typer(typer.Typer(cls=LazyTrainGroup, no_args_is_help=True), name="train", help="Train the parts of a model.")
 
 

@@ -33,7 +33,7 @@ def mix(
         typer.Option(
             "--strength",
             "-s",
-            metavar="NUMBER[,NUMBER...]",
+            metavar="NUMBERS",
             show_default="0.5, or 1 with --layers",
             help="How far to go: 0 is the first, 1 is the other. A list makes a strip or an animation.",
         ),
@@ -76,11 +76,14 @@ def mix(
     from stedit.batch import Mix
     from stedit.batch.notation import parse_layers
     from stedit.cli.batch import run_request
+    from stedit.cli.inputs import expand_inputs
     from stedit.hub.find import find_bundle
     from stedit.storage.bundle import Bundle
 
+    names = expand_inputs([source])
+    (second,) = expand_inputs([str(other)])
     request = Mix(
-        other,
+        Path(second),
         _strengths(strength, steps),
         None if layers is None else parse_layers(layers),
         render.to_rendering(),
@@ -89,7 +92,7 @@ def mix(
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        [source],
+        names,
         bundle,
         verb="Mixing",
         files=files,

@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stedit.errors import UsageError
+from stedit.cli.completion import DEFAULT_MODEL, complete_attribute, complete_direction, complete_model
+from stedit.cli.devices import check_device
 
 if TYPE_CHECKING:
     from stedit.batch import InversionRequest, PhotoOptions, Rendering
 
-DEFAULT_MODEL = "synthface-128"
 DEBUG = "stedit.debug"  # where the context keeps --debug, so that errors outside of a command's body see it too
 
 
@@ -27,30 +27,6 @@ class FormerName:
     """Marks an option that had another name in the version before: it still works, and no help shows it."""
 
     flag: str
-
-
-def complete_attribute(incomplete: str) -> list[str]:
-    """Offer the friendly attribute names, and `no-` before them."""
-    from stedit.editing.attributes import ALIASES
-
-    names = sorted({*ALIASES, *(f"no-{name}" for name in ALIASES)})
-    return [name for name in names if name.startswith(incomplete)]
-
-
-def complete_direction(incomplete: str) -> list[str]:
-    """Offer the directions that need no file."""
-    from stedit.editing.directions import DIRECTION_NAMES
-
-    return [name for name in (*DIRECTION_NAMES, "linear:", "sefa:") if name.startswith(incomplete)]
-
-
-def complete_model(incomplete: str) -> list[str]:
-    """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
-    from stedit.hub import cached_models
-    from stedit.hub.find import embedded_bundles
-
-    names = [*embedded_bundles(), *(model.name for model in cached_models())]
-    return [name for name in names if name.startswith(incomplete)]
 
 
 def _keep_debug(context: typer.Context, value: bool) -> bool:
@@ -68,12 +44,15 @@ _about_messages = partial(typer.Option, rich_help_panel="Messages")
 
 _about_photos = partial(typer.Option, rich_help_panel="Photographs")
 
-_INPUTS = "Images, folders of images, latent codes (also .npz, .npy, .pt), or - for standard input."
+_INPUTS = (
+    "Images, folders of images, latent codes (also .npz, .npy, .pt), or - for standard input, which is read where a "
+    "pipe leads to it."
+)
 _CODE_INPUTS = "Files of latent codes: .latent.safetensors, .npz, .npy, .pt; FILE:NAME for one of several in a file."
-_ATTR = "smile, glasses, beard, ...; no-glasses for the other way. Repeat it to edit several attributes at once."
+_ATTR = "smile, glasses, beard, ...; no-glasses for the other way; smile,glasses for both at once; smile=0.5 for half."
 _STRENGTH = (
-    "1: the whole edit; 0.5: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip. "
-    "One after each --attr gives each its own."
+    "1: the whole edit; 0.5 or 50%: half of it; -1: the other way. A list such as -2,-1,0,1,2 makes a strip, or an "
+    "animation with -o NAME.gif or NAME.webp. One after each --attr gives each its own."
 )
 _DIRECTION = (
     "How to edit: transformer (auto where the model can), preserving, first-order, second-order, linear:FILE, "
@@ -88,9 +67,13 @@ _KEEP = "An attribute to preserve, such as mouth-open while --attr smile. Repeat
 _LAYERS = "Change these styles of the code only, such as 4-8 or 0-3,6."
 _REF_WEIGHTS = "The weight of each --ref, in their order."
 _ATTENTION = "Plot which styles of the source attend to which of the reference, for one input."
-_FORMAT = "The format to write; latent writes the edited code, for further edits; npz, npy and pt for other tools."
+_FORMAT = (
+    "The format to write; several strengths move in gif and webp; latent is the edited code, for further edits; npz, "
+    "npy and pt are codes for other tools."
+)
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
+_DEVICE = "Where to compute: auto, cpu, cuda, cuda:N or mps."
 _NOISE_MODE = "The generator's noise inputs: its own constants, sampled from --seed, or none."
 _METHOD = (
     "How to invert: one pass of the encoder, optimisation from the mean code, hybrid (optimisation from the encoder's "
@@ -119,7 +102,7 @@ Model = Annotated[
     _about_model(
         "--model",
         "-m",
-        metavar="NAME|FOLDER|OWNER/NAME[@REV]",
+        metavar="MODEL",
         envvar="STEDIT_MODEL",
         help=_MODEL,
         autocompletion=complete_model,
@@ -136,14 +119,13 @@ class EditOptions:
         typer.Option("--attr", "-a", metavar="NAME", show_default=False, help=_ATTR, autocompletion=complete_attribute),
     ] = None
     strength: Annotated[
-        list[str] | None,
-        typer.Option("--strength", "-s", metavar="NUMBER[,NUMBER...]", show_default="1", help=_STRENGTH),
+        list[str] | None, typer.Option("--strength", "-s", metavar="NUMBERS", show_default="1", help=_STRENGTH)
     ] = None
     sheet: Annotated[
         bool, typer.Option("--sheet", help="Write source, reconstruction, reference (if any) and edit side by side.")
     ] = False
     format: Annotated[
-        Literal["png", "jpg", "webp", "avif", "tif", "latent", "npz", "npy", "pt"] | None,
+        Literal["png", "jpg", "webp", "avif", "tif", "gif", "latent", "npz", "npy", "pt"] | None,
         about_files("--format", "-f", show_default="as -o says, or as the photograph", help=_FORMAT),
     ] = None
 
@@ -174,7 +156,7 @@ class ReferenceOptions:
 
     ref_weights: Annotated[
         str | None,
-        _about_references("--ref-weights", metavar="NUMBER,NUMBER...", show_default="all alike", help=_REF_WEIGHTS),
+        _about_references("--ref-weights", metavar="NUMBERS", show_default="all alike", help=_REF_WEIGHTS),
     ] = None
     attention: Annotated[
         Path | None, _about_references("--attention", metavar="FILE", show_default=False, help=_ATTENTION)
@@ -229,13 +211,16 @@ class BatchOptions:
     ] = None
 
     def names(self, inputs: list[str] | None) -> list[str]:
-        """All names of inputs. Raises UsageError if nothing says where they are, InputError for a list."""
-        from stedit.batch.inputs import read_names
+        """All names of inputs; those of a list are taken as they are.
 
-        if not inputs and not self.from_file and not self.null:
-            raise UsageError("no input is named: name images, folders or latent files, or - for standard input")
-        listed = read_names(self.from_file or "-", null=self.null) if self.from_file or self.null else []
-        return [*(inputs or ()), *listed]
+        Raises UsageError if nothing says where they are or one that is typed is not there, InputError for a list.
+        """
+        from stedit.batch.inputs import read_names
+        from stedit.cli.inputs import expand_inputs
+
+        if not self.from_file and not self.null:
+            return expand_inputs(inputs or ())
+        return [*(expand_inputs(inputs) if inputs else ()), *read_names(self.from_file or "-", null=self.null)]
 
     @property
     def parsed_shard(self) -> tuple[int, int] | None:
@@ -250,9 +235,7 @@ class ModelOptions:
     """Which model, and how it computes."""
 
     model: Model = DEFAULT_MODEL
-    device: Annotated[str, _about_model("--device", metavar="auto|cpu|cuda|cuda:N|mps", help="Where to compute.")] = (
-        "auto"
-    )
+    device: Annotated[str, _about_model("--device", metavar="NAME", callback=check_device, help=_DEVICE)] = "auto"
     precision: Annotated[
         Literal["float32", "bfloat16", "float16"],
         _about_model("--precision", help="Compute dtype; the short ones are for GPUs."),
@@ -282,9 +265,7 @@ class InversionFlags:
     space: Annotated[Literal["w+", "w"], _about_inversion("--space", help=_SPACE)] = "w+"
     loss: Annotated[
         str | None,
-        _about_inversion(
-            "--loss", metavar="NAME[=WEIGHT][,...]", show_default="l2, and perceptual if possible", help=_LOSS
-        ),
+        _about_inversion("--loss", metavar="LOSSES", show_default="l2, and perceptual if possible", help=_LOSS),
     ] = None
     tune: Annotated[bool, _about_inversion("--tune", help=_TUNE)] = False
 
@@ -313,7 +294,7 @@ class FaceFlags:
     ] = "auto"
     face: Annotated[
         str,
-        _about_photos("--face", metavar="largest|all|NUMBER", help="Which face; number 1 is the largest."),
+        _about_photos("--face", metavar="WHICH", help="Which face: largest, all, or a number, 1 being the largest."),
     ] = "largest"
     landmarks: Annotated[
         Path | None,

@@ -47,10 +47,11 @@ def reconstruct(
     from stedit.storage.bundle import Bundle
 
     request = Reconstruction(inversion.to_request(faces), sheet, render.to_rendering())
+    names = many.names(inputs)
     bundle = Bundle.load(find_bundle(model.model))
     return run_request(
         request,
-        many.names(inputs),
+        names,
         bundle,
         verb="Reconstructing",
         files=files,

@@ -8,13 +8,14 @@ from dataclasses import dataclass, fields, make_dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_origin, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
 from stedit.cli.command import flatten_options
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE, INTERRUPTED
+from stedit.cli.progress import TrainingBar
 from stedit.errors import OutputError, UsageError
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
@@ -51,7 +52,7 @@ _MODULES = {  # of stedit.training, by the command; `build(config)` of each give
     "aligner": "aligner.train",
 }
 
-Config = Annotated[Path | None, typer.Argument(metavar="[CONFIG.toml]", show_default=False, help=_CONFIG)]
+Config = Annotated[Path | None, typer.Argument(metavar="CONFIG.toml", show_default=False, help=_CONFIG)]
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,11 @@ def _train(
     if options.print_config:
         console.result(config_class.of_mode(path, flags).read(path, flags, check=False).to_toml().rstrip("\n"))
         return DONE
+    if path is not None and path.is_dir():
+        raise UsageError(
+            f"{path} is a folder, and a config is a TOML file: to learn from its images, give --data {path} and --run "
+            f"{path.name}.run"
+        )
     if path is None and options.run is None:
         raise UsageError("neither a config nor a run is given: name a CONFIG.toml, or a folder with --run")
     run = options.run or Path(path or "").with_suffix(".run")
@@ -147,14 +153,11 @@ class _Lines:
 class _Bar:
     """A bar with the time left, and the last metrics beside it."""
 
-    def __init__(self, console: Console, bars: Any, task: Any) -> None:
-        self._console, self._bars, self._task = console, bars, task
+    def __init__(self, console: Console, bar: TrainingBar) -> None:
+        self._console, self._bar = console, bar
 
     def advance(self, step: int, steps: int, seconds_left: float, metrics: Mapping[str, float] | None) -> None:
-        left = timedelta(seconds=round(seconds_left))
-        self._bars.update(self._task, completed=step, total=steps, left=f"{left} left")
-        if metrics:
-            self._bars.update(self._task, metrics=_format_metrics(metrics))
+        self._bar.update(step, steps, seconds_left, _format_metrics(metrics or {}))
 
     def note(self, text: str) -> None:
         self._console.note(text)
@@ -165,11 +168,8 @@ def _monitor(console: Console, steps: int) -> Iterator[Monitor]:
     if console.terminal is None:
         yield _Lines(console)
         return
-    from rich import progress
-
-    columns = (progress.BarColumn(bar_width=30), progress.MofNCompleteColumn(), "{task.fields[left]}")
-    with progress.Progress(*columns, "[dim]{task.fields[metrics]}", console=console.terminal, transient=True) as bars:
-        yield _Bar(console, bars, bars.add_task("", total=steps, left="", metrics=""))
+    with TrainingBar(console.terminal, steps) as bar:
+        yield _Bar(console, bar)
 
 
 def _format_metrics(metrics: Mapping[str, float]) -> str:
@@ -185,7 +185,6 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
         switch = hint is bool
         option = typer.Option(
             name,
-            metavar="<word>" if get_origin(hint) is Literal else None,  # all of them would leave the help no room
             help=field.metadata["text"] + (" Repeat it for several." if item_type(hint) else ""),
             show_default=_format_default(field.default),
             rich_help_panel="Keys of the config that are on or off (--no-KEY)" if switch else "Keys of the config",

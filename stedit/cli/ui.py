@@ -11,9 +11,10 @@ from typing import Annotated
 import typer
 
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
-from stedit.cli.options import DEFAULT_MODEL, ModelOptions
+from stedit.cli.options import ModelOptions
 from stedit.errors import MissingPartError, UsageError
 
 

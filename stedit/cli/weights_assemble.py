@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import complete_model
 from stedit.cli.console import Console
-from stedit.cli.options import complete_model
 from stedit.cli.weights_result import ResultOptions, save_model
 
 Models = Annotated[

@@ -50,6 +50,7 @@ def yunet_facts(path: Path) -> dict[str, Any]:
 
 def format_facts(facts: dict[str, Any]) -> str:
     """The same for a person."""
+    from stedit.editing.attributes import friendly_name
     from stedit.hub import is_non_commercial
 
     licence = facts["license"] + (" (non-commercial)" if is_non_commercial(facts["license"]) else "")
@@ -65,7 +66,8 @@ def format_facts(facts: dict[str, Any]) -> str:
         size = f"{part['bytes'] / 1e6:.1f} MB"
         parameters = f"{part['parameters'] / 1e6:.2f} M parameters, " if part["parameters"] else ""
         lines.append(f"{name:12} {parameters}{size}")
-    lines.append(f"{'attributes':12} {', '.join(facts['attributes']) or 'none'}")
+    attributes = [friendly_name(name, 1) for name in facts["attributes"]]
+    lines.append(f"{'attributes':12} {', '.join(attributes) or 'none'}")
     for key, value in facts["training"].items():
         if isinstance(value, dict):  # --json has it in full
             value = value.get("command", f"{len(value)} facts")

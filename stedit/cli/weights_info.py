@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from stedit.cli.command import flatten_options
+from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
-from stedit.cli.options import DEFAULT_MODEL
 from stedit.cli.weights_facts import facts_of, format_facts
 from stedit.cli.weights_models import Model, find_local, hub_id
 

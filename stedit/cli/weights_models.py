@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit.cli.options import complete_model
+from stedit.cli.completion import complete_model
 from stedit.errors import HubError, UsageError
 
 if TYPE_CHECKING:
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 Model = Annotated[
     str,
     typer.Argument(
-        metavar="[NAME|FOLDER|OWNER/NAME[@REV]]",
+        metavar="MODEL",
         envvar="STEDIT_MODEL",
         help="An embedded model, a folder that holds one, or one on the Hub.",
         autocompletion=complete_model,

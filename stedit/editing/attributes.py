@@ -31,6 +31,41 @@ ALIASES: dict[str, tuple[str, int]] = {
     "woman": ("Male", -1),
 }
 
+# what people type besides -> the same; never part of a file's name
+SYNONYMS: dict[str, tuple[str, int]] = {
+    "happy": ("Smiling", 1),
+    "laugh": ("Smiling", 1),
+    "grin": ("Smiling", 1),
+    "spectacles": ("Eyeglasses", 1),
+    "bearded": ("No_Beard", -1),
+    "clean-shaven": ("No_Beard", 1),
+    "shaved": ("No_Beard", 1),
+    "fringe": ("Bangs", 1),
+    "black": ("Black_Hair", 1),
+    "dark-hair": ("Black_Hair", 1),
+    "brunette": ("Brown_Hair", 1),
+    "brown": ("Brown_Hair", 1),
+    "blonde-hair": ("Blond_Hair", 1),
+    "grey": ("Gray_Hair", 1),
+    "gray": ("Gray_Hair", 1),
+    "curly": ("Wavy_Hair", 1),
+    "curls": ("Wavy_Hair", 1),
+    "straight": ("Straight_Hair", 1),
+    "cap": ("Wearing_Hat", 1),
+    "make-up": ("Heavy_Makeup", 1),
+    "age": ("Young", -1),
+    "aged": ("Young", -1),
+    "older": ("Young", -1),
+    "elderly": ("Young", -1),
+    "younger": ("Young", 1),
+    "youth": ("Young", 1),
+    "fat": ("Chubby", 1),
+    "male": ("Male", 1),
+    "female": ("Male", -1),
+    "gender": ("Male", 1),
+    "sex": ("Male", 1),
+}
+
 # Attributes that name the absence of a trait.
 NEGATED_ATTRIBUTES = frozenset({"No_Beard", "Young"})
 
@@ -55,10 +90,11 @@ def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
     """The CelebA name, and +1 or -1 for with or without, of what a person typed.
 
     Takes CelebA's names in any case, with "-", "_" or spaces, the friendly names of `ALIASES`, and either with "no-"
-    before it. Raises AttributeNameError, with the nearest names, if `known` does not hold it.
+    before it, and `SYNONYMS`. Raises AttributeNameError, with the nearest friendly names, if `known` does not hold it.
     """
     names = {_plain(item): (item, 1) for item in known}
-    names |= {alias: meaning for alias, meaning in ALIASES.items() if meaning[0] in known}
+    friendly = ALIASES | SYNONYMS
+    names |= {alias: meaning for alias, meaning in friendly.items() if meaning[0] in known and alias not in names}
     plain_name = _plain(name)
     if plain_name in names:
         return names[plain_name]
@@ -67,9 +103,15 @@ def resolve_attribute(name: str, known: Sequence[str]) -> tuple[str, int]:
         return attribute, -sign
     if not known:
         raise AttributeNameError(f"the model knows no attributes, so {name!r} cannot be edited: choose another model")
-    near = difflib.get_close_matches(plain_name.removeprefix("no-"), names, n=3, cutoff=0.5)
-    hint = f"did you mean {' or '.join(near)}? " if near else ""
-    raise AttributeNameError(f"unknown attribute {name!r}: {hint}The model knows {', '.join(sorted(known))}")
+    plain_name = plain_name.removeprefix("no-")
+    if plain_name in friendly:
+        raise AttributeNameError(f"{name!r} is CelebA's {friendly[plain_name][0]}, which this model has not learned")
+    near = [friendly_name(*names[close]) for close in difflib.get_close_matches(plain_name, names, n=6, cutoff=0.65)]
+    if near := list(dict.fromkeys(near))[:3]:
+        raise AttributeNameError(f"unknown attribute {name!r}: did you mean {' or '.join(near)}?")
+    some = [friendly_name(attribute, 1) for attribute in known]
+    listed = ", ".join(some[:3]) + (f" and {len(some) - 3} others" if len(some) > 3 else "")
+    raise AttributeNameError(f"unknown attribute {name!r}: the model knows {listed}")
 
 
 def resolve_reference_attribute(name: str, known: Sequence[str]) -> str:
@@ -105,6 +147,13 @@ def friendly_name(attribute: str, sign: int) -> str:
     if sign < 0:
         return f"no-{friendly_name(attribute, 1)}"
     return _plain(attribute)
+
+
+def aliases(attribute: str, sign: int) -> list[str]:
+    """What else `resolve_attribute` reads as (attribute, sign), beside its friendly name and CelebA's."""
+    friendly = friendly_name(attribute, sign)
+    names = ALIASES | SYNONYMS
+    return [alias for alias, meaning in names.items() if meaning == (attribute, sign) and alias != friendly]
 
 
 def _plain(name: str) -> str:

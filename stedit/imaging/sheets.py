@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont
+from PIL import Image, ImageDraw
 
 from stedit.imaging.files import Pixels
-
-Font = ImageFont.FreeTypeFont | ImageFont.ImageFont
+from stedit.imaging.titles import Font, Title
 
 
 def enlarged(image: Pixels, height: int) -> Pixels:
@@ -32,17 +31,19 @@ def sheet(rows: Sequence[Sequence[Pixels]], *, titles: Sequence[str] = (), gap: 
     widths = [max(row[i].shape[1] for row in rows if i < len(row)) for i in range(columns)]
     heights = [max((image.shape[0] for image in row), default=0) for row in rows]
 
-    font = ImageFont.load_default(size=min(max(min(widths) // 10, 10), 24))
-    header = round(font.getbbox("Ág", anchor="la")[3]) + gap if any(titles) else 0  # from ascender to descender
+    size = min(max(min(widths) // 10, 10), max(min(widths) // 25, 24))  # px
+    written = [Title.of(title, size) for title in titles]
+    lowest = max((title.font.getbbox("Ág", anchor="la")[3] for title in written), default=0)  # below a descender
+    header = round(lowest) + gap if any(titles) else 0
 
     total_height, total_width = header + sum(heights) + gap * (len(rows) + 1), sum(widths) + gap * (columns + 1)
     canvas = Image.new("RGB", (total_width, total_height), "white")
     draw = ImageDraw.Draw(canvas)
     x = gap
     for i, width in enumerate(widths):
-        if i < len(titles):
-            title = _shorten(titles[i], font, width)
-            draw.text((x + width / 2, gap), title, fill="black", font=font, anchor="ma")
+        if i < len(written):
+            title = _shorten(written[i].text, written[i].font, width)
+            draw.text((x + width / 2, gap), title, fill="black", font=written[i].font, anchor="ma")
         y = header + gap
         for row, height in zip(rows, heights, strict=True):
             if i < len(row):

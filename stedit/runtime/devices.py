@@ -29,3 +29,17 @@ def choose_device(device: str | torch.device) -> torch.device:
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise DeviceError(f"the device {str(device)!r} is not available here: choose cpu", argument="device") from error
     return device
+
+
+def describe_device(name: str) -> str:
+    """The device that a name stands for here, with the model of a GPU; or why there is none."""
+    try:
+        device = choose_device(name)
+    except DeviceError as error:
+        return str(error)
+    return f"{device}, {torch.cuda.get_device_name(device)}" if device.type == "cuda" else str(device)
+
+
+def thread_count() -> int:
+    """Of the CPU, for one operation."""
+    return torch.get_num_threads()

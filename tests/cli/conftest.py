@@ -27,6 +27,7 @@ def _surroundings(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyP
     monkeypatch.setenv("PYTHONPATH", str(Path(stedit.__file__).parent.parent))
     monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("COLUMNS", "100")
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))  # not the defaults of whoever runs the tests
 
 
 @pytest.fixture

@@ -42,14 +42,14 @@ def show() -> Cli:
     return lambda *arguments: runner.invoke(app, ["show", *arguments], prog_name="test")
 
 
-def test_groups_are_options_and_the_result_is_the_exit_code(show: Cli) -> None:
+def test_flatten_options_makes_options_and_an_exit_code(show: Cli) -> None:
     result = show("--size", "5", "-n", "a", "--name", "b", "there")
     assert (result.exit_code, result.stdout) == (3, "5 ['a', 'b'] there\n")
     assert show().stdout == "3 None here\n"
     assert show("--json").stdout == '{"place": "here"}\n'
 
 
-def test_former_names_are_read_and_hidden(show: Cli) -> None:
+def test_former_name_is_read_and_hidden(show: Cli) -> None:
     assert show("--width", "7", "--called", "a").stdout == "7 ['a'] here\n"
     assert "--width" not in show("--help").stdout
     wrong = show("--width", "wide")
@@ -57,7 +57,7 @@ def test_former_names_are_read_and_hidden(show: Cli) -> None:
     assert wrong.stderr.startswith("error: invalid value for '--width': 'wide' is not a whole number")
 
 
-def test_an_option_under_both_names_is_refused(show: Cli) -> None:
+def test_option_under_both_names_is_refused(show: Cli) -> None:
     result = show("--width", "7", "--size", "5")
     assert (result.exit_code, result.stderr) == (2, "error: --size and --width are one option: give it once\n")
 
@@ -72,13 +72,13 @@ def test_an_option_under_both_names_is_refused(show: Cli) -> None:
         ),
     ],
 )
-def test_former_names_give_the_same_bytes(cli: Cli, face: Path, now: tuple[str, ...], before: tuple[str, ...]) -> None:
+def test_former_name_gives_the_same_bytes(cli: Cli, face: Path, now: tuple[str, ...], before: tuple[str, ...]) -> None:
     for name, arguments in (("now.png", now), ("before.png", before)):
         assert cli(*arguments, face, "-o", name).exit_code == 0
     assert Path("now.png").read_bytes() == Path("before.png").read_bytes()
 
 
-def test_evaluation_takes_its_former_names(cli: Cli, photos: Path) -> None:
+def test_evaluate_former_names_are_read(cli: Cli, photos: Path) -> None:
     arguments = ("evaluate", photos, "-a", "smile", "-o", "page.html")
     assert cli(*arguments, "--samples", 1).exit_code == 0
     assert Path("page.html").read_text().count("<img") == 3

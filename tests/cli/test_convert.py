@@ -122,7 +122,7 @@ def contents(folder: str | Path) -> dict[str, bytes]:
 # Making models
 
 
-def test_a_model_of_several_files(
+def test_convert_several_files_makes_one_model(
     cli: Cli, inversion: Path, classifier: Path, editor: Path, arcface: Path, face: Path
 ) -> None:
     result = cli("weights", "convert", inversion, classifier, editor, arcface, "-o", "my-face")
@@ -152,7 +152,7 @@ def test_a_model_of_several_files(
 
 
 @pytest.mark.parametrize("kind", ["psp", "e4e"])
-def test_other_encoders_invert_as_the_style_transformer_does(
+def test_convert_other_encoders_gives_models_that_invert(
     cli: Cli, generator: dict[str, Tensor], face: Path, kind: str
 ) -> None:
     config = replace(ENCODER, kind=kind)
@@ -174,13 +174,13 @@ def test_other_encoders_invert_as_the_style_transformer_does(
         torch.testing.assert_close(torch.from_numpy(codes)[None], network.eval()(picture), rtol=1e-4, atol=1e-4)
 
 
-def test_the_same_files_give_the_same_bytes(cli: Cli, inversion: Path, classifier: Path) -> None:
+def test_convert_same_files_gives_the_same_bytes(cli: Cli, inversion: Path, classifier: Path) -> None:
     for name in ("one", "two"):
         assert cli("weights", "convert", inversion, classifier, "-o", name, "--name", "same").exit_code == 0
     assert contents("one") == contents("two")
 
 
-def test_what_a_part_answers_is_recorded(cli: Cli, stylegan: Path) -> None:
+def test_convert_records_the_probe_of_each_part(cli: Cli, stylegan: Path) -> None:
     record = json.loads(cli("weights", "convert", stylegan, "-o", "m", "--json").stdout)
     assert record["parts"] == ["generator"]
     w = torch.from_numpy(np.random.default_rng(0).standard_normal((1, STYLE_DIM), dtype=np.float32))
@@ -193,14 +193,14 @@ def test_what_a_part_answers_is_recorded(cli: Cli, stylegan: Path) -> None:
     assert record["probe"] == Bundle.load("m").training["probe"]
 
 
-def test_precision_on_disk(cli: Cli, stylegan: Path) -> None:
+def test_convert_precision_halves_the_size_on_disk(cli: Cli, stylegan: Path) -> None:
     cli("weights", "convert", stylegan, "-o", "full")
     cli("weights", "convert", stylegan, "-o", "half", "--precision", "float16")
     full, half = (sum(map(len, contents(name).values())) for name in ("full", "half"))
     assert half < 0.6 * full
 
 
-def test_what_a_model_says_of_itself(cli: Cli, stylegan: Path) -> None:
+def test_convert_options_set_the_facts_of_the_model(cli: Cli, stylegan: Path) -> None:
     told = {"name": "mine", "license": "CC0-1.0", "domain": "churches", "alignment": "ffhq"}
     options = [text for key, value in told.items() for text in (f"--{key}", value)]
     assert cli("weights", "convert", stylegan, "-o", "m", *options).exit_code == 0
@@ -208,7 +208,7 @@ def test_what_a_model_says_of_itself(cli: Cli, stylegan: Path) -> None:
     assert {key: getattr(bundle, key) for key in told} == told
 
 
-def test_an_edit_transformer_alone_needs_a_name_for_what_it_does(cli: Cli, editor: Path, inversion: Path) -> None:
+def test_convert_edit_transformer_without_attribute_is_refused(cli: Cli, editor: Path, inversion: Path) -> None:
     assert cli("weights", "convert", inversion, editor, "-o", "m", "--attribute", "Bangs").exit_code == 0
     assert Bundle.load("m").attributes == (AttributeSpec("Bangs"),)
 
@@ -216,7 +216,9 @@ def test_an_edit_transformer_alone_needs_a_name_for_what_it_does(cli: Cli, edito
 # Adding parts
 
 
-def test_parts_are_added_and_codes_stay_valid(cli: Cli, stylegan: Path, inversion: Path, classifier: Path) -> None:
+def test_convert_into_a_model_adds_parts_and_keeps_codes_valid(
+    cli: Cli, stylegan: Path, inversion: Path, classifier: Path
+) -> None:
     cli("weights", "convert", stylegan, "-o", "m", "--precision", "float16", "--license", "mine", "--name", "first")
     Path("m/README.md").write_text("# my own words\n")
     before = Bundle.load("m")
@@ -232,7 +234,7 @@ def test_parts_are_added_and_codes_stay_valid(cli: Cli, stylegan: Path, inversio
     assert set(after.training["probe"]) == {"generator", "encoder", "classifier"}
 
 
-def test_a_part_is_replaced_only_on_request(cli: Cli, inversion: Path) -> None:
+def test_convert_existing_part_needs_overwrite(cli: Cli, inversion: Path) -> None:
     cli("weights", "convert", inversion, "-o", "m")
     before = contents("m")
     again = ("weights", "convert", inversion, "-o", "m")
@@ -242,7 +244,7 @@ def test_a_part_is_replaced_only_on_request(cli: Cli, inversion: Path) -> None:
     assert contents("m")["encoder.safetensors"] == before["encoder.safetensors"]
 
 
-def test_generators_that_differ_do_not_go_together(cli: Cli, stylegan: Path, inversion: Path) -> None:
+def test_convert_different_generators_are_refused(cli: Cli, stylegan: Path, inversion: Path) -> None:
     content = torch.load(stylegan)
     content["g_ema"]["conv1.conv.weight"] *= 1.1
     torch.save(content, "tuned.pt")
@@ -256,7 +258,7 @@ def test_generators_that_differ_do_not_go_together(cli: Cli, stylegan: Path, inv
     assert contents("m") == before
 
 
-def test_sizes_that_differ_do_not_go_together(cli: Cli, partial_bundles: dict[str, Path], classifier: Path) -> None:
+def test_convert_different_sizes_are_refused(cli: Cli, partial_bundles: dict[str, Path], classifier: Path) -> None:
     cli("weights", "assemble", partial_bundles["generator"], "-o", "m")
     before = contents("m")
     sentence = refused(cli("weights", "convert", classifier, "-o", "m"))
@@ -264,7 +266,9 @@ def test_sizes_that_differ_do_not_go_together(cli: Cli, partial_bundles: dict[st
     assert contents("m") == before
 
 
-def test_a_box_of_parts_waits_for_its_generator(cli: Cli, classifier: Path, stylegan: Path, face: Path) -> None:
+def test_convert_without_generator_makes_a_partial_bundle(
+    cli: Cli, classifier: Path, stylegan: Path, face: Path
+) -> None:
     result = cli("weights", "convert", classifier, "-o", "m")
     assert "m has no generator yet" in result.stderr
     assert cli("weights", "info", "m").exit_code == 0
@@ -295,7 +299,7 @@ def partial_bundles(tiny_bundle: Path) -> dict[str, Path]:
     return made
 
 
-def test_partial_bundles_become_a_model(cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path) -> None:
+def test_assemble_partial_bundles_makes_a_model(cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path) -> None:
     tiny = Bundle.load(tiny_bundle)
     assert {Bundle.load(path).fingerprint for path in partial_bundles.values()} == {tiny.fingerprint}
     result = cli("weights", "assemble", *partial_bundles.values(), "-o", "whole")
@@ -310,7 +314,7 @@ def test_partial_bundles_become_a_model(cli: Cli, partial_bundles: dict[str, Pat
     assert np.array_equal(*(Engine.from_pretrained(m, device="cpu").synthesise(codes) for m in ("whole", tiny_bundle)))
 
 
-def test_assemble_without_a_generator_makes_a_partial_bundle(
+def test_assemble_without_generator_makes_a_partial_bundle(
     cli: Cli, partial_bundles: dict[str, Path], tiny_bundle: Path
 ) -> None:
     assert (
@@ -319,7 +323,7 @@ def test_assemble_without_a_generator_makes_a_partial_bundle(
     assert Bundle.load("joined").fingerprint == Bundle.load(tiny_bundle).fingerprint
 
 
-def test_a_part_of_another_generator_is_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
+def test_assemble_part_of_another_generator_is_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
     config = json.loads((partial_bundles["encoder"] / "config.json").read_text())
     (partial_bundles["encoder"] / "config.json").write_text(
         json.dumps({**config, "generator_fingerprint": "0123456789abcdef"})
@@ -329,7 +333,7 @@ def test_a_part_of_another_generator_is_refused(cli: Cli, partial_bundles: dict[
     assert not Path("m").exists()
 
 
-def test_parts_that_number_attributes_differently_are_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
+def test_assemble_different_attribute_orders_are_refused(cli: Cli, partial_bundles: dict[str, Path]) -> None:
     config = json.loads((partial_bundles["editor"] / "config.json").read_text())
     config["attributes"].reverse()
     (partial_bundles["editor"] / "config.json").write_text(json.dumps(config))
@@ -396,7 +400,7 @@ def test_assemble_joins_the_attributes_of_editors(
     assert "edits Wearing_Hat, which the classifier of classifier does not know" in sentence
 
 
-def test_editor_of_one_attribute_for_another_generator_is_refused(cli: Cli, tiny_bundle: Path) -> None:
+def test_assemble_editor_of_another_generator_is_refused(cli: Cli, tiny_bundle: Path) -> None:
     editor = editor_of("Smiling", tiny_bundle)
     config = json.loads((editor / "config.json").read_text())
     (editor / "config.json").write_text(json.dumps({**config, "generator_fingerprint": "0123456789abcdef"}))
@@ -404,7 +408,7 @@ def test_editor_of_one_attribute_for_another_generator_is_refused(cli: Cli, tiny
     assert sentence.startswith("the editor-Smiling of editor-Smiling was made for another generator")
 
 
-def test_a_damaged_or_linked_part_is_refused(cli: Cli, partial_bundles: dict[str, Path], tmp_path: Path) -> None:
+def test_assemble_damaged_or_linked_part_is_refused(cli: Cli, partial_bundles: dict[str, Path], tmp_path: Path) -> None:
     file = partial_bundles["encoder"] / "encoder.safetensors"
     outside = tmp_path / "outside.safetensors"
     file.rename(outside)
@@ -425,7 +429,7 @@ def test_a_damaged_or_linked_part_is_refused(cli: Cli, partial_bundles: dict[str
 # The page
 
 
-def test_commands_of_the_page_are_understood(cli: Cli) -> None:
+def test_checkpoints_page_commands_are_understood(cli: Cli) -> None:
     """None of its files are here, and that is all that is wrong with them."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ stedit (.*\w\.(?:pt|pth|pkl) .*)$", page, flags=re.MULTILINE)
@@ -440,7 +444,7 @@ def test_commands_of_the_page_are_understood(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_a_hostile_file_runs_nothing_and_leaves_nothing(cli: Cli, stylegan: Path, legacy: bool) -> None:
+def test_convert_hostile_file_runs_nothing_and_leaves_nothing(cli: Cli, stylegan: Path, legacy: bool) -> None:
     class Harm:
         def __reduce__(self) -> Any:
             return os.system, ("touch harm",)
@@ -452,20 +456,20 @@ def test_a_hostile_file_runs_nothing_and_leaves_nothing(cli: Cli, stylegan: Path
     assert sorted(Path().iterdir()) == before
 
 
-def test_weights_that_are_not_finite(cli: Cli, generator: dict[str, Tensor]) -> None:
+def test_convert_weights_that_are_not_finite_are_refused(cli: Cli, generator: dict[str, Tensor]) -> None:
     torch.save({"g_ema": {**generator, "conv1.activate.bias": torch.full((8,), float("nan"))}}, "nan.pt")
     sentence = refused(cli("weights", "convert", "nan.pt", "-o", "m"))
     assert sentence.startswith("nan.pt: the checkpoint looks like a rosinality StyleGAN2 checkpoint, but the tensor")
     assert not Path("m").exists()
 
 
-def test_weights_that_overflow(cli: Cli, generator: dict[str, Tensor]) -> None:
+def test_convert_weights_that_overflow_are_refused(cli: Cli, generator: dict[str, Tensor]) -> None:
     torch.save({"g_ema": {**generator, "conv1.activate.bias": torch.full((8,), 3e38)}}, "huge.pt")
     assert "answers numbers that are not finite" in refused(cli("weights", "convert", "huge.pt", "-o", "m"))
     assert not Path("m").exists()
 
 
-def test_a_file_of_something_else(cli: Cli) -> None:
+def test_convert_unknown_file_is_refused(cli: Cli) -> None:
     torch.save([1, 2], "list.pt")
     assert refused(cli("weights", "convert", "list.pt", "-o", "m")).startswith("list.pt holds no dictionary of tensors")
     torch.save({"layer.weight": torch.randn(70, 3)}, "other.pt")
@@ -473,7 +477,7 @@ def test_a_file_of_something_else(cli: Cli) -> None:
     assert "does not exist" in refused(cli("weights", "convert", "gone.pt", "-o", "m"))
 
 
-def test_places_that_cannot_be_written(cli: Cli, stylegan: Path) -> None:
+def test_convert_unwritable_place_is_refused(cli: Cli, stylegan: Path) -> None:
     assert "create it first" in refused(cli("weights", "convert", stylegan, "-o", "no/such/place"))
     assert "a model is a folder" in refused(cli("weights", "convert", stylegan, "-o", stylegan))
     assert "leave out the suffix" in refused(cli("weights", "convert", stylegan, "-o", "m.safetensors"))
@@ -489,7 +493,7 @@ def test_places_that_cannot_be_written(cli: Cli, stylegan: Path) -> None:
 # Directions
 
 
-def test_directions_become_a_file(cli: Cli) -> None:
+def test_convert_directions_writes_a_file(cli: Cli) -> None:
     age, pose = torch.randn(1, 512), torch.randn(1, 18, 512)
     torch.save(age, "age.pt")
     torch.save(pose, "pose.pt", _use_new_zipfile_serialization=False)
@@ -505,7 +509,7 @@ def test_directions_become_a_file(cli: Cli) -> None:
     assert cli("weights", "convert", "age.pt", "-o", "d.safetensors", "--overwrite").exit_code == 0
 
 
-def test_components_are_counted_in_deviations(cli: Cli) -> None:
+def test_convert_components_scales_them_by_deviations(cli: Cli) -> None:
     components, deviations = torch.randn(80, 1, 512), torch.rand(80) + 1
     torch.save({"mean": torch.randn(1, 512), "comp": components, "std": deviations}, "ffhq_pca.pt")
     assert cli("weights", "convert", "ffhq_pca.pt", "-o", "d.safetensors").exit_code == 0
@@ -524,13 +528,13 @@ def test_components_are_counted_in_deviations(cli: Cli) -> None:
         (torch.ones(512), "my age", "cannot be called 'my age': rename the file"),
     ],
 )
-def test_tensors_that_are_no_directions(cli: Cli, value: Tensor, name: str, sentence: str) -> None:
+def test_convert_tensors_that_are_no_directions_are_refused(cli: Cli, value: Tensor, name: str, sentence: str) -> None:
     torch.save(value, f"{name}.pt")
     assert sentence in refused(cli("weights", "convert", f"{name}.pt", "-o", "d.safetensors"))
     assert not Path("d.safetensors").exists()
 
 
-def test_directions_go_to_a_file_of_their_own(cli: Cli, stylegan: Path) -> None:
+def test_convert_directions_into_a_model_is_refused(cli: Cli, stylegan: Path) -> None:
     torch.save(torch.ones(512), "age.pt")
     assert "into NAME.safetensors" in refused(cli("weights", "convert", stylegan, "age.pt", "-o", "m"))
     assert "write them to m.safetensors" in refused(cli("weights", "convert", "age.pt", "-o", "m"))
@@ -540,7 +544,7 @@ def test_directions_go_to_a_file_of_their_own(cli: Cli, stylegan: Path) -> None:
     assert "two files hold a direction 'age'" in refused(result)
 
 
-def test_names_in_a_safetensors_file_lead_nowhere(cli: Cli) -> None:
+def test_convert_names_in_safetensors_are_no_paths(cli: Cli) -> None:
     from safetensors.torch import save_file
 
     save_file({"../../evil": torch.ones(512)}, "d.safetensors", {"file": "../../evil"})

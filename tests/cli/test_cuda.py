@@ -48,7 +48,7 @@ def difference(first: str, second: str) -> float:
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_pictures_and_codes_are_those_of_the_cpu(cli: Cli, precision: str) -> None:
+def test_cuda_images_and_codes_equal_those_of_the_cpu(cli: Cli, precision: str) -> None:
     face, reference = FACES / "serious.jpg", FACES / "glasses.jpg"
     for name, options in (("cpu", ("--device", "cpu")), ("gpu", ("--device", "cuda", "--precision", precision))):
         model = ("--model", MODEL, *options)
@@ -67,7 +67,7 @@ def test_pictures_and_codes_are_those_of_the_cpu(cli: Cli, precision: str) -> No
 
 
 @pytest.mark.parametrize("method", ["optimise", "hybrid"])
-def test_optimisation_comes_as_near(cli: Cli, method: str) -> None:
+def test_cuda_optimisation_reaches_the_loss_of_the_cpu(cli: Cli, method: str) -> None:
     face = FACES / "serious.jpg"
     errors = []
     for device in ("cpu", "cuda"):
@@ -100,7 +100,7 @@ def data(cli: Cli, tiny_bundle: Path) -> None:
 
 @pytest.mark.usefixtures("data")
 @pytest.mark.parametrize("precision", ["float32", "bfloat16", "float16"])
-def test_every_part_is_trained_and_resumed(cli: Cli, tiny_bundle: Path, precision: str) -> None:
+def test_cuda_training_of_every_part_resumes(cli: Cli, tiny_bundle: Path, precision: str) -> None:
     for run, words in TRAININGS.items():
         flags = [word.format(tiny=tiny_bundle) for word in words.split()]
         flags += ["--run", run, "--batch-size", "4", "--eval-interval", "2", "--log-interval", "1"]

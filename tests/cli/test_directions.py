@@ -32,7 +32,7 @@ def codes(tiny_bundle: Path) -> np.ndarray:
     return w
 
 
-def test_list_shows_attributes_and_sefa(cli: Cli) -> None:
+def test_directions_list_shows_attributes_and_sefa(cli: Cli) -> None:
     result = cli("directions", "list")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
@@ -46,7 +46,7 @@ def test_list_shows_attributes_and_sefa(cli: Cli) -> None:
     assert record["sefa"] == sorted(record["sefa"], reverse=True)
 
 
-def test_list_shows_what_files_hold(cli: Cli) -> None:
+def test_directions_list_file_shows_what_it_holds(cli: Cli) -> None:
     np.save("old.npy", np.ones((1, 16), np.float32))
     vectors = {"a": np.ones((1, 16), np.float32), "b": np.ones((8, 16), np.float32)}
     Directions(vectors, {"accuracy": "0.9"}).save("two.safetensors")
@@ -63,7 +63,7 @@ def test_list_shows_what_files_hold(cli: Cli) -> None:
     assert record["directions"] == {"a": [1, 16], "b": [8, 16]}
 
 
-def test_learned_direction_can_be_edited_along(cli: Cli, face: Path, tiny_bundle: Path) -> None:
+def test_directions_learn_gives_a_direction_to_edit_along(cli: Cli, face: Path, tiny_bundle: Path) -> None:
     result = cli("directions", "learn", "--attr", "smile")
     assert (result.exit_code, result.stdout) == (0, "smile.directions.safetensors\n")
     assert result.stderr.startswith("Smiling: right for ")
@@ -83,7 +83,7 @@ def test_learned_direction_can_be_edited_along(cli: Cli, face: Path, tiny_bundle
 
 @pytest.mark.parametrize("form", ["csv", "jsonl"])
 @pytest.mark.usefixtures("codes")
-def test_direction_is_learned_from_labelled_files(cli: Cli, form: str) -> None:
+def test_directions_learn_labels_uses_labelled_files(cli: Cli, form: str) -> None:
     if form == "csv":
         lines = ["file,winking", *(f"{number}.png,{1 - number % 2}" for number in range(38))]
     else:
@@ -102,7 +102,7 @@ def test_direction_is_learned_from_labelled_files(cli: Cli, form: str) -> None:
     assert np.abs(vector).max() == vector[0, 0]
 
 
-def test_pictures_teach_as_well(cli: Cli, face_image: Pixels) -> None:
+def test_directions_learn_images_inverts_them(cli: Cli, face_image: Pixels) -> None:
     Path("photos").mkdir()
     for number in range(40):
         write_image(f"photos/{number}.png", np.roll(face_image, number, axis=1))
@@ -127,7 +127,7 @@ def test_pictures_teach_as_well(cli: Cli, face_image: Pixels) -> None:
     ],
 )
 @pytest.mark.usefixtures("codes")
-def test_bad_labels_are_a_sentence(cli: Cli, text: str, words: str) -> None:
+def test_directions_learn_bad_labels_are_refused(cli: Cli, text: str, words: str) -> None:
     Path("labels.csv").write_text(text)
     result = cli("directions", "learn", "-a", "winking", "--labels", "labels.csv", "codes")
     assert result.exit_code in {1, 2}
@@ -137,7 +137,7 @@ def test_bad_labels_are_a_sentence(cli: Cli, text: str, words: str) -> None:
 
 
 @pytest.mark.usefixtures("codes")
-def test_bad_lines_of_json_are_a_sentence(cli: Cli) -> None:
+def test_directions_learn_bad_json_lines_are_refused(cli: Cli) -> None:
     for text in ("{", "[1]", '{"winking": 1}', '{"file": 3}', '{"file": "1.png", "winking": [1]}'):
         Path("labels.jsonl").write_text(text)
         result = cli("directions", "learn", "-a", "winking", "--labels", "labels.jsonl", "codes")
@@ -147,7 +147,7 @@ def test_bad_lines_of_json_are_a_sentence(cli: Cli) -> None:
 
 
 @pytest.mark.usefixtures("codes")
-def test_what_contradicts_itself_is_refused(cli: Cli) -> None:
+def test_directions_learn_contradiction_is_refused(cli: Cli) -> None:
     for arguments, words in (
         (("-a", "winking"), "unknown attribute 'winking'"),
         (("-a", "no-smile"), "is learned as its opposite, Smiling"),

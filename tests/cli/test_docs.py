@@ -82,26 +82,32 @@ def shape(value: Any) -> Any:
     return [shape(item) for item in value[:1]] if isinstance(value, list) else type(value)
 
 
+def without_numbers(line: str) -> str:
+    """A line of output without what differs between machines and models: times and sizes."""
+    return re.sub(r"\d+ x \d+ px", "N px", re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line))
+
+
 @pytest.mark.parametrize(("command", "output"), NAMES)
-def test_outputs_are_called_as_the_table_says(cli: Cli, command: str, output: str) -> None:
-    assert len(NAMES) == 16
+def test_command_line_page_names_outputs_truly(cli: Cli, command: str, output: str) -> None:
+    assert len(NAMES) == 17
+    for word in shlex.split(command):
+        if word.endswith(".latent.safetensors"):  # an output of another line
+            Path(word).touch()
     result = cli(*shlex.split(command), "--dry-run")
     assert result.stdout.split(" -> ")[1] == f"{output}\n"
 
 
 @pytest.mark.parametrize("page", CONSOLE)
-def test_commands_print_what_the_page_shows(cli: Cli, page: str) -> None:
+def test_pages_show_what_commands_print(cli: Cli, page: str) -> None:
     for block in CONSOLE[page]:
         for command, *shown in (part.splitlines() for part in block.split("$ stedit ")[1:]):
             result = cli(*shlex.split(command))
             assert result.exit_code == 0
             printed = (result.stdout + (result.stderr if page == "command-line" else "")).splitlines()
-            assert [re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in printed] == [
-                re.sub(r"[\d.]+ (s|images/s)\b", r"N \1", line) for line in shown
-            ]
+            assert list(map(without_numbers, printed)) == list(map(without_numbers, shown))
 
 
-def test_the_python_example_of_editing_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_page_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(DOCS.parent)
     (code,) = re.findall(r"^```python\n(.*?)^```", EDITING, flags=re.MULTILINE | re.DOTALL)
     found: dict[str, Any] = {}
@@ -109,7 +115,7 @@ def test_the_python_example_of_editing_runs(monkeypatch: pytest.MonkeyPatch) -> 
     assert [image.shape for image in found["images"]] == [(1, 128, 128, 3)] * 3
 
 
-def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> None:
+def test_command_line_page_lists_all_fields_of_records(cli: Cli) -> None:
     record = json.loads(cli("edit", "-a", "smile", "face.jpg", "--json").stdout)
     assert shape(record) == shape(example(COMMAND_LINE))
     assert record["after"]["Smiling"] == example(COMMAND_LINE)["after"]["Smiling"]  # where the classifier is sure
@@ -121,7 +127,7 @@ def test_record_has_the_fields_of_the_example_and_of_the_tables(cli: Cli) -> Non
     assert set(json.loads(cli("sheet", "photos", "-o", "sheet.png", "--json").stdout)) <= named
 
 
-def test_every_field_of_a_bundle_is_in_the_example_and_in_the_tables(tiny_bundle: Path) -> None:
+def test_formats_page_lists_all_fields_of_bundles(tiny_bundle: Path) -> None:
     config = json.loads((tiny_bundle / "config.json").read_text())
     assert shape(example(FORMATS)) == shape(config)
     named = first_cells(FORMATS)
@@ -129,19 +135,19 @@ def test_every_field_of_a_bundle_is_in_the_example_and_in_the_tables(tiny_bundle
     assert {field.name for part in PART_CONFIGS.values() for field in fields(part)} <= named
 
 
-def test_every_key_of_a_latent_file_is_in_the_table(cli: Cli) -> None:
+def test_formats_page_lists_all_keys_of_latent_files(cli: Cli) -> None:
     cli("invert", "face.jpg")
     with safe_open("face.latent.safetensors", framework="numpy") as file:
         assert set(file.metadata()) <= first_cells(FORMATS)
 
 
-def test_every_key_of_a_file_of_directions_is_in_the_table(cli: Cli) -> None:
+def test_formats_page_lists_all_keys_of_directions(cli: Cli) -> None:
     cli("directions", "learn", "-a", "smile")
     with safe_open("smile.directions.safetensors", framework="numpy") as file:
         assert set(file.metadata()) <= first_cells(FORMATS)
 
 
-def test_every_option_of_edits_and_of_mixing_is_on_the_page(cli: Cli) -> None:
+def test_editing_page_names_all_options(cli: Cli) -> None:
     for command in ("edit", "mix"):
         text = cli(command, "--help").stdout.split("╭─", 1)[1]
         options = set(re.findall(r"^│ \*?\s*(--[a-z-]+)", text, flags=re.MULTILINE))

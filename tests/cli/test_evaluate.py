@@ -37,7 +37,7 @@ def archive(face_image: Pixels) -> Path:
     return Path("set.zip")
 
 
-def test_table_and_json_tell_the_same(cli: Cli, photos: Path) -> None:
+def test_evaluate_table_and_json_agree(cli: Cli, photos: Path) -> None:
     result = cli("evaluate", photos, "-r")
     assert (result.exit_code, result.stderr) == (0, "")
     record = json.loads(cli("evaluate", photos, "-r", "--json").stdout)
@@ -49,7 +49,7 @@ def test_table_and_json_tell_the_same(cli: Cli, photos: Path) -> None:
     assert (record["edits"], record["ground_truth"], record["report"]) == ([], [], None)
 
 
-def test_archive_labels_edits_and_references(cli: Cli, archive: Path) -> None:
+def test_evaluate_archive_with_labels_measures_edits_and_references(cli: Cli, archive: Path) -> None:
     arguments = ("-l", "set.jsonl.gz", "-a", "smile,beard", "-a", "glasses", "--reference-edits", "-s", "1,2")
     record = json.loads(cli("evaluate", archive, *arguments, "--limit", 4, "--json").stdout)
     assert (record["pictures"], record["labelled"]) == (4, 4)
@@ -63,7 +63,7 @@ def test_archive_labels_edits_and_references(cli: Cli, archive: Path) -> None:
     assert len(everything["edits"]) == 5
 
 
-def test_true_pairs(cli: Cli, archive: Path) -> None:
+def test_evaluate_ground_truth_measures_edits(cli: Cli, archive: Path) -> None:
     records = [
         {"id": f"face_{2 * i + value}", "identity": i, "attribute": "Smiling", "value": value}
         for i in range(3)
@@ -78,7 +78,7 @@ def test_true_pairs(cli: Cli, archive: Path) -> None:
     assert "Ground-truth edits: encoder, auto, strength 1" in result.stdout
 
 
-def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> None:
+def test_evaluate_page_is_written_whole_and_needs_overwrite(cli: Cli, photos: Path) -> None:
     arguments = ("evaluate", photos, "-a", "smile", "-o", "report.html", "--note", "a Friday")
     result = cli(*arguments, "--examples", 2)
     assert (result.exit_code, result.stderr) == (0, "written: report.html\n")
@@ -97,7 +97,7 @@ def test_page_is_written_whole_and_only_where_it_may(cli: Cli, photos: Path) -> 
     assert sorted(path.name for path in Path().iterdir()) == ["photos", "report.html"]
 
 
-def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) -> None:
+def test_evaluate_bad_images_are_reported_and_left_out(cli: Cli, photos: Path) -> None:
     (photos / "junk.png").write_bytes(b"junk")
     result = cli("evaluate", photos, "nobody.png", "--json")
     assert result.exit_code == 1
@@ -108,7 +108,7 @@ def test_bad_pictures_are_named_and_the_others_measured(cli: Cli, photos: Path) 
     assert second == "error: nobody.png does not exist: check the spelling"
 
 
-def test_faces_of_photographs_are_found_and_what_has_none_is_named(cli: Cli, tmp_path: Path) -> None:
+def test_evaluate_photographs_without_face_are_reported(cli: Cli, tmp_path: Path) -> None:
     scene, nobody = backdrop(240, 320, seed=7), backdrop(240, 320, seed=9)
     place(scene, read_image(Path(__file__).parents[1] / "data" / "faces" / "serious.jpg"), (150, 120), 100, angle=-15)
     (tmp_path / "party").mkdir()
@@ -147,7 +147,9 @@ def test_faces_of_photographs_are_found_and_what_has_none_is_named(cli: Cli, tmp
         (["photos", "--ground-truth", "nowhere.jsonl"], 1, "cannot read nowhere.jsonl"),
     ],
 )
-def test_refusals_are_sentences(cli: Cli, photos: Path, arguments: list[str], code: int, reason: str) -> None:
+def test_evaluate_wrong_request_gives_one_sentence(
+    cli: Cli, photos: Path, arguments: list[str], code: int, reason: str
+) -> None:
     assert photos.is_dir()
     result = cli("evaluate", *arguments)
     assert (result.exit_code, result.stdout) == (code, "")
@@ -156,7 +158,7 @@ def test_refusals_are_sentences(cli: Cli, photos: Path, arguments: list[str], co
     assert reason in line
 
 
-def test_fid_needs_its_network_and_its_weights(cli: Cli, photos: Path) -> None:
+def test_evaluate_fid_needs_its_network_and_weights(cli: Cli, photos: Path) -> None:
     result = cli("evaluate", photos, "--fid", "nowhere.pth")
     if importlib.util.find_spec("torch_fidelity"):
         assert (result.exit_code, result.stdout) == (1, "")
@@ -166,7 +168,7 @@ def test_fid_needs_its_network_and_its_weights(cli: Cli, photos: Path) -> None:
         assert result.stderr == "error: the FID needs torch-fidelity: pip install 'stedit[metrics]'\n"
 
 
-def test_lpips_is_measured_with_the_weights_given(cli: Cli, photos: Path, tmp_path: Path) -> None:
+def test_evaluate_lpips_uses_the_weights_given(cli: Cli, photos: Path, tmp_path: Path) -> None:
     torch.save(Lpips("alex", heads=False).state_dict(), tmp_path / "alex.pth")
     result = cli("evaluate", str(photos), "--lpips", str(tmp_path / "alex.pth"), "--json")
     assert result.exit_code == 0, result.stderr
@@ -176,14 +178,14 @@ def test_lpips_is_measured_with_the_weights_given(cli: Cli, photos: Path, tmp_pa
     assert "name it with --lpips" in alone.stderr
 
 
-def test_empty_folder_is_nothing_to_do(cli: Cli) -> None:
+def test_evaluate_empty_folder_exits_with_three(cli: Cli) -> None:
     Path("empty").mkdir()
     result = cli("evaluate", "empty")
     assert (result.exit_code, result.stdout) == (3, "")
     assert result.stderr.endswith("nothing to do\n")
 
 
-def test_model_without_a_judge_measures_distortion_only(cli: Cli, photos: Path, tiny_bundle: Path) -> None:
+def test_evaluate_without_judge_measures_distortion_only(cli: Cli, photos: Path, tiny_bundle: Path) -> None:
     tiny = Bundle.load(tiny_bundle)
     parts = {
         name: (PART_CONFIGS[name].from_dict(part.config), tiny.read_part(name))
@@ -201,7 +203,7 @@ def test_model_without_a_judge_measures_distortion_only(cli: Cli, photos: Path, 
     assert result.stderr == "error: the model 'blind' has no judge to see edits: choose a model that has one\n"
 
 
-def test_interrupt_leaves_nothing_behind(process: Process, face_image: Pixels) -> None:
+def test_evaluate_interrupted_leaves_nothing(process: Process, face_image: Pixels) -> None:
     Path("many").mkdir()
     for i in range(200):
         write_image(f"many/{i}.png", face_image)

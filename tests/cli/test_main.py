@@ -51,7 +51,7 @@ def test_help_lists_the_commands(cli: Cli) -> None:
 
 
 @pytest.mark.parametrize("command", LEAVES)
-def test_every_command_shows_examples(cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_help_of_each_command_shows_examples(cli: Cli, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "80")
     result = cli(*command.split(), "--help")
     assert result.exit_code == 0
@@ -61,14 +61,14 @@ def test_every_command_shows_examples(cli: Cli, command: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("command", LEAVES)
-def test_examples_name_options_that_exist(cli: Cli, command: str) -> None:
+def test_help_examples_name_options_that_exist(cli: Cli, command: str) -> None:
     text = cli(*command.split(), "--help").stdout
     examples, options = text.split("Examples", 1)[1].split("╭─", 1)
     for option in re.findall(r"(?<!\S)(--?[a-z]+)", examples):
         assert re.search(rf"(?<!\S){option}\b", options)
 
 
-def test_version(cli: Cli) -> None:
+def test_version_option_prints_the_version(cli: Cli) -> None:
     assert cli("--version").stdout == f"stedit {__version__}\n"
 
 
@@ -82,7 +82,7 @@ def test_version(cli: Cli) -> None:
         (["train", "generator", "--help"], {"stedit.cli.train"}),
     ],
 )
-def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -> None:
+def test_help_and_errors_import_no_heavy_module(arguments: list[str], allowed: set[str]) -> None:
     code = (
         "import sys\n"
         "from stedit.cli.main import main\n"
@@ -108,7 +108,7 @@ def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -
             ["invert", "x", "--batch-size", "[1]"],
             "invalid value for '--batch-size' / '-b': '[1]' is not a whole number: ",
         ),
-        (["edit", "x"], "nothing is named to be edited: give a linear direction, or name an attribute with --attr"),
+        (["edit", "."], "nothing is named to be edited: give a linear direction, or name an attribute with --attr"),
         (["edit", "x", "--attr"], "option '--attr' requires an argument"),
         (["reference-edit", "x", "-a", "smile"], "missing option '--ref': see stedit reference-edit --help"),
         (
@@ -118,21 +118,21 @@ def test_answer_needs_no_heavy_module(arguments: list[str], allowed: set[str]) -
         (["reconstruct", "x", "--format", "latent"], "invalid value for '--format'"),
     ],
 )
-def test_wrong_request_is_a_sentence(cli: Cli, arguments: list[str], reason: str) -> None:
+def test_wrong_request_gives_one_sentence(cli: Cli, arguments: list[str], reason: str) -> None:
     result = cli(*arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith(f"error: {reason}")
     assert result.stderr.count("\n") == 1
 
 
-def test_device_that_is_not_there_is_a_sentence(cli: Cli, face: Path) -> None:
+def test_device_that_does_not_exist_gives_one_sentence(cli: Cli, face: Path) -> None:
     result = cli("invert", face, "--device", "abacus")
-    assert (result.exit_code, result.stdout) == (1, "")
+    assert (result.exit_code, result.stdout) == (2, "")
     assert result.stderr.startswith("error: ")
     assert "'abacus'" in result.stderr
 
 
-def test_errors_have_one_map() -> None:
+def test_errors_map_to_exit_codes_and_sentences() -> None:
     assert [exit_code(error) for error in (UsageError(), AttributeNameError(), ImageError(), BundleError())] == [
         2,
         2,
@@ -147,16 +147,17 @@ def test_errors_have_one_map() -> None:
     )
 
 
-def test_debug_shows_where(process: Process) -> None:
+def test_debug_shows_the_traceback(process: Process) -> None:
     with process("invert", "nowhere.png", "--debug") as ran:
         _, stderr = ran.communicate(timeout=120)
-    assert ran.returncode == 1
+    assert ran.returncode == 2
     assert b"Traceback (most recent call last)" in stderr
     assert stderr.endswith(b"error: nowhere.png does not exist: check the spelling\n")
 
 
-def test_pipes_get_no_escape_codes(process: Process, photos: Path) -> None:
-    with process("reconstruct", "-r", photos, "nowhere.png", "-o", "out", "-v") as ran:
+def test_pipe_gets_no_escape_codes(process: Process, photos: Path) -> None:
+    Path("junk.png").write_bytes(b"junk")
+    with process("reconstruct", "-r", photos, "junk.png", "-o", "out", "-v") as ran:
         stdout, stderr = ran.communicate(timeout=120)
     assert ran.returncode == 1
     assert b"\x1b" not in stdout + stderr
@@ -164,7 +165,7 @@ def test_pipes_get_no_escape_codes(process: Process, photos: Path) -> None:
 
 
 @pytest.mark.parametrize("quiet", [False, True])
-def test_terminal_sees_a_bar_and_stdout_does_not(process: Process, photos: Path, quiet: bool) -> None:
+def test_bar_shows_on_the_terminal_and_not_on_stdout(process: Process, photos: Path, quiet: bool) -> None:
     terminal, child_end = pty.openpty()
     with process("reconstruct", "-r", photos, "-o", "out", *(["-q"] if quiet else []), stderr=child_end) as ran:
         os.close(child_end)
@@ -183,7 +184,7 @@ def test_terminal_sees_a_bar_and_stdout_does_not(process: Process, photos: Path,
     assert (b"4 done in" in seen) is not quiet
 
 
-def test_picture_is_not_printed_on_a_terminal(process: Process, face: Path) -> None:
+def test_image_to_a_terminal_is_refused(process: Process, face: Path) -> None:
     terminal, child_end = pty.openpty()
     with process("reconstruct", face, "-o", "-", stdout=child_end) as ran:
         os.close(child_end)
@@ -194,7 +195,9 @@ def test_picture_is_not_printed_on_a_terminal(process: Process, face: Path) -> N
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_shell_learns_to_complete(process: Process, shell: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_script_is_printed_for_each_shell(
+    process: Process, shell: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("_STEDIT_COMPLETE", f"source_{shell}")
     with process() as ran:
         stdout, _ = ran.communicate(timeout=60)
@@ -202,7 +205,7 @@ def test_shell_learns_to_complete(process: Process, shell: str, monkeypatch: pyt
     assert b"_STEDIT_COMPLETE=complete_" + shell.encode() in stdout
 
 
-def test_attributes_are_completed(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_completion_offers_attributes_of_the_model(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("_STEDIT_COMPLETE", "complete_bash")
     monkeypatch.setenv("COMP_WORDS", "stedit edit --attr no-smi")
     monkeypatch.setenv("COMP_CWORD", "3")
@@ -212,9 +215,7 @@ def test_attributes_are_completed(process: Process, monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize("command", LEAVES)
-def test_help_is_plain_ascii_where_the_terminal_knows_no_more(
-    process: Process, command: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_help_on_an_ascii_terminal_is_ascii(process: Process, command: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PYTHONIOENCODING", "ascii")
     with process(*command.split(), "--help") as ran:
         stdout, stderr = ran.communicate(timeout=60)

@@ -186,5 +186,5 @@ def test_interrupt_while_libraries_are_loaded_ends_without_a_traceback(process: 
         os.kill(ran.pid, signal.SIGINT)
         _, stderr = ran.communicate(timeout=120)
     assert ran.returncode == 130
-    assert stderr.startswith(b"error: interrupted")
+    assert stderr.startswith(b"stopped")
     assert stderr.count(b"\n") == 1

@@ -34,7 +34,7 @@ def codes(cli: Cli, face: Path, jane: Path) -> tuple[np.ndarray, np.ndarray]:
     return a, b
 
 
-def test_outputs_tell_what_they_are(cli: Cli, face: Path, jane: Path) -> None:
+def test_mix_output_name_holds_the_options(cli: Cli, face: Path, jane: Path) -> None:
     for arguments, output in (
         ((), "face.mix-jane.png"),
         (("--layers", "0-3,6"), "face.mix-jane-layers-0-3+6.png"),
@@ -51,7 +51,7 @@ def test_outputs_tell_what_they_are(cli: Cli, face: Path, jane: Path) -> None:
     assert "left out as outputs of earlier runs" in again.stderr
 
 
-def test_ends_are_the_codes_bit_by_bit(cli: Cli, codes: tuple[np.ndarray, np.ndarray]) -> None:
+def test_mix_at_zero_and_one_gives_the_codes(cli: Cli, codes: tuple[np.ndarray, np.ndarray]) -> None:
     jane = Path("x/jane.latent.safetensors")
     for strength, expected in (("0", codes[0]), ("1", codes[1])):
         cli("mix", "x/face.latent.safetensors", jane, "-s", strength, "-o", f"{strength}.latent.safetensors")
@@ -64,7 +64,7 @@ def test_ends_are_the_codes_bit_by_bit(cli: Cli, codes: tuple[np.ndarray, np.nda
     assert some[[0, 1, 5, 6, 7]].tobytes() == codes[0][[0, 1, 5, 6, 7]].tobytes()
 
 
-def test_strip_shows_the_steps(cli: Cli, face: Path, jane: Path) -> None:
+def test_mix_steps_make_a_strip(cli: Cli, face: Path, jane: Path) -> None:
     cli("mix", face, jane, "--steps", 3, "-o", "strip.png")
     cli("mix", face, jane, "-o", "half.png")
     for name in (face, jane):
@@ -77,13 +77,13 @@ def test_strip_shows_the_steps(cli: Cli, face: Path, jane: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["webp", "gif"])
-def test_animation_has_its_frames(cli: Cli, face: Path, jane: Path, kind: str) -> None:
+def test_mix_steps_in_webp_and_gif_make_an_animation(cli: Cli, face: Path, jane: Path, kind: str) -> None:
     assert cli("mix", face, jane, "--steps", 5, "-o", f"morph.{kind}").stdout == f"morph.{kind}\n"
     with Image.open(f"morph.{kind}") as opened:
         assert (opened.n_frames, opened.size) == (8, (WIDTH, WIDTH))  # there and back
 
 
-def test_a_single_webp_is_a_picture_and_stdout_takes_an_animation(cli: Cli, face: Path, jane: Path) -> None:
+def test_mix_single_webp_is_an_image_and_stdout_takes_an_animation(cli: Cli, face: Path, jane: Path) -> None:
     cli("mix", face, jane, "-o", "one.webp")
     with Image.open("one.webp") as opened:
         assert opened.n_frames == 1
@@ -95,7 +95,7 @@ def test_a_single_webp_is_a_picture_and_stdout_takes_an_animation(cli: Cli, face
     ("arguments", "words"),
     [
         (["--steps", "3", "-s", "1"], "both say how far to go"),
-        (["-o", "one.gif"], "needs several images: give several strengths with --steps"),
+        (["-o", "one.gif"], "needs several images: give several strengths with --strength"),
         (["--steps", "3", "-f", "latent"], "holds one code"),
         (["--layers", "8"], "this model has layers 0-7"),
         (["--layers", "3-1"], "not understood"),
@@ -103,18 +103,18 @@ def test_a_single_webp_is_a_picture_and_stdout_takes_an_animation(cli: Cli, face
         (["-s", "half"], "is not a number"),
     ],
 )
-def test_what_contradicts_itself_is_refused(cli: Cli, face: Path, jane: Path, arguments: list[str], words: str) -> None:
+def test_mix_contradiction_is_refused(cli: Cli, face: Path, jane: Path, arguments: list[str], words: str) -> None:
     result = cli("mix", face, jane, *arguments)
     assert (result.exit_code, result.stdout) == (2, "")
     assert words in result.stderr
 
 
-def test_bad_other_is_a_sentence(cli: Cli, face: Path) -> None:
+def test_mix_missing_other_is_refused(cli: Cli, face: Path) -> None:
     result = cli("mix", face, "nobody.png")
-    assert (result.exit_code, result.stderr) == (1, "error: nobody.png does not exist: check the spelling\n")
+    assert (result.exit_code, result.stderr) == (2, "error: nobody.png does not exist: check the spelling\n")
 
 
-def test_tuning_that_a_mix_leaves_out_is_noted(
+def test_mix_of_a_tuned_code_notes_that_its_tuning_is_unused(
     cli: Cli, face: Path, jane: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("stedit.inversion.options.TuningOptions", functools.partial(TuningOptions, steps=2))

@@ -39,7 +39,7 @@ def exif_of(path: str) -> Image.Exif:
         return image.getexif()
 
 
-def test_a_photograph_comes_back_with_its_face_edited(cli: Cli, photo: Path) -> None:
+def test_edit_photograph_changes_its_face_only(cli: Cli, photo: Path) -> None:
     result = cli("edit", "-a", "smile", photo)
     assert (result.exit_code, result.stdout) == (0, "me.smile.jpg\n"), result.stderr
     before, after = (read_image(path).astype(int) for path in ("me.jpg", "me.smile.jpg"))
@@ -55,13 +55,13 @@ def test_a_photograph_comes_back_with_its_face_edited(cli: Cli, photo: Path) -> 
     assert (mark.model, mark.edit) == ("synthface-128", "smile")
 
 
-def test_place_and_mark_are_a_choice(cli: Cli, photo: Path) -> None:
+def test_edit_photograph_gps_and_provenance_follow_options(cli: Cli, photo: Path) -> None:
     assert cli("edit", "-a", "smile", photo, "--keep-gps", "--no-provenance", "-o", "kept.jpg").exit_code == 0
     assert exif_of("kept.jpg").get_ifd(0x8825)[1] == "N"
     assert read_provenance("kept.jpg") is None
 
 
-def test_pixels_outside_of_the_edit_are_those_of_the_source(cli: Cli, photo: Path) -> None:
+def test_edit_photograph_keeps_pixels_outside_of_the_edit(cli: Cli, photo: Path) -> None:
     source = decode_image(photo).pixels
     assert cli("edit", "-a", "glasses", photo, "-o", "glasses.png").exit_code == 0
     after = read_image("glasses.png")
@@ -70,12 +70,12 @@ def test_pixels_outside_of_the_edit_are_those_of_the_source(cli: Cli, photo: Pat
     assert not changed[:100].any()
 
 
-def test_strength_zero_is_the_photograph_itself(cli: Cli, photo: Path) -> None:
+def test_edit_strength_zero_gives_the_photograph(cli: Cli, photo: Path) -> None:
     assert cli("edit", "-a", "smile", "-s", "0", photo, "-o", "same.png").exit_code == 0
     assert np.array_equal(read_image("same.png"), read_image(photo))
 
 
-def test_the_result_is_photo_crop_or_render(cli: Cli, photo: Path) -> None:
+def test_result_option_gives_photo_crop_or_render(cli: Cli, photo: Path) -> None:
     shapes = {}
     for name in ("photo", "crop", "render"):
         assert cli("edit", "-a", "smile", photo, "--result", name, "-o", f"{name}.png").exit_code == 0
@@ -87,7 +87,7 @@ def test_the_result_is_photo_crop_or_render(cli: Cli, photo: Path) -> None:
     assert 230 < side < 320  # 170 / 0.625 = 272
 
 
-def test_a_code_made_of_a_photograph_goes_back_into_it(cli: Cli, photo: Path) -> None:
+def test_into_puts_a_code_back_into_its_photograph(cli: Cli, photo: Path) -> None:
     assert cli("invert", photo).exit_code == 0
     crop = json.loads(LatentCode.load("me.latent.safetensors").crop)
     assert crop["photo"] == [480, 640]
@@ -98,7 +98,7 @@ def test_a_code_made_of_a_photograph_goes_back_into_it(cli: Cli, photo: Path) ->
     assert away <= 2  # the quad is rounded to thousandths of a pixel
 
 
-def test_a_code_of_another_photograph_is_refused(cli: Cli, photo: Path) -> None:
+def test_into_another_photograph_is_refused(cli: Cli, photo: Path) -> None:
     assert cli("invert", photo).exit_code == 0
     Image.new("RGB", (300, 200)).save("other.png")
     result = cli("edit", "-a", "smile", "me.latent.safetensors", "--into", "other.png", "-o", "x.png")
@@ -107,7 +107,7 @@ def test_a_code_of_another_photograph_is_refused(cli: Cli, photo: Path) -> None:
     assert not Path("x.png").exists()
 
 
-def test_align_cuts_the_face_upright(cli: Cli, photo: Path) -> None:
+def test_align_crops_the_face_upright(cli: Cli, photo: Path) -> None:
     assert cli("align", photo, "--size", "128", "-o", "crop.png").exit_code == 0
     crop, own = read_image("crop.png").astype(float), read_image(FACES / "serious.jpg").astype(float)
     middle = slice(40, 100)
@@ -115,7 +115,7 @@ def test_align_cuts_the_face_upright(cli: Cli, photo: Path) -> None:
     assert alike > 0.8
 
 
-def test_no_face_fails_alone(cli: Cli, photo: Path) -> None:
+def test_photograph_without_face_fails_alone(cli: Cli, photo: Path) -> None:
     Image.fromarray(backdrop(300, 400, seed=4)).save("sky.jpg")
     result = cli("edit", "-a", "smile", "sky.jpg", photo)
     assert result.exit_code == 1
@@ -124,19 +124,19 @@ def test_no_face_fails_alone(cli: Cli, photo: Path) -> None:
     assert not Path("sky.smile.jpg").exists()
 
 
-def test_a_sheet_shows_photograph_renderings_and_result(cli: Cli, photo: Path) -> None:
+def test_sheet_of_a_photograph_shows_renderings_and_result(cli: Cli, photo: Path) -> None:
     assert cli("edit", "-a", "smile", photo, "--sheet").exit_code == 0
     height, width = read_image("me.smile.sheet.png").shape[:2]
     assert 3.5 < width / height < 4.2
 
 
-def test_a_strip_of_strengths_is_of_faces(cli: Cli, photo: Path) -> None:
+def test_strip_of_a_photograph_shows_faces(cli: Cli, photo: Path) -> None:
     assert cli("edit", "-a", "smile", "-s", "-1,0,1", photo).exit_code == 0
     height, width = read_image("me.smile@-1to1x3.png").shape[:2]
     assert 2.6 < width / height < 3.1
 
 
-def test_a_reference_may_be_a_photograph(cli: Cli, photo: Path) -> None:
+def test_reference_edit_takes_a_photograph(cli: Cli, photo: Path) -> None:
     picture = backdrop(400, 400, seed=9)
     place(picture, read_image(FACES / "glasses.jpg"), (200, 200), 150, angle=20)
     Image.fromarray(picture).save("jane.png")
@@ -153,16 +153,16 @@ def test_a_reference_may_be_a_photograph(cli: Cli, photo: Path) -> None:
         ("--face", "2", "has 1 face, so there is no face 2"),
     ],
 )
-def test_what_cannot_be_is_said_in_one_sentence(cli: Cli, photo: Path, option: str, value: str, sentence: str) -> None:
+def test_photograph_wrong_request_gives_one_sentence(
+    cli: Cli, photo: Path, option: str, value: str, sentence: str
+) -> None:
     result = cli("edit", "-a", "smile", photo, option, value)
     assert result.exit_code in (1, 2)
     assert sentence in result.stderr
     assert not Path("me.smile.jpg").exists()
 
 
-def test_heic_in_a_folder_is_named_where_the_extra_is_missing(
-    cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_heic_in_a_folder_without_the_extra_is_reported(cli: Cli, photo: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.imaging.heic.find_spec", lambda _name: None)
     Path("trip").mkdir()
     photo.rename("trip/me.jpg")

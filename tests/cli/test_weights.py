@@ -29,13 +29,13 @@ def damaged(tiny_bundle: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.usefixtures("hub")
-def test_list_names_every_embedded_model(cli: Cli) -> None:
+def test_weights_list_names_every_embedded_model(cli: Cli) -> None:
     names = [json.loads(line)["name"] for line in cli("weights", "list", "--json").stdout.splitlines()]
     assert names == list(embedded_bundles())
     assert [line.split()[0] for line in cli("weights", "list").stdout.splitlines()] == names
 
 
-def test_info_tells_what_a_model_holds(cli: Cli, tiny_bundle: Path) -> None:
+def test_weights_info_shows_what_a_model_holds(cli: Cli, tiny_bundle: Path) -> None:
     facts = json.loads(cli("weights", "info", tiny_bundle, "--json").stdout)
     bundle = Bundle.load(tiny_bundle)
     assert (facts["name"], facts["fingerprint"], facts["license"]) == ("tiny-32", bundle.fingerprint, "MIT")
@@ -47,7 +47,7 @@ def test_info_tells_what_a_model_holds(cli: Cli, tiny_bundle: Path) -> None:
     assert bundle.fingerprint in text
 
 
-def test_info_passes_no_control_character_on(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
+def test_weights_info_prints_no_control_character(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
     config = json.loads((tiny_bundle / "config.json").read_text())
     config["training"] = {"data": "\x1b[2Jfaces\n\x9b", "steps": 3}
     (damaged / "config.json").write_text(json.dumps(config))
@@ -55,7 +55,7 @@ def test_info_passes_no_control_character_on(cli: Cli, tiny_bundle: Path, damage
     assert lines[-2:] == ["training     data: ?[2Jfaces??", "training     steps: 3"]
 
 
-def test_verify_finds_damage_that_loading_does_not(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
+def test_weights_verify_finds_damage_that_loading_does_not(cli: Cli, tiny_bundle: Path, damaged: Path) -> None:
     assert cli("weights", "verify", tiny_bundle).stdout == "tiny-32: all 5 files match their checksums\n"
     assert cli("weights", "info", damaged).exit_code == 0
     result = cli("weights", "verify", damaged)
@@ -63,7 +63,7 @@ def test_verify_finds_damage_that_loading_does_not(cli: Cli, tiny_bundle: Path, 
     assert result.stderr.startswith(f"error: {damaged}/encoder.safetensors is damaged (its checksum differs)")
 
 
-def test_damaged_model_is_refused_before_anything_is_written(cli: Cli, face: Path, damaged: Path) -> None:
+def test_damaged_model_is_refused_before_any_work(cli: Cli, face: Path, damaged: Path) -> None:
     result = cli("reconstruct", face, "--model", damaged)
     assert (result.exit_code, result.stdout) == (1, "")
     assert "encoder.safetensors is damaged" in result.stderr
@@ -71,7 +71,7 @@ def test_damaged_model_is_refused_before_anything_is_written(cli: Cli, face: Pat
 
 
 @pytest.mark.parametrize("arguments", [["weights", "info", "nowhere"], ["invert", "face.png", "--model", "nowhere"]])
-def test_unknown_model_is_a_sentence(cli: Cli, arguments: list[str]) -> None:
+def test_unknown_model_gives_one_sentence(cli: Cli, arguments: list[str]) -> None:
     result = cli(*arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: there is no model 'nowhere'")

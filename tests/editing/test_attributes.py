@@ -34,10 +34,12 @@ def test_resolve_attribute_typed_names_give_celeba_name_and_sign(typed: str, mea
 
 
 def test_resolve_attribute_unknown_name_suggests_the_nearest() -> None:
-    with pytest.raises(AttributeNameError, match=r"did you mean glasses.*The model knows 5_o_Clock_Shadow"):
+    with pytest.raises(AttributeNameError, match=r"did you mean glasses\?$"):
         resolve_attribute("glases", KNOWN)
-    with pytest.raises(AttributeNameError, match="unknown attribute 'hat'"):
+    with pytest.raises(AttributeNameError, match="'hat' is CelebA's Wearing_Hat, which this model has not learned"):
         resolve_attribute("hat", KNOWN)
+    with pytest.raises(AttributeNameError, match=r"unknown attribute 'xyzzy': the model knows .*, .* and \d+ others"):
+        resolve_attribute("xyzzy", KNOWN)
     with pytest.raises(AttributeNameError, match="knows no attributes"):
         resolve_attribute("smile", ())
 

@@ -205,7 +205,7 @@ def test_a_killed_download_goes_on_where_it_stopped(hub: HubServer, tiny_bundle:
         process.send_signal(signal.SIGINT)
         stdout, stderr = process.communicate(timeout=30)
     assert (process.returncode, stdout) == (130, b"")
-    assert b"error: interrupted: what is written is whole, so give the same command again to go on" in stderr
+    assert b"stopped: what is written is whole, and the same command can be given again" in stderr
     assert find_cached(MODEL) is None
     begun = partial.stat().st_size
     assert begun == len(data) // 2 // PIECE * PIECE
