@@ -20,6 +20,7 @@ _FLAGS = {
     "device": "--device",
     "direction": "--direction",
     "face": "--face",
+    "landmarks": "--landmarks",
     "layers": "--layers",
     "losses": "--loss",
     "method": "--method",

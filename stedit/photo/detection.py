@@ -267,7 +267,8 @@ def choose(faces: list[Face], which: Literal["largest", "all"] | int, name: str)
     if not faces:
         raise InputError(
             f"{name}: no face was found, upright or turned up to 40 degrees, from 24 px of {SEARCH_SIDE}: crop the "
-            "photograph closer, give landmarks, or take it for an aligned crop (align: never)"
+            "photograph closer, or give the points of the face",
+            argument="landmarks",
         )
     if which == "all":
         return faces

@@ -102,7 +102,7 @@ def test_where_there_is_no_face_none_is_found(detector: FaceDetector) -> None:
     assert detector.detect(np.zeros((300, 300, 3), np.uint8)) == []
     assert detector.detect(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)) == []
     assert detector.detect(np.zeros((5, 4000, 3), np.uint8)) == []
-    with pytest.raises(InputError, match=r"a\.jpg: no face was found.*give landmarks"):
+    with pytest.raises(InputError, match=r"a\.jpg: no face was found.*give the points of the face"):
         choose([], "largest", "a.jpg")
 
 

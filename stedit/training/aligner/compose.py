@@ -1,7 +1,7 @@
 """Pictures to learn from: faces of known size, tilt and place, composed and worsened on the device, a batch at a time.
 
 A canvas has four layers: a backdrop, a whole scene, a crop, a render. Each is laid by an affine map of its own, so its
-points are known exactly. Some backdrops are drawn: buttons, rings, stripes, things that are no face. Canvases are
+points are known exactly. Some backdrops are drawn: cloth, buttons, lights, things that are no face. Canvases are
 rendered at twice their size and averaged down, as a photograph is for the network.
 """
 
@@ -20,8 +20,8 @@ from stedit.training.aligner.data import ABSENT, LEARNT, SIZE_OF_SCALE, UNSURE, 
 
 SUPERSAMPLING = 2
 TOO_LARGE = 1.6  # times the largest size: from here on there is no face, so that nothing fires on an eye
-CLUTTER, PLAIN = 0.3, 0.1  # of backdrops: shapes, one colour; the others are parts of scenes
-SHAPES = 14  # of a clutter
+PLAIN = 0.1  # of backdrops, of one colour; of the others, those that are no clutter are parts of scenes
+SHAPES, SPOTS = 14, 8  # of a clutter
 _SHARES = {"scenes": 0.8, "crops": 0.45, "renders": 0.3}  # of canvases that have such a layer
 
 
@@ -51,7 +51,14 @@ class _Layer:
 
 
 def compose(
-    sets: Mapping[str, Faces], chosen: Tensor, side: int, *, tilt: float, smallest: float, largest: float
+    sets: Mapping[str, Faces],
+    chosen: Tensor,
+    side: int,
+    *,
+    tilt: float,
+    smallest: float,
+    largest: float,
+    clutter_fraction: float,
 ) -> Canvases:
     """Compose and worsen a batch; everything random comes from torch's generator of the device.
 
@@ -61,10 +68,11 @@ def compose(
         side: S of the canvas.
         tilt: degrees that a face is turned at most.
         smallest, largest: sizes between which faces are learnt.
+        clutter_fraction: share of backdrops that are drawn clutter.
     """
     count, device = len(chosen), chosen.device
     first = next(iter(sets.values()))
-    layers = [_backdrop(first, chosen.roll(1), side)]
+    layers = [_backdrop(first, chosen.roll(1), side, clutter_fraction)]
     for name, faces in sets.items():
         index = chosen if faces is first else torch.randint(len(faces), (count,), device=device)
         size = _log_uniform(count, 0.75 * smallest, 1.15 * largest, device)
@@ -85,7 +93,7 @@ def compose(
     return Canvases(worsened(canvas) / 127.5 - 1, torch.cat([points, corners], dim=2), sizes, state, chosen)
 
 
-def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
+def _backdrop(faces: Faces, index: Tensor, side: int, clutter_fraction: float) -> _Layer:
     """A picture enlarged until it fills the canvas; for some, clutter or one colour."""
     count, device = len(index), index.device
     sizes = faces.sizes[index]
@@ -93,8 +101,8 @@ def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
     anchor = sizes * torch.rand(count, 2, device=device)
     angle = _uniform(count, -math.pi, math.pi, device)
     layer = _lay(faces, index, anchor, torch.full((count, 2), side / 2, device=device), scale, angle, side)
-    cluttered = round(CLUTTER * count)  # the first of the batch, which is in no order
-    drawn = F.interpolate(_clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
+    cluttered = round(clutter_fraction * count)  # the first of the batch, which is in no order
+    drawn = F.interpolate(clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
     colours = torch.cat([drawn, layer.colours[cluttered:]])
     plain = torch.rand(count, device=device) < PLAIN
     colour = 255 * torch.rand(count, 3, 1, 1, device=device)
@@ -108,45 +116,89 @@ def _backdrop(faces: Faces, index: Tensor, side: int) -> _Layer:
     )
 
 
-def _clutter(count: int, side: int, device: torch.device) -> Tensor:
-    """Discs and slabs with rings, holes, stripes and checks on smooth colours, (B, 3, S, S) in 0..255."""
+def clutter(count: int, side: int, device: torch.device) -> Tensor:
+    """Pictures without a face, of things that pass for one, (B, 3, S, S) in 0..255; from torch's generator.
+
+    Cloth and rough ground, and on them buttons: discs and slabs with rings, holes, stripes and checks; spots of light.
+    """
     if not count:
         return torch.zeros(0, 3, side, side, device=device)
-    picture = F.interpolate(
-        255 * torch.rand(count, 3, 4, 4, device=device), size=(side, side), mode="bilinear", align_corners=False
-    )
-    ticks = torch.arange(side, device=device) + 0.5
-
-    def number(low: float, high: float) -> Tensor:
-        return _uniform(count, low, high, device)[:, None, None]
-
+    picture = _ground(count, side, device)
     for _ in range(SHAPES):
-        x, y = ticks[None, None, :] - number(0, side), ticks[None, :, None] - number(0, side)
-        angle, radius = number(-math.pi, math.pi), torch.exp(number(math.log(3), math.log(side / 2)))
-        stretch = torch.exp(number(-0.6, 0.6))
-        u, v = (x * angle.cos() + y * angle.sin()) / (radius * stretch), (y * angle.cos() - x * angle.sin()) / radius
-        distance = torch.where(number(0, 1) < 0.7, (u.square() + v.square()).sqrt(), torch.maximum(u.abs(), v.abs()))
-        waves = number(3, 14)
-        holes = (u.abs() - number(0.15, 0.5)).square() + (v.abs() - number(-0.3, 0.5).clamp(min=0)).square()
+        u, v, radius = _frame(count, side, 3, side / 2, device)
+        distance = torch.where(
+            _each(count, 0, 1, device) < 0.7, (u.square() + v.square()).sqrt(), (u.abs()).maximum(v.abs())
+        )
+        waves = _each(count, 3, 14, device)
+        apart, below = _each(count, 0.15, 0.5, device), _each(count, -0.3, 0.5, device).clamp(min=0)
+        holes = (u.abs() - apart).square() + (v.abs() - below).square()
         patterns = torch.stack(
             [
-                distance > number(0.5, 0.95),  # a rim
-                holes < number(0.05, 0.25).square(),  # two or four holes
-                (waves * u).cos() > number(-0.5, 0.9),  # stripes
-                (waves * u).cos() * (waves * v).cos() > number(-0.3, 0.3),  # checks
-                distance < number(0.1, 0.6),  # a core
+                distance > _each(count, 0.5, 0.95, device),  # a rim
+                holes < _each(count, 0.05, 0.25, device).square(),  # two or four holes
+                (waves * u).cos() > _each(count, -0.5, 0.9, device),  # stripes
+                (waves * u).cos() * (waves * v).cos() > _each(count, -0.3, 0.3, device),  # checks
+                distance < _each(count, 0.1, 0.6, device),  # a core
                 torch.zeros_like(distance, dtype=torch.bool),
             ],
             dim=1,
         )  # (B, kinds, S, S)
         kind = torch.randint(patterns.shape[1], (count,), device=device)
         pattern = patterns[torch.arange(count, device=device), kind][:, None]
-        grey = 255 * torch.rand(count, 1, 1, 1, device=device)
-        first = (grey + 50 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
-        second = (first + 90 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
+        first, second = _two_colours(count, device)
         inside = ((1 - distance) * radius + 0.5).clamp(0, 1)[:, None]  # soft by a pixel
+        inside = inside * (torch.rand(count, 1, 1, 1, device=device) < 0.7)
         picture = torch.lerp(picture, torch.where(pattern, second, first), inside)
+    lit = torch.rand(count, 1, 1, 1, device=device) < 0.4
+    picture = torch.where(
+        lit, picture * torch.rand(count, 1, 1, 1, device=device), picture
+    )  # where lights shine, it is dark
+    for _ in range(SPOTS):
+        u, v, _ = _frame(count, side, 2, side / 5, device)
+        light = torch.exp(-(u.square() + v.square()).pow(_each(count, 0.5, 3, device)))[:, None]  # a glow, or a lamp
+        picture = picture + lit * light * 255 * torch.rand(count, 3, 1, 1, device=device).sqrt()
+    return picture.clamp(0, 255)
+
+
+def _ground(count: int, side: int, device: torch.device) -> Tensor:
+    """Smooth colours, some woven of two, some rough at several scales: (B, 3, S, S), about in 0..255."""
+
+    def smooth(values: Tensor) -> Tensor:
+        return F.interpolate(values, size=(side, side), mode="bilinear", align_corners=False)
+
+    picture = smooth(255 * torch.rand(count, 3, 4, 4, device=device))
+    u, v, _ = _frame(count, side, 1, side / 24, device)
+    threads = torch.stack([u.cos() * v.cos(), u.cos() + v.cos(), u.cos(), (u + 2 * v.cos()).cos()], dim=1)
+    kind = torch.randint(threads.shape[1], (count,), device=device)
+    weave = threads[torch.arange(count, device=device), kind][:, None]
+    first, second = _two_colours(count, device)
+    cloth = torch.lerp(first, second, (weave * _each(count, 0.5, 4, device)[:, None] + 0.5).clamp(0, 1))
+    woven = torch.rand(count, 1, 1, 1, device=device) < 0.35
+    picture = torch.where(
+        woven, torch.lerp(picture, cloth, 0.5 + 0.5 * torch.rand(count, 1, 1, 1, device=device)), picture
+    )
+    for cells in (side // 2, side // 4, side // 8, side // 16):
+        strength = 40 * torch.rand(count, 1, 1, 1, device=device) * (torch.rand(count, 1, 1, 1, device=device) < 0.3)
+        picture = picture + strength * smooth(torch.randn(count, 1, cells, cells, device=device))
     return picture
+
+
+def _frame(count: int, side: int, low: float, high: float, device: torch.device) -> tuple[Tensor, Tensor, Tensor]:
+    """Coordinates u and v (B, S, S) about places, turned and stretched, in radii (B, 1, 1) from `low` to `high` px."""
+    ticks = torch.arange(side, device=device) + 0.5
+    x = ticks[None, None, :] - _each(count, 0, side, device)
+    y = ticks[None, :, None] - _each(count, 0, side, device)
+    angle = _each(count, -math.pi, math.pi, device)
+    radius, stretch = _each(count, math.log(low), math.log(high), device).exp(), _each(count, -0.6, 0.6, device).exp()
+    u, v = (x * angle.cos() + y * angle.sin()) / (radius * stretch), (y * angle.cos() - x * angle.sin()) / radius
+    return u, v, radius
+
+
+def _two_colours(count: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A colour near grey and one near it, (B, 3, 1, 1) each."""
+    grey = 255 * torch.rand(count, 1, 1, 1, device=device)
+    first = (grey + 50 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
+    return first, (first + 90 * torch.randn(count, 3, 1, 1, device=device)).clamp(0, 255)
 
 
 def _placed(faces: Faces, index: Tensor, size: Tensor, side: int, tilt: float, share: float, *, soft: bool) -> _Layer:
@@ -300,6 +352,11 @@ def _compressed(images: Tensor, coarseness: Tensor) -> Tensor:
     waves = basis @ blocks @ basis.T
     blocks = basis.T @ (torch.round(waves / step) * step) @ basis + 128
     return blocks.permute(0, 1, 2, 4, 3, 5).reshape(count, channels, height, width)
+
+
+def _each(count: int, low: float, high: float, device: torch.device) -> Tensor:
+    """A number for each picture, (B, 1, 1)."""
+    return _uniform(count, low, high, device)[:, None, None]
 
 
 def _uniform(count: int, low: float, high: float, device: torch.device) -> Tensor:

@@ -9,10 +9,11 @@ Records are JSON lines. One has an `id`, the name of its picture without the end
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -55,17 +56,19 @@ class Faces:
     """float32 (N, F, 4): the centre of the box and half its sides, as they are where the face is upright."""
     state: Tensor
     """int64 (N, F): ABSENT, LEARNT or UNSURE."""
+    rank: Tensor
+    """float64 (N,): `rank` of the pictures' ids."""
 
     def __len__(self) -> int:
         return len(self.pixels)
 
     def to(self, device: torch.device) -> Faces:
         """The same on a device."""
-        return Faces(*(getattr(self, name).to(device) for name in ("pixels", "sizes", "points", "boxes", "state")))
+        return Faces(*(getattr(self, item.name).to(device) for item in fields(self)))
 
     def part(self, index: Tensor) -> Faces:
         """Some of the pictures."""
-        return Faces(*(getattr(self, name)[index] for name in ("pixels", "sizes", "points", "boxes", "state")))
+        return Faces(*(getattr(self, item.name)[index] for item in fields(self)))
 
 
 def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
@@ -88,6 +91,11 @@ def read_faces(data: Sequence[str], labels: Sequence[str]) -> dict[str, Faces]:
     if not sets:
         raise InputError(f"no picture of {data[0]} has a record in {labels[0]}: give the labels of these pictures")
     return sets
+
+
+def rank(name: str) -> float:
+    """A number in 0..1 that follows from a picture's id alone: those of the lowest are held out."""
+    return int.from_bytes(hashlib.sha256(name.encode()).digest()[:6], "big") / 2**48
 
 
 def face_scale(points: Tensor) -> Tensor:
@@ -181,4 +189,5 @@ def _decode(reader: ImageReader, images: Sequence[tuple[ImageRef, Mapping[str, A
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
         list(threads.map(fill, range(len(images))))
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state)))
+    ranks = torch.tensor([rank(image.id) for image, _ in images], dtype=torch.float64)
+    return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state)), ranks)

@@ -18,7 +18,7 @@ from stedit.models.aligner import POINTS, Aligner, cell_centres
 from stedit.photo.search import search
 from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
-from stedit.training.aligner.compose import Canvases, compose
+from stedit.training.aligner.compose import Canvases, clutter, compose
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.aligner.data import ABSENT, LEARNT, Faces, read_faces
 from stedit.training.ema import ema_decay, update_ema
@@ -28,6 +28,7 @@ from stedit.training.run import Run
 THRESHOLD = 0.5  # of the probability, where it is measured
 SAME_FACE = 0.4  # intersection over union of a true box and a found one
 CHUNK = 32  # held-out pictures at a time
+CLUTTER_PICTURES, CLUTTER_SIDE = 64, 288  # pictures without a face
 POINTS_WEIGHT, BOX_WEIGHT = 10.0, 2.0
 MAX_IGNORED = 24.0  # pixels around the centre of a face that is too large to be learnt, or of which nobody is sure
 MINED = 0.8  # decay of how hard a scene was
@@ -109,6 +110,7 @@ class AlignerTask:
                 tilt=config.tilt,
                 smallest=config.smallest,
                 largest=config.largest,
+                clutter_fraction=config.clutter_fraction,
             )
         with run.autocast():
             logits, shapes = self.aligner.train()(canvases.images)
@@ -120,11 +122,11 @@ class AlignerTask:
         return {"loss": total, **losses}
 
     def evaluate(self, run: Run) -> Mapping[str, float]:
-        """Recall, precision and error of the points on scenes held out, with the moving average."""
-        if self._held_out is None:
-            return {}
+        """Recall, precision and error of the points on scenes held out, and faces in clutter; of the moving average."""
+        network = self.average.eval()
         with run.autocast():
-            self.figures = measure(self.average.eval(), self._held_out.to(run.device))
+            self.figures = {} if self._held_out is None else measure(network, self._held_out.to(run.device))
+            self.figures["val/faces_in_clutter"] = faces_in_clutter(network, run.device)
         return self.figures
 
     def sample(self) -> Pixels | None:
@@ -237,12 +239,17 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
     }
 
 
+def faces_in_clutter(network: Aligner, device: torch.device) -> float:
+    """How many faces are found in a picture without one, in the mean of some that are drawn."""
+    pictures = clutter(CLUTTER_PICTURES, CLUTTER_SIDE, torch.device("cpu")) / 127.5 - 1
+    found = [search(network, some.to(device), THRESHOLD) for some in pictures.split(CHUNK)]
+    return sum(len(scores) for some in found for scores, _ in some) / CLUTTER_PICTURES
+
+
 def _split(sets: Mapping[str, Faces], share: float) -> tuple[dict[str, Faces], Faces | None]:
-    """The first set without some pictures, spread evenly, the other sets, and those pictures."""
+    """The first set without the pictures whose rank is below `share`, the other sets, and those pictures."""
     name, faces = next(iter(sets.items()))
-    count = round(share * len(faces))
-    if not count:
+    chosen = faces.rank < share
+    if not chosen.any() or chosen.all():
         return dict(sets), None
-    chosen = torch.zeros(len(faces), dtype=torch.bool)
-    chosen[((torch.arange(count) + 0.5) * len(faces) / count).long()] = True
     return {**sets, name: faces.part(~chosen)}, faces.part(chosen)

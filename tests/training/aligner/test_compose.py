@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from training.aligner.faces import POINTS
 
 from stedit.training.aligner.compose import (
     SUPERSAMPLING,
-    _clutter,
+    _backdrop,
     _compressed,
     _lay,
     _Layer,
     _seen,
+    clutter,
     compose,
     worsened,
 )
@@ -34,6 +37,7 @@ def marked(count: int, side: int = 256) -> Faces:
         points.expand(count, 1, 5, 2).clone(),
         boxes_of_points(points).expand(count, 1, 4).clone(),
         torch.full((count, 1), LEARNT),
+        torch.zeros(count, dtype=torch.float64),
     )
 
 
@@ -70,7 +74,7 @@ def test_a_turned_box_holds_the_ellipse_of_the_upright_one() -> None:
 
 def test_canvases_hold_faces_of_the_sizes_to_learn() -> None:
     sets = {"scenes": marked(8), "crops": marked(4), "renders": marked(4, 128)}
-    canvases = compose(sets, torch.arange(80) % 8, 96, tilt=30, smallest=18, largest=60)
+    canvases = compose(sets, torch.arange(80) % 8, 96, tilt=30, smallest=18, largest=60, clutter_fraction=0.4)
     assert canvases.images.shape == (80, 3, 96, 96)
     assert -1 <= canvases.images.min() < canvases.images.max() <= 1
     learnt, unsure = canvases.state == LEARNT, canvases.state == UNSURE
@@ -89,7 +93,7 @@ def test_the_same_seed_composes_the_same() -> None:
     made = []
     for _ in range(2):
         torch.manual_seed(3)
-        made.append(compose(sets, torch.arange(4), 64, tilt=30, smallest=18, largest=60))
+        made.append(compose(sets, torch.arange(4), 64, tilt=30, smallest=18, largest=60, clutter_fraction=0.4))
     assert torch.equal(made[0].images, made[1].images)
     assert torch.equal(made[0].shapes, made[1].shapes)
 
@@ -125,11 +129,31 @@ def test_compression_loses_detail_before_shape() -> None:
 
 
 def test_clutter_has_edges_at_all_scales() -> None:
-    clutter = _clutter(12, 96, torch.device("cpu"))
-    assert clutter.shape == (12, 3, 96, 96)
-    assert clutter.min() >= 0
-    assert clutter.max() <= 255
+    pictures = clutter(24, 96, torch.device("cpu"))
+    assert pictures.shape == (24, 3, 96, 96)
+    assert pictures.min() >= 0
+    assert pictures.max() <= 255
     for step in (1, 4, 16):
-        change = (clutter[..., step:] - clutter[..., :-step]).abs().amax(dim=1)
+        change = (pictures[..., step:] - pictures[..., :-step]).abs().amax(dim=1)
         assert (change > 20).float().mean() > 0.02
-    assert not torch.equal(clutter[0], clutter[1])
+    assert not torch.equal(pictures[0], pictures[1])
+
+
+def test_clutter_follows_from_the_seed() -> None:
+    made = []
+    for seed in (3, 3, 4):
+        torch.manual_seed(seed)
+        made.append(clutter(2, 64, torch.device("cpu")))
+    assert torch.equal(made[0], made[1])
+    assert not torch.equal(made[0], made[2])
+
+
+def test_without_clutter_backdrops_are_scenes_or_plain() -> None:
+    torch.manual_seed(0)
+    empty = replace(marked(6, 96), state=torch.full((6, 1), ABSENT), pixels=torch.full((6, 3, 96, 96), 200).byte())
+    made = []
+    for fraction in (0.0, 1.0):
+        layer = _backdrop(empty, torch.arange(6), 96, fraction)
+        made.append(layer.colours.std(dim=(2, 3)).amax(dim=1))
+    assert made[0].max() < 1
+    assert made[1].median() > 10

@@ -13,7 +13,7 @@ from training.aligner.faces import POINTS, write_faces
 
 from stedit.errors import InputError
 from stedit.imaging.files import write_image
-from stedit.training.aligner.data import LEARNT, UNSURE, boxes_of_points, face_scale, read_faces
+from stedit.training.aligner.data import LEARNT, UNSURE, boxes_of_points, face_scale, rank, read_faces
 
 
 def test_points_come_to_lie_where_they_are_in_the_stored_pictures(tmp_path: Path) -> None:
@@ -52,6 +52,15 @@ def test_pictures_without_a_record_are_passed_over_and_labels_may_be_gzipped(tmp
     packed = tmp_path / "half.jsonl.gz"
     packed.write_bytes(gzip.compress(b"".join(Path(labels[0]).read_bytes().splitlines(keepends=True)[:2])))
     assert len(read_faces(data, [str(packed)])["crops"]) == 2
+
+
+def test_which_pictures_are_held_out_follows_from_their_ids(tmp_path: Path) -> None:
+    data, labels = write_faces(tmp_path, 4, 0, 0)
+    scenes = read_faces(data, labels)["scenes"]
+    assert scenes.rank.tolist() == [rank(f"scene_{number}") for number in range(4)]
+    assert scenes.part(torch.tensor([2])).rank.item() == rank("scene_2")
+    ranks = np.sort([rank(str(number)) for number in range(1000)])
+    assert np.abs(ranks - np.linspace(0, 1, 1000)).max() < 0.05
 
 
 def test_a_damaged_picture_shows_no_face(tmp_path: Path) -> None:

@@ -16,13 +16,13 @@ from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.compose import Canvases
 from stedit.training.aligner.config import AlignerTrainingConfig
-from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE
+from stedit.training.aligner.data import ABSENT, LEARNT, UNSURE, rank
 from stedit.training.aligner.train import Hardness, aligner_losses, build, targets
 from stedit.training.loop import train
 
 
 def small(folder: Path, **keys: object) -> AlignerTrainingConfig:
-    data, labels = write_faces(folder, 40, 20, 20)
+    data, labels = write_faces(folder, 60, 20, 20)
     config = AlignerTrainingConfig(
         data=tuple(data),
         labels=tuple(labels),
@@ -33,6 +33,7 @@ def small(folder: Path, **keys: object) -> AlignerTrainingConfig:
         canvas=64,
         largest=54,
         tilt=15,
+        clutter_fraction=0.1,
         val_fraction=0.25,
         ema_images=100,
         eval_interval=100,
@@ -104,12 +105,15 @@ def test_it_learns_to_find_faces(tmp_path: Path, read_metrics: Callable[..., Any
     assert outcome.step == 200
     rows = read_metrics(tmp_path / "run")
     assert rows[-1]["val/recall"] >= 0.7
-    assert rows[-1]["val/precision"] >= 0.5
+    assert rows[-1]["val/precision"] >= 0.3
     assert rows[-1]["val/points_error"] < 0.4
     bundle = task.save(tmp_path / "model", overwrite=False)
     assert list(bundle.parts) == ["aligner"]
     facts = bundle.training["aligner"]
-    assert facts["images"] == 30 + 40
+    held_out = sum(rank(f"scene_{number}") < config.val_fraction for number in range(60))
+    assert 10 <= held_out <= 20
+    assert facts["images"] == 100 - held_out
+    assert rows[-1]["val/faces_in_clutter"] < 6
     assert facts["validation"]["val/recall"] == pytest.approx(rows[-1]["val/recall"])
     network = load_network(bundle, "aligner")
     assert network.config.largest == 54
