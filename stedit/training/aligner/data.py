@@ -189,5 +189,5 @@ def _decode(reader: ImageReader, images: Sequence[tuple[ImageRef, Mapping[str, A
     with ThreadPoolExecutor(max_workers=min(16, os.cpu_count() or 1)) as threads:
         list(threads.map(fill, range(len(images))))
     planes = torch.from_numpy(pixels).permute(0, 3, 1, 2).contiguous()
-    ranks = torch.tensor([rank(image.id) for image, _ in images], dtype=torch.float64)
-    return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state)), ranks)
+    ranks = np.array([rank(image.id) for image, _ in images])
+    return Faces(planes, *(torch.from_numpy(array) for array in (sizes, points, boxes, state, ranks)))

@@ -242,7 +242,7 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
 def faces_in_clutter(network: Aligner, device: torch.device) -> float:
     """How many faces are found in a picture without one, in the mean of some that are drawn."""
     pictures = clutter(CLUTTER_PICTURES, CLUTTER_SIDE, torch.device("cpu")) / 127.5 - 1
-    found = [search(network, some.to(device), THRESHOLD) for some in pictures.split(CHUNK)]
+    found = [search(network, some.to(device), THRESHOLD) for some in torch.split(pictures, CHUNK)]
     return sum(len(scores) for some in found for scores, _ in some) / CLUTTER_PICTURES
 
 
