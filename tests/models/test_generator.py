@@ -109,7 +109,7 @@ def test_noise() -> None:
     assert (random[0] - random[2]).abs().mean() > 0.01
     assert (random[0] - const).abs().mean() > 0.01
     assert (none - const).abs().mean() > 0.01
-    same_code = generator(w[:1].expand(2, -1, -1), noise="random", generator=torch.Generator().manual_seed(1))
+    same_code = generator(w[:1].expand(2, -1, -1), noise="random")
     assert (same_code[0] - same_code[1]).abs().mean() > 0.01, "one draw of noise served the whole batch"
 
 
