@@ -15,15 +15,18 @@ RECIPE := weights/recipes/portraits-256
 FACEKIT ?= facekit.npz
 PHOTOS ?= photos
 WORK ?= weights-work
+SEED ?= 1
+COUNT ?= 150000
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast test-kills lint bench wheel weights clean
+.PHONY: help demo test test-fast test-kills lint fuzz bench wheel weights clean
 
 help:
 	@echo "make demo    invert, reconstruct and edit the sample pictures and photographs into $(DEMO)/"
 	@echo "make test    run the tests; test-fast leaves out the slowest folders, test-photo runs those of tests/photo"
 	@echo "make test-kills  kill a run 100 times (KILLS=COUNT), and see that the outputs are the same in the end"
 	@echo "make lint    ruff and mypy --strict"
+	@echo "make fuzz    read damaged files, a million in some hours: SEED=1, COUNT=150000 of each kind"
 	@echo "make bench   time the command line and the networks"
 	@echo "make wheel   build an installable wheel into dist/"
 	@echo "make weights make the embedded model anew, in hours, from FACEKIT=facekit.npz and PHOTOS=photos (see $(RECIPE)/README.md)"
@@ -79,6 +82,9 @@ lint: $(READY)
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/mypy
+
+fuzz: $(READY)
+	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --seed $(SEED) --count $(COUNT)
 
 bench: $(READY)
 	$(BIN)/python tests/bench.py

@@ -220,12 +220,12 @@ class _Pipeline:
         began = time.perf_counter()
         try:
             outputs = self.process.compute(to_batch(filled, self.process.inverter))
-        except SteditError:
-            raise  # the model has no such part, say: every input would meet it
-        except Exception as error:  # noqa: BLE001 - out of memory, most likely
+        except Exception as error:  # of one input, such as a tuning that does not fit; or out of memory, most likely
+            if isinstance(error, SteditError) and not isinstance(error, InputError):
+                raise  # the model has no such part, say: every input would meet it
             if size == 1:
                 job = loaded[0][0]
-                yield job, partial(Record.failed, job.source.name, error)
+                yield job, partial(Record.failed, job.source.name, _naming(job.source.name, error))
                 return
             outputs = None
         if outputs is None:  # the error has let go of the memory
@@ -264,6 +264,11 @@ def _finish(job: Job, one: LoadedInput, output: Output, write: Write, seconds: f
     notes = (*one.notes, *output.notes, *written)
     details, summary = output.details, output.summary
     return Record(job.source.name, path, "done", seconds, notes, details, summary, output.size)
+
+
+def _naming(name: str, error: Exception) -> Exception:
+    """An error of an input that was in memory already, where nobody knew its name."""
+    return InputError(f"{name}: {error}", argument=error.argument) if isinstance(error, InputError) else error
 
 
 def _is_out_of_space(error: Exception | None) -> bool:

@@ -12,7 +12,9 @@ from stedit.checkpoints.arrays import read_arrays
 from stedit.checkpoints.codes import is_surely_codes
 from stedit.checkpoints.interchange import directions_of
 from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, merge, table
+from stedit.checkpoints.psp import KINDS
 from stedit.checkpoints.reader import load_file
+from stedit.checkpoints.state_dicts import Hints
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
 from stedit.storage.bundle import Alignment, Bundle, Precision
@@ -20,6 +22,7 @@ from stedit.storage.directions import Directions, Vector
 from stedit.storage.latents import is_latent_path
 from stedit.storage.model_card import model_card, read_card
 
+_ENCODER_TYPES = {"psp": "GradualStyleEncoder", "e4e": "Encoder4Editing"}
 DIRECTIONS_SUFFIX = ".safetensors"
 MAX_CODES_BYTES = 2**26  # of a file that may hold latent codes instead
 
@@ -51,13 +54,13 @@ class SavedModel:
 
 
 def read_checkpoints(
-    paths: Sequence[Path], *, precision: Precision = "float32", attribute: str = ""
+    paths: Sequence[Path], *, precision: Precision = "float32", attribute: str = "", hints: Hints | None = None
 ) -> tuple[list[ModelParts], dict[str, Vector]]:
     """The parts of the checkpoints, and the directions, by name, of the files that hold some.
 
     `precision` is that of the parts on disk; `attribute` is what a reference-edit checkpoint was trained for, which is
-    not in the file. Raises InputError for a file that cannot be used, and UsageError for directions beside parts, or
-    two of one name.
+    not in the file, and `hints` what else is not. Raises InputError for a file that cannot be used, and UsageError for
+    directions beside parts, or two of one name.
     """
     if attribute and not NAME.fullmatch(attribute):
         raise UsageError(f"the attribute {attribute!r} is not a name: give letters, digits, - and _ only")
@@ -74,7 +77,7 @@ def read_checkpoints(
         if some is None and file is None:
             raise InputError(f"{path} holds neither a model nor directions: give another file")
         if file and some is None:
-            sources.append(from_checkpoint(file, precision=precision, attribute=attribute))
+            sources.append(from_checkpoint(file, precision=precision, attribute=attribute, hints=hints))
             continue
         assert some is not None
         if bad := next((name for name in some if not NAME.fullmatch(name)), None):
@@ -101,6 +104,18 @@ def _refuse_codes(path: Path) -> None:
             action="import codes",
             on=str(path),
         )
+
+
+def hints_of(encoder_type: str | None = None, input_size: str | None = None, label: int | None = None) -> Hints:
+    """Hints in words: "psp", "e4e" or the name of a class; width and height as in "256x192". Raises UsageError."""
+    named = _ENCODER_TYPES.get((encoder_type or "").lower(), encoder_type)
+    if named is not None and named not in KINDS:
+        raise UsageError(f"{named!r} is no type of encoder: choose psp, e4e, or from {', '.join(KINDS)}")
+    size = re.fullmatch(r"(\d{1,5})(?:[x×,](\d{1,5}))?", input_size or "256")
+    if size is None:
+        raise UsageError(f"{input_size!r} is no size: give width and height, such as 256x192")
+    width, height = int(size[1]), int(size[2] or size[1])
+    return Hints(named, (height, width) if input_size else None, label)
 
 
 def find_target(path: Path) -> Bundle | None:

@@ -15,6 +15,7 @@ from stedit.checkpoints.formats import convert
 from stedit.checkpoints.lcnet import CELEBA_ATTRIBUTES
 from stedit.checkpoints.probe import probe
 from stedit.checkpoints.reader import LoadedFile
+from stedit.checkpoints.state_dicts import Hints
 from stedit.errors import BundleError, InputError
 from stedit.models.config import (
     AlignerConfig,
@@ -62,17 +63,18 @@ class ModelParts:
     notes: tuple[str, ...] = ()
 
 
-def from_checkpoint(file: LoadedFile, *, precision: Precision, attribute: str = "") -> ModelParts:
+def from_checkpoint(
+    file: LoadedFile, *, precision: Precision, attribute: str = "", hints: Hints | None = None
+) -> ModelParts:
     """Convert a checkpoint, run each of its parts once, and encode them.
 
-    `attribute` is what a reference-edit checkpoint was trained for, which is not in the file. Raises InputError.
+    `attribute` is what a reference-edit checkpoint was trained for, which is not in the file; `hints` is what else the
+    file does not say. Raises InputError.
     """
-    if not isinstance(file.content, dict):
-        raise InputError(f"{file.path} holds no dictionary of tensors: give a checkpoint")
     try:
-        converted = convert(file.content)
+        converted = convert(file.content, hints)
     except InputError as error:
-        raise InputError(f"{file.path}: {error}") from error
+        raise InputError(f"{file.path}: {error}", argument=error.argument) from error
     parts, probes, origin = {}, {}, {}
     for name, (config, tensors) in converted.parts.items():
         assert isinstance(config, PartConfig)

@@ -6,13 +6,26 @@ The pickles carry Python source that NVIDIA's code executes on loading; here it 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import Tensor
 
-from stedit.checkpoints.state_dicts import Checkpoint, Part, Tensors, count, finite, remap, require_tensor, size
-from stedit.models.config import GeneratorConfig
+from stedit.checkpoints import rosinality
+from stedit.checkpoints.state_dicts import (
+    Checkpoint,
+    Part,
+    Tensors,
+    UndecidedError,
+    count,
+    finite,
+    remap,
+    require_tensor,
+    size,
+)
+from stedit.models.config import MAX_CLAMP, GeneratorConfig
 from stedit.models.generator import Generator
 
 MAX_MODULES = 10_000
@@ -27,7 +40,8 @@ def network_of(checkpoint: Mapping[str, Any]) -> Checkpoint | None:
     if not isinstance(found, dict) or set(found) != {"class_name", "state"} or not isinstance(found["state"], dict):
         return None
     options = found["state"].get("_init_kwargs")
-    return Checkpoint(_tensors(found["state"]), opts=options if isinstance(options, dict) else {})
+    opts = {**(options if isinstance(options, dict) else {}), **_clamp_of_layer(found["state"])}
+    return Checkpoint(_tensors(found["state"]), opts=opts)
 
 
 def build(checkpoint: Checkpoint) -> dict[str, Part]:
@@ -35,19 +49,60 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
     tensors = checkpoint.tensors
     refuse_variants(tensors)
     blocks = count_blocks(tensors)
+    style_dim = size(tensors, "mapping.w_avg", 0)
+    labelled = "mapping.embed.weight" in tensors
+    if labelled:
+        tensors = _of_one_class(checkpoint)
+    z_dim = size(tensors, "mapping.fc0.weight", 1)
     config = GeneratorConfig(
         resolution=4 * 2 ** (blocks - 1),
-        style_dim=size(tensors, "mapping.w_avg", 0),
+        style_dim=style_dim,
         mapping_layers=count(tensors, "mapping.fc{}.weight"),
         channels=tuple(size(tensors, f"synthesis.b{4 * 2**block}.conv1.weight", 0) for block in range(blocks)),
+        z_dim=0 if z_dim == style_dim else z_dim,
+        clamp=_clamp(checkpoint.opts),
     )
     names = generator_names(config)
     state = remap(lambda: Generator(config), lambda ours: names.get(ours, ours), tensors)
-    synthesis = checkpoint.opts.get("synthesis_kwargs")
-    if isinstance(synthesis, dict) and synthesis.get("conv_clamp") is not None:
-        checkpoint.notes.append("it was trained with features clamped at 256, which is left out: few values reach that")
-    state["mapping.mean"] = finite("mapping.w_avg", require_tensor(tensors, "mapping.w_avg"))
+    if labelled:
+        state["mapping.mean"] = rosinality.mapping_network(config, state).estimate_mean()
+    else:
+        state["mapping.mean"] = finite("mapping.w_avg", require_tensor(tensors, "mapping.w_avg"))
     return {"generator": (config, state)}
+
+
+def _of_one_class(checkpoint: Checkpoint) -> dict[str, Tensor]:
+    """The tensors of a class-conditional network with one class made part of its first layer.
+
+    That layer takes the normalised z beside the normalised embedding y of the class: W_z z + (W_y y + b), scaled by the
+    root of the length of both (stylegan2-ada-pytorch, MappingNetwork).
+    """
+    tensors, label = dict(checkpoint.tensors), checkpoint.hints.label
+    embedding = finite("mapping.embed.weight", tensors.pop("mapping.embed.weight"))  # (E, C)
+    if embedding.ndim != 2:
+        raise ValueError(f"the tensor mapping.embed.weight has the shape {tuple(embedding.shape)}")
+    width, classes = embedding.shape
+    if label is None or not 0 <= label < classes:
+        raise UndecidedError(f"it is class-conditional: choose one of its classes, 0 to {classes - 1},", "label")
+    y = embedding[:, label] / math.sqrt(classes) + finite("embed.bias", require_tensor(tensors, "mapping.embed.bias"))
+    y = y * torch.rsqrt(y.square().mean() + 1e-8)
+    first = finite("mapping.fc0.weight", require_tensor(tensors, "mapping.fc0.weight"))  # (D, Z + E)
+    both = first.shape[-1]
+    if first.ndim != 2 or both <= width:
+        raise ValueError("its first layer takes the class alone, and no z")
+    bias = finite("mapping.fc0.bias", require_tensor(tensors, "mapping.fc0.bias"))
+    tensors["mapping.fc0.weight"] = first[:, :-width] * math.sqrt((both - width) / both)
+    tensors["mapping.fc0.bias"] = bias + first[:, -width:] @ y / math.sqrt(both)
+    checkpoint.notes.append(f"its codes and their mean are of the class {label} of {classes}")
+    return tensors
+
+
+def _clamp(options: Mapping[str, Any]) -> float:
+    """To what features are clamped, as the options or one of the layers say."""
+    nested = options.get("synthesis_kwargs")
+    found = nested.get("conv_clamp") if isinstance(nested, dict) else None
+    found = options.get("conv_clamp") if found is None else found
+    return float(found) if isinstance(found, int | float) and 0 < found <= MAX_CLAMP else 0.0
 
 
 def refuse_variants(tensors: Tensors) -> None:
@@ -57,8 +112,6 @@ def refuse_variants(tensors: Tensors) -> None:
         kernel = tensors[first].shape[-1] if first is not None and tensors[first].ndim else 0
         variant = {1: "stylegan3-r", 3: "stylegan3-t"}.get(kernel, "StyleGAN3")
         raise ValueError(f"it is {variant}, whose layers differ from StyleGAN2's: only StyleGAN2 can be converted")
-    if "mapping.embed.weight" in tensors:
-        raise ValueError("it is class-conditional, and only unconditional generators can be converted")
     if any(".skip.weight" in key for key in tensors):
         raise ValueError("its architecture is 'resnet', and only 'skip' (StyleGAN2's default) can be converted")
     if "synthesis.b4.torgb.weight" not in tensors:
@@ -85,6 +138,15 @@ def generator_names(config: GeneratorConfig) -> dict[str, str]:
             names |= {f"{ours}.{mine}": f"{place}.{layer_name}.{theirs}" for mine, theirs in SYNTHESIS_LAYER.items()}
         names |= {f"blocks.{block}.to_rgb.{mine}": f"{place}.torgb.{theirs}" for mine, theirs in TO_RGB.items()}
     return names
+
+
+def _clamp_of_layer(state: Any) -> dict[str, Any]:
+    """What the first layer says, where the options leave it to a default."""
+    for name in ("synthesis", "b4", "conv1"):
+        children = state.get("_modules") if isinstance(state, dict) else None
+        child = children.get(name) if isinstance(children, dict) else None
+        state = child.get("state") if isinstance(child, dict) else None
+    return {"conv_clamp": state["conv_clamp"]} if isinstance(state, dict) and "conv_clamp" in state else {}
 
 
 def _tensors(state: dict[str, Any]) -> dict[str, Tensor]:

@@ -7,7 +7,8 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from stedit.checkpoints.reader import load_file
-from stedit.checkpoints.state_dicts import Checkpoint, canonicalise
+from stedit.checkpoints.search import candidates
+from stedit.checkpoints.state_dicts import Checkpoint
 from stedit.errors import InputError, describe_cause
 from stedit.models.lpips import WIDTHS, Backbone, Lpips
 
@@ -44,7 +45,7 @@ def read_weights(path: str) -> Checkpoint:
     content = load_file(path).content
     if not isinstance(content, dict):
         raise InputError(f"{path} holds no weights by name: give a state dictionary")
-    return canonicalise(content)
+    return next(candidates(content), Checkpoint({}))
 
 
 def filled(network: Network, state: dict[str, Tensor], path: str, source: str) -> Network:

@@ -15,6 +15,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from stedit.storage.directions import printable
+
 MAX_STEPS = 2_000_000  # a training checkpoint with its optimisers takes about 100,000, NVIDIA's pickles 20,000
 MAX_AXES = 16
 MAX_SIZE = 2**53  # of any number that counts something
@@ -28,7 +30,7 @@ class Global:
     name: str
 
     def __str__(self) -> str:
-        return f"{self.module}.{self.name}"[:200]
+        return printable(f"{self.module}.{self.name}")
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +40,7 @@ class Placeholder:
     type: str
 
     def __str__(self) -> str:
-        return self.type[:200]
+        return printable(self.type)
 
 
 @dataclass
@@ -259,7 +261,8 @@ def array_of(context: PickleContext, state: Any) -> Any:
     return _from_buffer(context, data, dtype, shape, "F" if fortran else "C")
 
 
-def _from_buffer(context: PickleContext, data: Any, dtype: Any, shape: Any, order: Any = "C") -> Any:
+def _from_buffer(context: PickleContext, data: Any, dtype: Any, shape: Any, order: Any = "C", axes: Any = None) -> Any:
+    """An array; in the order "K", its `axes` are those of the shape, permuted."""
     known = _numpy_type(dtype)
     if known is None or type(data) not in (bytes, bytearray):
         return Placeholder("numpy.ndarray")
@@ -271,7 +274,13 @@ def _from_buffer(context: PickleContext, data: Any, dtype: Any, shape: Any, orde
         raise ValueError("it holds an array whose shape is not that of its numbers")
     context.budget.take(len(data))
     flat = np.frombuffer(data, known).astype(known.newbyteorder("="))  # a copy, which torch may write to
-    return torch.from_numpy(flat.reshape(shape, order="F" if order == "F" else "C"))
+    array = flat.reshape(shape, order="F" if order == "F" else "C")
+    if order == "K" and axes is not None:
+        axes = _lengths(context, axes)
+        if sorted(axes) != list(range(array.ndim)):
+            raise ValueError("it holds an array whose axes are not its own")
+        array = array.transpose(axes)
+    return torch.from_numpy(array)
 
 
 def _encoded(context: PickleContext, text: Any, encoding: Any) -> bytes:
@@ -320,6 +329,7 @@ def _calls() -> Iterator[tuple[Global, Callable[..., Any]]]:
     for name in ("dict", "set", "frozenset", "list"):
         for module in builtins:
             yield Global(module, name), _mapping if name == "dict" else _items
+    yield Global("dnnlib.tflib.network", "Network"), _mapping  # its state follows
     for module, name in (("argparse", "Namespace"), ("types", "SimpleNamespace"), ("dnnlib.util", "EasyDict")):
         yield Global(module, name), _mapping
     yield Global("dnnlib", "EasyDict"), _mapping

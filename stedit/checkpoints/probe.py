@@ -47,9 +47,10 @@ def probe(name: str, config: PartConfig, tensors: Mapping[str, Tensor]) -> list[
 def _answer(network: nn.Module, config: PartConfig) -> Tensor:
     called: Any = network
     if isinstance(config, GeneratorConfig):
-        return cast(Tensor, called(called.mapping(_normal(1, config.style_dim))))
+        return cast(Tensor, called(called.mapping(_normal(1, config.z_width))))
     if isinstance(config, EncoderConfig):
-        return cast(Tensor, called(_waves(config.input_height, config.input_width)))
+        image = _waves(config.input_height, config.input_width)
+        return cast(Tensor, called(torch.cat([image, image], dim=1) if config.iterative else image))
     if isinstance(config, ClassifierConfig):
         return cast(Tensor, called(_normal(1, config.style_count, config.style_dim)))
     if isinstance(config, EditorConfig):

@@ -94,7 +94,7 @@ def generator_names(config: GeneratorConfig) -> dict[str, str]:
 
 def mapping_network(config: GeneratorConfig, state: Tensors) -> MappingNetwork:
     """The mapping network of a converted generator, ready to be called."""
-    network = MappingNetwork(config.style_dim, config.mapping_layers)
+    network = MappingNetwork(config.style_dim, config.mapping_layers, config.z_dim)
     network.load_state_dict({"mean": network.mean, **subtree(state, "mapping.")})
     return network.eval().requires_grad_(False)
 

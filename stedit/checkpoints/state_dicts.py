@@ -14,9 +14,27 @@ from stedit.models.config import NetworkConfig
 Tensors = Mapping[str, Tensor]
 Part = tuple[NetworkConfig, dict[str, Tensor]]
 
-WRAPPERS = ("g_ema", "state_dict")  # of rosinality's checkpoints, of everybody else's
-
 FEW_BYTES = 2**20  # of small tensors that may well share their numbers
+
+
+class UndecidedError(ValueError):
+    """The user has to say what the file does not: the field of Hints that is `argument`."""
+
+    def __init__(self, reason: str, argument: str) -> None:
+        super().__init__(reason)
+        self.argument = argument
+
+
+@dataclass(frozen=True)
+class Hints:
+    """What the user says of a checkpoint that the file does not; None for what it says itself."""
+
+    encoder_type: str | None = None
+    """A key of `psp.KINDS`."""
+    input_size: tuple[int, int] | None = None
+    """(height, width) of the images that its encoder was trained on."""
+    label: int | None = None
+    """Of a class-conditional generator: the class that its codes are to be of."""
 
 
 @dataclass(frozen=True)
@@ -30,18 +48,7 @@ class Checkpoint:
     """The options that it was trained with, where the file holds them."""
     notes: list[str] = field(default_factory=list)
     """What the conversion had to make up or leave out, for people."""
-
-
-def canonicalise(checkpoint: Mapping[str, Any]) -> Checkpoint:
-    """Unwrap the tensors and drop the `module.` that DataParallel puts into their names."""
-    inner = next((checkpoint[key] for key in WRAPPERS if key in checkpoint), checkpoint)
-    tensors = {
-        ".".join(part for part in key.split(".") if part != "module"): value
-        for key, value in (inner.items() if isinstance(inner, Mapping) else ())
-        if isinstance(key, str) and isinstance(value, Tensor)
-    }
-    mean, opts = checkpoint.get("latent_avg"), checkpoint.get("opts")
-    return Checkpoint(tensors, mean if isinstance(mean, Tensor) else None, opts if isinstance(opts, dict) else {})
+    hints: Hints = field(default_factory=Hints)
 
 
 def require_distinct(tensors: Tensors) -> None:

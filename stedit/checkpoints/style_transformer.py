@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -46,7 +44,7 @@ def build(checkpoint: Checkpoint) -> dict[str, Part]:
 def encoder(checkpoint: Checkpoint, generator: GeneratorConfig, state: Tensors) -> Part:
     """The encoder for a generator; its queries are its z tokens as that generator's mapping network maps them."""
     tensors = subtree(checkpoint.tensors, "encoder.")
-    height, width = input_size(checkpoint.opts, generator.resolution)
+    height, width = input_size(checkpoint, generator.resolution)
     tokens = size(tensors, "z", 1)
     if tokens < generator.style_count:
         raise ValueError(f"its encoder gives {tokens} styles, and its generator takes {generator.style_count}")
@@ -66,9 +64,11 @@ def encoder(checkpoint: Checkpoint, generator: GeneratorConfig, state: Tensors) 
     return config, own
 
 
-def input_size(opts: Mapping[str, Any], resolution: int) -> tuple[int, int]:
+def input_size(checkpoint: Checkpoint, resolution: int) -> tuple[int, int]:
     """(height, width) of the pictures that an encoder was trained on."""
-    data = opts.get("dataset_type")
+    if checkpoint.hints.input_size is not None:
+        return checkpoint.hints.input_size
+    data = checkpoint.opts.get("dataset_type")
     if isinstance(data, str):
         return INPUT_SIZES[512] if "cars" in data else DEFAULT_INPUT_SIZE
     return INPUT_SIZES.get(resolution, DEFAULT_INPUT_SIZE)
@@ -87,8 +87,9 @@ def mean_of_styles(latent_avg: Tensor | None, config: EncoderConfig) -> Tensor:
     shape = (config.style_count, config.style_dim)
     if latent_avg is None:
         return torch.zeros(shape)
-    queries = (config.style_count + config.extra_queries, config.style_dim)
-    if latent_avg.shape not in {shape, queries, (1, *shape[1:]), shape[1:]}:
+    rows = latent_avg if latent_avg.ndim == 2 else latent_avg[None]
+    # encoders have more styles than their generators read, and so may the mean have
+    if rows.ndim != 2 or rows.shape[1] != shape[1] or not (len(rows) == 1 or len(rows) >= shape[0]):
         raise ValueError(f"latent_avg has the shape {tuple(latent_avg.shape)}, which cannot be added to codes {shape}")
     mean = finite("latent_avg", latent_avg)
     return (mean[: config.style_count] if mean.ndim == 2 else mean).expand(shape).clone()

@@ -12,7 +12,7 @@ for anything else a Placeholder or Global, which only names its type.
 from __future__ import annotations
 
 import pickletools
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import IO, Any, cast
 
 from torch import Tensor
@@ -32,7 +32,7 @@ from stedit.checkpoints.pickle_names import (
 )
 
 MAX_TEXT = 2**28  # of one text or one nested file; the largest tensor of a StyleGAN2 has 9 MB
-STEPS_OF_A_NAME = 10  # files need a few dozen
+STEPS_OF_A_NAME = 2  # besides its own, since it takes the time
 
 
 class _Stream:
@@ -43,7 +43,7 @@ class _Stream:
 
     def read(self, count: int) -> bytes:
         if count > MAX_TEXT:
-            raise ValueError(f"its pickle holds a text of {count} bytes")
+            raise ValueError(f"its pickle claims a text of {count} bytes")
         return self._file.read(count)
 
     def readline(self) -> bytes:
@@ -61,11 +61,9 @@ def unpickle(stream: IO[bytes], source: PickleContext) -> Any:
     machine = _Machine(source)
     budget = source.budget
     try:
-        for operation, argument, _ in pickletools.genops(cast("IO[bytes]", _Stream(stream))):
-            if operation.name == "STOP":
-                break
+        for operation, argument in _instructions(stream):
             budget.work()
-            machine.do(operation.name, argument)
+            machine.do(operation, argument)
         return machine.pop()
     except (IndexError, KeyError, TypeError, AttributeError, OverflowError, RuntimeError) as error:
         raise ValueError(f"its pickle is damaged ({type(error).__name__}: {error})") from error
@@ -89,6 +87,21 @@ _CONSTANTS: Mapping[str, Callable[[], Any]] = {
     "EMPTY_TUPLE": tuple,
 }
 _TUPLES = {"TUPLE1": 1, "TUPLE2": 2, "TUPLE3": 3}
+
+
+def _instructions(stream: IO[bytes]) -> Iterator[tuple[str, Any]]:
+    """Up to the end of the pickle. Raises ValueError if the file ends before, or holds something else."""
+    instructions = iter(pickletools.genops(cast("IO[bytes]", _Stream(stream))))
+    while True:
+        try:
+            operation, argument, _ = next(instructions)
+        except (ValueError, RuntimeError) as error:  # RuntimeError is what StopIteration becomes
+            if "claims a text" in str(error):
+                raise
+            raise ValueError("it is no checkpoint, or is damaged or truncated: download it again") from error
+        if operation.name == "STOP":
+            return
+        yield operation.name, argument
 
 
 class _Machine:
@@ -198,9 +211,9 @@ class _Machine:
     def name(self, module: Any, name: Any) -> None:
         if type(module) is not str or type(name) is not str:
             raise ValueError("its pickle is damaged (a name that is no text)")
+        self.source.budget.work(STEPS_OF_A_NAME)
         found = self.names.get((module, name))
         if found is None:
-            self.source.budget.work(STEPS_OF_A_NAME)
             found = self.names[module, name] = Global(module, name)
             if dangerous(found):
                 raise ValueError(

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import json
 import logging
+import math
 import os
 import sys
 import traceback
+import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
@@ -38,12 +42,15 @@ class Console:
         library.handlers = [_NoteHandler(self)]
         library.setLevel(logging.ERROR if self._quiet else logging.WARNING)
 
-    def emit(self, values: Mapping[str, Any], text: str) -> None:
-        """Print one result to stdout: a line of JSON with --json, else `text`, if there is any."""
+    def emit(self, values: Mapping[str, Any], text: str, *, styled: bool = False) -> None:
+        """Print one result to stdout: a line of JSON with --json, else `text`, if there is any.
+
+        `styled` text holds commands of ours to the terminal.
+        """
         if self.json:
-            self.result(json.dumps(values))
+            self.result(json.dumps(_finite(values), allow_nan=False))
         elif text:
-            self.result(text)
+            self.result(text, styled=styled)
 
     def emit_record(self, record: Record, text: str = "", *, notes: Sequence[str] | None = None) -> None:
         """Report what became of one input: a result on stdout, as `emit`; `notes`, by default its own, on stderr."""
@@ -53,28 +60,28 @@ class Console:
             self.error(record.error, record.input)
         self.emit(record_values(record), text)
 
-    def result(self, text: str) -> None:
+    def result(self, text: str, *, styled: bool = False) -> None:
         """Print to stdout, at once, since a program may wait at the other end of a pipe."""
         with standard_output() as stdout:
-            stdout.write(f"{text}\n")
+            stdout.write(f"{escape(text) if stdout.isatty() and not styled else text}\n")
 
     def note(self, text: str) -> None:
         """Print to stderr what a person should know."""
         if not self._quiet:
-            self._stderr.print(text)
+            self._stderr.print(escape(text))
 
     def verbose_note(self, text: str) -> None:
         """Print to stderr what a person may want to know who asked for more."""
         if self.verbose:
-            self._stderr.print(text, style="dim")
+            self._stderr.print(escape(text), style="dim")
 
     def error(self, error: BaseException, about: str = "") -> None:
         """Print to stderr what went wrong, in one sentence; with --debug, where as well."""
         from rich.text import Text
 
         if self._debug:
-            self._stderr.print("".join(traceback.format_exception(error)).rstrip(), style="dim")
-        self._stderr.print(Text.assemble(("error: ", "bold red"), format_error(error, about)))
+            self._stderr.print(escape("".join(traceback.format_exception(error)).rstrip()), style="dim")
+        self._stderr.print(Text.assemble(("error: ", "bold red"), escape(format_error(error, about), lines=False)))
 
     @contextmanager
     def bar(self, total: int, verb: str) -> Iterator[Bar]:
@@ -111,6 +118,48 @@ class _NoteHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         self._console.note(record.getMessage())
+
+
+def escape(text: str, *, lines: bool = True) -> str:
+    r"""Text with `\x1b` and the like in place of what would command a terminal, or hide what stands there.
+
+    Names of files, tensors and models come from strangers. Line breaks stay, unless `lines` is False.
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        letter.encode("unicode_escape").decode() if _commands(letter) and not (lines and letter == "\n") else letter
+        for letter in text
+    )
+
+
+def _commands(letter: str) -> bool:
+    """Whether it is a control, a format or no character, or separates lines (Unicode's general categories)."""
+    category = unicodedata.category(letter)
+    return category[0] == "C" or category in ("Zl", "Zp")
+
+
+def encode_names() -> None:
+    """Let standard output take any file's name: for a program as its bytes, for a person escaped."""
+
+    def encode(error: UnicodeError) -> tuple[str | bytes, int]:
+        assert isinstance(error, UnicodeEncodeError)
+        if sys.stdout.isatty():
+            return codecs.backslashreplace_errors(error)
+        return os.fsencode(error.object[error.start : error.end]), error.end
+
+    codecs.register_error("stedit.names", encode)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="stedit.names")
+
+
+def _finite(value: Any) -> Any:
+    """The value with null for numbers that are not finite, which JSON does not have."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {key: _finite(item) for key, item in value.items()}
+    return [_finite(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def record_values(record: Record) -> dict[str, Any]:

@@ -311,4 +311,4 @@ def _emit(results: Results, facts: dict[str, str], output: Path | None, console:
     from stedit.metrics.tables import tables_of
 
     values = {"report": str(output) if output else None, "run": facts, **results.to_json()}
-    console.emit(values, "\n".join(map(format_table, tables_of(results))))
+    console.emit(values, "\n".join(map(format_table, tables_of(results))), styled=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import io
 import signal
-import sys
 from collections.abc import Callable, Mapping
 from typing import Annotated
 
@@ -16,7 +14,7 @@ from stedit.cli.attributes import attributes
 from stedit.cli.codes_export import export
 from stedit.cli.codes_import import import_
 from stedit.cli.codes_info import info as codes_info
-from stedit.cli.console import discard_unwritten
+from stedit.cli.console import discard_unwritten, encode_names
 from stedit.cli.defaults import PREFIX, read_defaults, spread
 from stedit.cli.directions_learn import learn
 from stedit.cli.directions_list import list_directions
@@ -145,8 +143,7 @@ app.add_typer(typer.Typer(cls=LazyTrainGroup, no_args_is_help=True), name="train
 
 def main() -> None:
     """Run the command line of this process."""
-    if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="surrogateescape")  # print a file's name as it is, even where it is no text
+    encode_names()
     if signal.getsignal(signal.SIGINT) is not signal.SIG_IGN:  # as in a background job of a shell
         signal.signal(signal.SIGINT, _interrupt_once)
     try:

@@ -7,6 +7,8 @@ import sys
 from io import StringIO
 from typing import TYPE_CHECKING
 
+from stedit.cli.console import escape
+
 if TYPE_CHECKING:
     from stedit.metrics.tables import Table
 
@@ -56,7 +58,7 @@ def _format_part(table: Table, columns: list[int], width: int, *, colour: bool) 
             table.columns[i], footer, justify="right" if i else "left", min_width=_least_width(table, i)
         )
     for row in table.rows:
-        formatted.add_row(*(row[i].text for i in columns))
+        formatted.add_row(*(escape(row[i].text) for i in columns))
     text = StringIO()
     Console(file=text, force_terminal=colour, width=width, markup=False, highlight=False).print(formatted)
     return text.getvalue().rstrip("\n")

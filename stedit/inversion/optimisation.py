@@ -52,7 +52,7 @@ def code_statistics(generator: Generator, encoder: Encoder | None) -> CodeStatis
     mapping = generator.mapping
     source = torch.Generator().manual_seed(0)
     with torch.no_grad():
-        z = torch.randn(10_000, generator.config.style_dim, generator=source).to(mapping.mean)
+        z = torch.randn(10_000, generator.config.z_width, generator=source).to(mapping.mean)
         w = mapping(z)
         centre = w.mean(dim=0)
         w_std = float((w - centre).square().sum(dim=1).mean().sqrt())

@@ -13,11 +13,13 @@ from typing import Any, Self
 
 MAX_RESOLUTION = 2048
 MAX_WIDTH = 4096  # widest layer anywhere; the official classifier's first layer has 2048 units
+MAX_ACTIVATIONS = 2**26  # numbers of one layer's features for one image; the official generator at 1024 px has half
 MAX_DEPTH = 128
 MAX_CORRECTIONS = 16
+MAX_CLAMP = 65_504.0  # the largest number of half precision
 MAX_TUNING_RANK = 64  # of the change of a layer that adapts a generator to one image
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")  # of a model, an attribute or a direction: safe in a file name
-ENCODER_KINDS = ("style-transformer", "psp", "e4e")
+ENCODER_KINDS = ("style-transformer", "psp", "e4e", "w")
 
 
 def stylegan2_channels(resolution: int, multiplier: int = 2) -> tuple[int, ...]:
@@ -33,6 +35,15 @@ def resolutions(resolution: int) -> tuple[int, ...]:
 def _check_int(name: str, value: int, low: int, high: int) -> None:
     if not low <= value <= high:
         raise ValueError(f"{name} is {value}, outside {low}..{high}")
+
+
+def _check_activations(pixels: int, widths: tuple[int, ...]) -> None:
+    """Of layers of these widths, the first at so many pixels, the next at a quarter of them and so on."""
+    for level, width in enumerate(widths):
+        if pixels // 4**level * width > MAX_ACTIVATIONS:
+            raise ValueError(
+                f"{width} channels of {pixels // 4**level} pixels are more than a network here may compute"
+            )
 
 
 def _typed(value: Any, like: str) -> Any:
@@ -74,6 +85,8 @@ class GeneratorConfig(NetworkConfig):
     style_dim: int = 512
     mapping_layers: int = 8
     channels: tuple[int, ...] = stylegan2_channels(1024)  # at 4, 8, … resolution
+    z_dim: int = 0  # of the mapping network's input; 0: style_dim, as published
+    clamp: float = 0.0  # of every layer's features, to +-clamp; 0: none. NVIDIA's half-precision networks have 256
 
     def __post_init__(self) -> None:
         _check_int("resolution", self.resolution, 8, MAX_RESOLUTION)
@@ -84,9 +97,18 @@ class GeneratorConfig(NetworkConfig):
                 f"channels holds {len(self.channels)} widths for {len(resolutions(self.resolution))} blocks"
             )
         _check_int("style_dim", self.style_dim, 1, MAX_WIDTH)
+        _check_int("z_dim", self.z_dim, 0, MAX_WIDTH)
+        if not 0 <= self.clamp <= MAX_CLAMP:
+            raise ValueError(f"clamp is {self.clamp}, outside 0..{MAX_CLAMP}")
         _check_int("mapping_layers", self.mapping_layers, 1, MAX_DEPTH)
         for width in self.channels:
             _check_int("channels", width, 1, MAX_WIDTH)
+        _check_activations(self.resolution**2, self.channels[::-1])
+
+    @property
+    def z_width(self) -> int:
+        """Numbers of a z."""
+        return self.z_dim or self.style_dim
 
     @property
     def style_count(self) -> int:
@@ -118,7 +140,8 @@ class EncoderConfig(BackboneConfig):
     """An encoder: IR-SE backbone, feature pyramid, and what reads N styles from it.
 
     The "style-transformer" reads them by three transformer stages over N queries; "psp" (Richardson et al. 2021) and
-    "e4e" (Tov et al. 2021) by a small convolutional network for each style, whose answers e4e adds to the first one.
+    "e4e" (Tov et al. 2021) by a small convolutional network for each style, whose answers e4e adds to the first one;
+    "w" reads one style for all by a linear layer.
     """
 
     kind: str = "style-transformer"
@@ -134,6 +157,7 @@ class EncoderConfig(BackboneConfig):
     position_embedding: bool = False  # learned, added to the pyramid's tokens; the official encoder has none
     query_rank: int = 0  # of a linear map from the coarse features to the queries; 0: constant queries, as published
     extra_queries: int = 0  # whose styles no generator reads: published encoders have 18 even where it takes 16 or 14
+    pyramid: bool = True  # of psp and e4e; without it all styles read the coarsest features (ReStyle)
     iterative: bool = False  # takes what its last code renders, in three more channels (ReStyle, Alaluf et al. 2021)
     corrections: int = 0  # of its code, by how its codes of the image and of the rendering differ
 
@@ -142,8 +166,6 @@ class EncoderConfig(BackboneConfig):
         _check_int("unshuffle", self.unshuffle, 1, 8)
         if self.kind not in ENCODER_KINDS:
             raise ValueError(f"kind is {self.kind!r}, none of {', '.join(ENCODER_KINDS)}")
-        if self.iterative and self.kind != "style-transformer":
-            raise ValueError(f"iterative is of the style-transformer, not of {self.kind}")
         if self.iterative and self.corrections:
             raise ValueError("iterative encoders return corrections, so corrections cannot be set")
         _check_int("corrections", self.corrections, 0, MAX_CORRECTIONS)
@@ -153,6 +175,8 @@ class EncoderConfig(BackboneConfig):
             _check_int(name, size, unit, MAX_RESOLUTION)
             if size % unit:
                 raise ValueError(f"{name} is {size}, not a multiple of {unit}")
+        pixels = self.input_height * self.input_width // self.unshuffle**2
+        _check_activations(pixels, (max(self.stem_width, self.widths[0]), *self.widths[1:]))
         _check_int("style_count", self.style_count, 1, 64)
         _check_int("query_rank", self.query_rank, 0, MAX_WIDTH)
         _check_attention(self.style_dim, self.heads, self.feedforward)
@@ -219,6 +243,7 @@ class JudgeConfig(NetworkConfig):
             _check_int("widths", width, 1, MAX_WIDTH)
         for name in ("input_height", "input_width"):
             _check_int(name, getattr(self, name), 2 ** len(self.widths), MAX_RESOLUTION)
+        _check_activations(self.input_height * self.input_width, self.widths)
 
 
 @dataclass(frozen=True)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal, cast
 
 import torch
@@ -25,13 +26,17 @@ class MappingNetwork(nn.Module):
 
     mean: Tensor
 
-    def __init__(self, style_dim: int, layers: int) -> None:
+    def __init__(self, style_dim: int, layers: int, z_dim: int = 0) -> None:
         super().__init__()
-        self.layers = nn.ModuleList(EqualizedLinear(style_dim, style_dim, lr_multiplier=0.01) for _ in range(layers))
+        self.z_dim = z_dim or style_dim
+        widths = (self.z_dim, *(style_dim for _ in range(layers)))
+        self.layers = nn.ModuleList(
+            EqualizedLinear(before, after, lr_multiplier=0.01) for before, after in pairwise(widths)
+        )
         self.register_buffer("mean", torch.zeros(style_dim))
 
     def forward(self, z: Tensor) -> Tensor:
-        """(…, D) standard normal -> (…, D) in W."""
+        """(…, Z) standard normal -> (…, D) in W."""
         w = z * torch.rsqrt(z.square().mean(dim=-1, keepdim=True) + 1e-8)
         for layer in self.layers:
             w = scaled_leaky_relu(layer(w))
@@ -41,7 +46,7 @@ class MappingNetwork(nn.Module):
     def estimate_mean(self, samples: int = 10_000, seed: int = 0) -> Tensor:
         """Mean of w over `samples` random z, (D,); for checkpoints that lack it."""
         generator = torch.Generator().manual_seed(seed)
-        z = torch.randn(samples, self.mean.shape[0], generator=generator).to(self.mean)
+        z = torch.randn(samples, self.z_dim, generator=generator).to(self.mean)
         return cast(Tensor, self(z).mean(dim=0))
 
 
@@ -78,8 +83,11 @@ class SynthesisLayer(nn.Module):
 
     noise: Tensor
 
-    def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int, *, up: bool = False) -> None:
+    def __init__(
+        self, inputs: int, outputs: int, resolution: int, style_dim: int, *, up: bool = False, clamp: float = 0.0
+    ) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv2d(inputs, outputs, 3, style_dim, up=up)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
@@ -93,32 +101,37 @@ class SynthesisLayer(nn.Module):
         x = torch.addcmul((SQRT2 * self.bias)[:, None, None].to(x.dtype), x, SQRT2 * demodulation)
         if noise is not None:
             x = x + (SQRT2 * self.noise_strength * noise).to(x.dtype)
-        return F.leaky_relu(x, 0.2)
+        return _clamped(F.leaky_relu(x, 0.2), self.clamp)
 
 
 class ToRGB(nn.Module):
     """1x1 modulated convolution to three colours, without demodulation."""
 
-    def __init__(self, inputs: int, style_dim: int) -> None:
+    def __init__(self, inputs: int, style_dim: int, clamp: float = 0.0) -> None:
         super().__init__()
+        self.clamp = clamp
         self.conv = ModulatedConv2d(inputs, 3, 1, style_dim)
         self.bias = nn.Parameter(torch.zeros(3))
 
     def forward(self, x: Tensor, w: Tensor) -> Tensor:
         """(B, inputs, H, W), (B, D) -> (B, 3, H, W)."""
         x, _ = self.conv(x, w)
-        return x + self.bias[:, None, None].to(x.dtype)
+        return _clamped(x + self.bias[:, None, None].to(x.dtype), self.clamp)
+
+
+def _clamped(x: Tensor, clamp: float) -> Tensor:
+    return x.clamp(-clamp, clamp) if clamp else x
 
 
 class SynthesisBlock(nn.Module):
     """The layers of one resolution; the first block starts from a learned constant and has one layer only."""
 
-    def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int) -> None:
+    def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int, clamp: float = 0.0) -> None:
         super().__init__()
-        self.layers = nn.ModuleList([SynthesisLayer(outputs, outputs, resolution, style_dim)])
+        self.layers = nn.ModuleList([SynthesisLayer(outputs, outputs, resolution, style_dim, clamp=clamp)])
         if inputs:
-            self.layers.insert(0, SynthesisLayer(inputs, outputs, resolution, style_dim, up=True))
-        self.to_rgb = ToRGB(outputs, style_dim)
+            self.layers.insert(0, SynthesisLayer(inputs, outputs, resolution, style_dim, up=True, clamp=clamp))
+        self.to_rgb = ToRGB(outputs, style_dim, clamp)
 
 
 class Generator(nn.Module):
@@ -127,11 +140,11 @@ class Generator(nn.Module):
     def __init__(self, config: GeneratorConfig) -> None:
         super().__init__()
         self.config = config
-        self.mapping = MappingNetwork(config.style_dim, config.mapping_layers)
+        self.mapping = MappingNetwork(config.style_dim, config.mapping_layers, config.z_dim)
         self.constant = gaussian(1, config.channels[0], 4, 4)
         widths = (0, *config.channels)
         self.blocks = nn.ModuleList(
-            SynthesisBlock(before, after, resolution, config.style_dim)
+            SynthesisBlock(before, after, resolution, config.style_dim, config.clamp)
             for before, after, resolution in zip(widths[:-1], widths[1:], resolutions(config.resolution), strict=True)
         )
 

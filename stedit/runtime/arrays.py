@@ -11,7 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from stedit.errors import UsageError
+from stedit.errors import InputError, UsageError
 from stedit.imaging.files import Pixels, fit_image
 from stedit.imaging.memory import rgb_batch
 
@@ -27,7 +27,8 @@ def to_tensor(pixels: Pixels) -> Tensor:
 
 
 def to_array(images: Tensor) -> Pixels:
-    """Float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3)."""
+    """Float (B, 3, H, W) in [-1, 1] -> uint8 (B, H, W, 3). Raises InputError for numbers that are not finite."""
+    _require_finite(images, "a rendering")
     pixels = ((images.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8)
     return np.ascontiguousarray(pixels.permute(0, 2, 3, 1).cpu().numpy())
 
@@ -107,7 +108,19 @@ def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8]) -> 
 @overload
 def as_given(result: Tensor, given: Tensor) -> Tensor: ...
 def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8] | Tensor) -> Latents | Tensor:
-    """The result as an array if an array was given, else as a tensor on the device of the one given."""
+    """The result as an array if an array was given, else as a tensor on the device of the one given.
+
+    Raises InputError for numbers that are not finite.
+    """
+    _require_finite(result, "a result")
     if isinstance(given, np.ndarray):
         return cast(Latents, result.cpu().numpy())
     return result.to(given.device)
+
+
+def _require_finite(result: Tensor, what: str) -> None:
+    if not torch.isfinite(result).all():
+        raise InputError(
+            f"{what} holds numbers that are not finite, so the code is beyond those of the model, or the precision is "
+            "too low for it: give another, or float32",
+        )

@@ -134,7 +134,8 @@ class Model:
 
     def sample_latents(self, count: int, *, seed: int = 0) -> Tensor:
         """Codes (count, N, D) of random z, the N styles of each alike."""
-        z = torch.randn(count, self.code_shape[1], generator=torch.Generator().manual_seed(seed)).to(self.device)
+        width = self.networks.generator.config.z_width
+        z = torch.randn(count, width, generator=torch.Generator().manual_seed(seed)).to(self.device)
         with torch.no_grad():
             w: Tensor = self.networks.generator.mapping(z)
         return w[:, None].expand(-1, *self.code_shape).contiguous()

@@ -29,7 +29,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast, get_args
 
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
 from stedit.errors import BundleError, MissingPartError, OutputError, describe_cause
 from stedit.models.config import (
@@ -43,6 +43,7 @@ from stedit.models.config import (
     JudgeConfig,
 )
 from stedit.storage.atomic import write_folder
+from stedit.storage.library import library_reads
 
 if TYPE_CHECKING:
     import torch
@@ -51,8 +52,11 @@ FORMAT = 2
 CONFIG_NAME = "config.json"
 CARD_NAME = "README.md"
 MAX_CONFIG_BYTES = 2**20
+MAX_CARD_BYTES = 2**20
 MAX_PART_BYTES = 2**31
+MAX_BUNDLE_BYTES = 2**32  # of all parts
 MAX_TENSOR_HEADER_BYTES = 2**22
+MAX_NESTING = 32  # of objects and lists in config.json
 MAX_TARGET_LOGIT = 100.0  # logit
 MAX_RECONSTRUCTION_ERROR = 2.0  # 1 - a correlation of -1
 
@@ -208,7 +212,14 @@ class Bundle:
 
         if name not in self.parts:
             raise MissingPartError(f"the model {self.name!r} has no {name}: choose another", argument="model")
-        tensors: dict[str, torch.Tensor] = load(self._read_checked(self.parts[name]))
+        data = self._read_checked(self.parts[name])
+        try:
+            with library_reads("its header is damaged"):
+                tensors: dict[str, torch.Tensor] = load(data)
+            if bad := next((key for key, tensor in tensors.items() if not torch.isfinite(tensor).all()), ""):
+                raise ValueError(f"its tensor {bad[:100]!r} holds numbers that are not finite")  # noqa: TRY301 - as above
+        except ValueError as error:
+            raise BundleError(f"the {name} of {self.path} is damaged ({error}): get the model again") from error
         return {key: value.to(torch.float32) if value.is_floating_point() else value for key, value in tensors.items()}
 
     def read_bytes(self, name: str) -> bytes:
@@ -221,6 +232,19 @@ class Bundle:
             name: (PART_CONFIGS[part_type(name)].from_dict(part.config), self.read_bytes(name))
             for name, part in self.parts.items()
         }
+
+    def read_card(self) -> str:
+        """The model card, "" if there is none. Raises BundleError if it leads out of the folder, or is too large."""
+        if not (self.path / CARD_NAME).is_file():
+            return ""
+        try:
+            with _inside(self.path, CARD_NAME).open("rb") as file:
+                text = file.read(MAX_CARD_BYTES + 1)
+            if len(text) > MAX_CARD_BYTES:
+                raise ValueError(f"{CARD_NAME} is larger than {MAX_CARD_BYTES // 2**20} MB")  # noqa: TRY301 - as above
+        except (OSError, ValueError) as error:
+            raise BundleError(f"the card of {self.path} cannot be used ({describe_cause(error)}): remove it") from error
+        return text.decode("utf-8", "replace")
 
     def _read_checked(self, part: Part) -> bytes:
         file = self.path / part.file
@@ -314,12 +338,27 @@ def _decode_config(text: bytes) -> dict[str, Any]:
     if len(text) > MAX_CONFIG_BYTES:
         raise ValueError(f"{CONFIG_NAME} is larger than {MAX_CONFIG_BYTES // 2**20} MB")
     try:
-        values = json.loads(text)
+        values = json.loads(text, parse_constant=lambda _: None, parse_float=_finite_or_none)
     except (ValueError, RecursionError) as error:
         raise ValueError(f"{CONFIG_NAME} is not JSON ({error})") from error
     if not isinstance(values, dict):
         raise ValueError(f"{CONFIG_NAME} holds no JSON object")  # noqa: TRY004 - the one type for damage
+    if _is_deep(values, MAX_NESTING):
+        raise ValueError(f"{CONFIG_NAME} nests values more than {MAX_NESTING} deep")
     return values
+
+
+def _is_deep(value: Any, levels: int) -> bool:
+    if not isinstance(value, dict | list):
+        return False
+    inner = value.values() if isinstance(value, dict) else value
+    return levels == 0 or any(_is_deep(item, levels - 1) for item in inner)
+
+
+def _finite_or_none(text: str) -> float | None:
+    """A number of JSON's, unless it is beyond what can be computed with."""
+    number = float(text)
+    return number if math.isfinite(number) else None
 
 
 def _inside(folder: Path, name: str) -> Path:
@@ -452,19 +491,25 @@ def _count_parameters(file: Path) -> int:
         header_bytes = int.from_bytes(opened.read(8), "little")
     if header_bytes > MAX_TENSOR_HEADER_BYTES:
         raise ValueError(f"{file.name} claims a header of {header_bytes} bytes")
-    try:
-        with safe_open(file, framework="numpy") as tensors:
-            slices = [tensors.get_slice(key) for key in tensors.keys()]  # noqa: SIM118 - it is no dict
-            if not {tensor.get_dtype() for tensor in slices} <= _STORED_TYPES:
-                raise ValueError(f"{file.name} holds tensors of a type other than {', '.join(sorted(_STORED_TYPES))}")
-            return sum(math.prod(tensor.get_shape()) for tensor in slices)
-    except SafetensorError as error:
-        raise ValueError(f"{file.name} is damaged ({error})") from error
+    with library_reads(f"{file.name} is damaged"), safe_open(file, framework="numpy") as tensors:
+        slices = [tensors.get_slice(key) for key in tensors.keys()]  # noqa: SIM118 - it is no dict
+        types, shapes = {part.get_dtype() for part in slices}, [part.get_shape() for part in slices]
+    if not types <= _STORED_TYPES:
+        raise ValueError(f"{file.name} holds tensors of a type other than {', '.join(sorted(_STORED_TYPES))}")
+    return sum(math.prod(shape) for shape in shapes)
+
+
+def _require_own_files(bundle: Bundle) -> None:
+    if not bundle.parts:
+        raise ValueError("it has no parts")
+    if len({part.file for part in bundle.parts.values()}) < len(bundle.parts):
+        raise ValueError("two of its parts name the same file")
+    if sum(part.size for part in bundle.parts.values()) > MAX_BUNDLE_BYTES:
+        raise ValueError(f"its parts are larger than {MAX_BUNDLE_BYTES // 2**30} GB together")
 
 
 def _require_agreement(bundle: Bundle) -> None:
-    if not bundle.parts:
-        raise ValueError("it has no parts")
+    _require_own_files(bundle)
     configs = {name: PART_CONFIGS[part_type(name)].from_dict(part.config) for name, part in bundle.parts.items()}
     if bundle.reconstruction_limit is not None and not {"generator", "encoder"} <= set(configs):
         raise ValueError("'reconstruction_limit' is of an encoder and a generator, and it has not both")

@@ -14,6 +14,9 @@ from typing import Any
 from stedit.errors import InputError, describe_cause
 
 MAX_BYTES = 2**30  # of a file, unpacked
+MAX_LINE_BYTES = 2**20
+PACKED = 50  # times its size a gzipped file may unpack to, beyond FEW_BYTES; tables pack to a tenth
+FEW_BYTES = 2**26
 _UTF_16 = (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)  # as spreadsheets on Windows write it
 
 
@@ -40,20 +43,26 @@ def shown(line: str) -> str:
 
 def read_lines(path: Path) -> Iterator[str]:
     """The lines of a text file in UTF-8 or UTF-16, gzipped or not, up to MAX_BYTES of them. Raises InputError."""
-    room = MAX_BYTES
     try:
+        room = MAX_BYTES
+        if path.suffix.lower() == ".gz":
+            room = min(room, FEW_BYTES + PACKED * path.stat().st_size)
         with gzip.open(path, "rb") if path.suffix.lower() == ".gz" else path.open("rb") as file:
             encoding = "utf-8-sig"  # the first line may begin with a byte order mark
             if file.peek(2)[:2] in _UTF_16:
                 data = file.read(room + 1)
                 if len(data) > room:
-                    raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
+                    raise InputError(f"{path} unpacks to more than such a table holds: split it, or unpack it first")
                 yield from io.StringIO(data.decode("utf-16"), newline="")
                 return
-            while line := file.readline(room + 1):
+            while line := file.readline(MAX_LINE_BYTES + 1):
                 room -= len(line)
+                if len(line) > MAX_LINE_BYTES:
+                    raise InputError(
+                        f"{path} has a line longer than {MAX_LINE_BYTES // 2**20} MB: give a table of text"
+                    )
                 if room < 0:
-                    raise InputError(f"{path} is larger than {MAX_BYTES // 2**20} MB: split it")
+                    raise InputError(f"{path} unpacks to more than such a table holds: split it, or unpack it first")
                 yield line.decode(encoding)
                 encoding = "utf-8"
     # gzip damage comes as any of three, bad UTF-8 as a ValueError

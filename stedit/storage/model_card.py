@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from stedit.storage.bundle import CARD_NAME, Bundle
+from stedit.storage.bundle import Bundle
 
 
 def model_card(name: str, license_name: str, lines: Sequence[str], *, tags: Sequence[str] = ()) -> str:
@@ -15,6 +15,5 @@ def model_card(name: str, license_name: str, lines: Sequence[str], *, tags: Sequ
 
 
 def read_card(bundle: Bundle) -> str:
-    """The card of a bundle, "" if it has none."""
-    path = bundle.path / CARD_NAME
-    return path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    """The card of a bundle, "" if it has none. Raises BundleError if it leads out of the folder, or is too large."""
+    return bundle.read_card()

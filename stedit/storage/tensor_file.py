@@ -11,9 +11,9 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from safetensors import SafetensorError, safe_open
+from safetensors import safe_open
 
-from stedit.errors import describe_cause
+from stedit.errors import SteditError
 
 _TYPES = {np.dtype(np.float32): ("F32", "<f4"), np.dtype(np.float16): ("F16", "<f2")}
 
@@ -54,8 +54,10 @@ def open_tensors(path: Path, what: str, *, max_bytes: int, framework: str = "num
         # opened here too, because safetensors calls every file that it may not open a missing one
         with path.open("rb"), safe_open(path, framework=framework) as file:
             yield file
-    except SafetensorError as error:
-        raise ValueError(describe_cause(error)) from error
+    except (SteditError, ValueError, OSError):
+        raise  # of ours, or the system's
+    except Exception as error:  # the classes of safetensors, and of what it calls, are many
+        raise ValueError("its header or a tensor is damaged") from error
 
 
 def _unicode(text: str) -> str:

@@ -10,14 +10,18 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 from typer.testing import Result
 
 from stedit.imaging.files import Pixels, read_image, write_image
 from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.latents import LatentCode
+from stedit.storage.tunings import Tuning
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -82,10 +86,29 @@ def test_batch_unforeseen_error_fails_each_image_alone(
     )
     result = cli("invert", photos, "--model", "broken")
     assert (result.exit_code, result.stdout) == (1, "")
-    assert [line.split(": ")[:3] for line in result.stderr.splitlines()[:-1]] == [
-        ["error", f"{photos}/{name}", "unexpected ValueError"] for name in ("a.png", "b.jpg", "c.webp")
+    assert [line.split(", ")[0] for line in result.stderr.splitlines()[:-1]] == [
+        f"error: {photos}/{name}: a result holds numbers that are not finite" for name in ("a.png", "b.jpg", "c.webp")
     ]
     assert result.stderr.splitlines()[-1] == "3 failed"
+
+
+def test_tuning_of_other_shapes_costs_its_code_alone(cli: Cli, face: Path, tiny_bundle: Path) -> None:
+    folder = Path("codes")
+    folder.mkdir()
+    model = Bundle.load(tiny_bundle)
+    half = np.ones((3, 1), np.float16)
+    tuning = Tuning({"blocks.0.layers.0.conv.weight": (half, half.T)}, model.name, model.fingerprint)
+    cli("invert", face, "-o", folder / "a.latent.safetensors")
+    good = LatentCode.load(folder / "a.latent.safetensors")
+    replace(good, tuning=tuning.digest).save(folder / "b.latent.safetensors")
+    replace(good, w=np.full_like(good.w, 3e38)).save(folder / "c.latent.safetensors")
+    tuning.save(folder / "b.tuning.safetensors")
+    result = cli("reconstruct", folder)
+    assert result.exit_code == 1
+    assert result.stdout == "codes/a.reconstruct.png\n"
+    errors = result.stderr.splitlines()
+    assert errors[0].startswith("error: codes/b.latent.safetensors: a tuning is damaged (the tuning of blocks.0")
+    assert errors[1].startswith("error: codes/c.latent.safetensors: a rendering holds numbers that are not finite")
 
 
 def test_json_records_cover_every_input(cli: Cli, photos: Path) -> None:

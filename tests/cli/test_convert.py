@@ -433,7 +433,7 @@ def test_checkpoints_page_commands_are_understood(cli: Cli) -> None:
     """None of its files are here, and that is all that is wrong with them."""
     page = (Path(__file__).resolve().parents[2] / "docs" / "checkpoints.md").read_text(encoding="utf-8")
     commands = re.findall(r"^\$ stedit (.*\w\.(?:pt|pth|pkl) .*)$", page, flags=re.MULTILINE)
-    assert len(commands) == 14
+    assert len(commands) == 15
     for command in commands:
         assert refused(cli(*shlex.split(command))).endswith(" does not exist: check the spelling"), command
     for known in FORMATS:
@@ -471,7 +471,9 @@ def test_convert_weights_that_overflow_are_refused(cli: Cli, generator: dict[str
 
 def test_convert_unknown_file_is_refused(cli: Cli) -> None:
     torch.save([1, 2], "list.pt")
-    assert refused(cli("weights", "convert", "list.pt", "-o", "m")).startswith("list.pt holds no dictionary of tensors")
+    assert refused(cli("weights", "convert", "list.pt", "-o", "m")).startswith(
+        "list.pt: it holds no dictionary of tensors"
+    )
     torch.save({"layer.weight": torch.randn(70, 3)}, "other.pt")
     assert "is of no known format" in refused(cli("weights", "convert", "other.pt", "-o", "m"))
     assert "does not exist" in refused(cli("weights", "convert", "gone.pt", "-o", "m"))

@@ -18,7 +18,8 @@ def encoder(**sizes: object) -> PspEncoder:
 
 def test_levels_of_the_styles() -> None:
     """Three styles read the coarse features, four the medium ones, the others the fine ones."""
-    assert [level_of(style) for style in range(9)] == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert [level_of(style, encoder().config) for style in range(9)] == [0, 0, 0, 1, 1, 1, 1, 2, 2]
+    assert {level_of(style, encoder(pyramid=False).config) for style in range(9)} == {0}
 
 
 @pytest.mark.parametrize(
@@ -53,8 +54,30 @@ def test_e4e_changes_every_style_with_the_first() -> None:
     torch.testing.assert_close(network(image), plain + 1.0)
 
 
+def test_without_a_pyramid_every_style_reads_the_coarse_features() -> None:
+    network = encoder(pyramid=False, input_height=64, input_width=64)
+    assert {len(head.convs) for head in network.heads} == {head_depths(network.config)[0]}
+    assert not hasattr(network, "lateral_fine")
+    assert network(torch.randn(2, 3, 64, 64)).shape == (2, 9, 16)
+
+
+def test_an_iterative_encoder_takes_image_and_rendering() -> None:
+    network = encoder(iterative=True, input_height=32, input_width=32)
+    image, rendering = torch.randn(2, 1, 3, 32, 32)
+    codes = network(torch.cat([image, rendering], dim=1))
+    assert codes.shape == (1, 9, 16)
+    assert not torch.allclose(codes, network(torch.cat([image, image], dim=1)))
+
+
+def test_an_encoder_into_w_gives_one_style_for_all() -> None:
+    network = encoder(kind="w", input_height=32, input_width=32)
+    codes = network(torch.randn(2, 3, 32, 32))
+    assert codes.shape == (2, 9, 16)
+    assert torch.equal(codes, codes[:, :1].expand(2, 9, 16))
+
+
 def test_a_kind_that_is_none() -> None:
-    with pytest.raises(ValueError, match="kind is 'restyle', none of style-transformer, psp, e4e"):
+    with pytest.raises(ValueError, match="kind is 'restyle', none of style-transformer, psp, e4e, w"):
         encoder(kind="restyle")
 
 

@@ -18,7 +18,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from stedit.errors import BundleError, MissingPartError, OutputError
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
@@ -363,6 +363,7 @@ def test_a_huge_tensor_file_is_not_read(copy: Path) -> None:
         (b'{"format": ' + b"9" * 5000 + b"}", "config.json is not JSON"),
         (b"[1, 2]", "config.json holds no JSON object"),
         (b"null", "config.json holds no JSON object"),
+        (b'{"training": ' + b"[" * 50 + b"]" * 50 + b"}", "config.json nests values more than 32 deep"),
         (b"{}", "'format' is missing in config.json"),
         (b" " * (MAX_CONFIG_BYTES + 1), "config.json is larger than 1 MB"),
     ],
@@ -370,6 +371,54 @@ def test_a_huge_tensor_file_is_not_read(copy: Path) -> None:
 def test_a_config_that_is_no_json_object(copy: Path, text: bytes, expected: str) -> None:
     (copy / CONFIG_NAME).write_bytes(text)
     assert reason(copy).startswith(expected)
+
+
+def test_numbers_that_json_does_not_have_are_none(copy: Path) -> None:
+    text = (copy / CONFIG_NAME).read_text()
+    (copy / CONFIG_NAME).write_text(
+        text.replace('"training": {', '"training": {"a": NaN, "b": [-Infinity, 1e999], ', 1)
+    )
+    training = Bundle.load(copy).training
+    assert (training["a"], training["b"]) == (None, [None, None])
+
+
+def test_parts_may_not_share_a_file(copy: Path) -> None:
+    values = json.loads((copy / CONFIG_NAME).read_text())
+    name = values["attributes"][0]["name"]
+    parts = {**values["parts"], f"editor-{name}": values["parts"]["editor"]}
+    assert damage(copy, parts=parts) == "two of its parts name the same file"
+
+
+def test_parts_that_are_too_large_together(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stedit.storage.bundle.MAX_BUNDLE_BYTES", 1000)
+    assert "larger than 0 GB together" in reason(copy)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_a_part_whose_numbers_are_not_finite_is_not_used(copy: Path, value: float) -> None:
+    file = copy / "encoder.safetensors"
+    tensors = load_file(file)
+    key = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
+    tensors[key].fill_(value)
+    save_file(tensors, file)
+    values = json.loads((copy / CONFIG_NAME).read_text())
+    values["parts"]["encoder"]["sha256"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    (copy / CONFIG_NAME).write_text(json.dumps(values))
+    with pytest.raises(BundleError, match=f"its tensor '{key}' holds numbers that are not finite"):
+        Bundle.load(copy).read_part("encoder")
+
+
+@pytest.mark.parametrize(
+    ("part", "sizes"),
+    [
+        ("generator", {"resolution": 2048, "channels": [32] * 10}),
+        ("encoder", {"input_height": 2048, "input_width": 2048, "stem_width": 64}),
+        ("judge", {"input_height": 2048, "input_width": 2048, "widths": [64, 64]}),
+    ],
+)
+def test_networks_whose_features_fill_memory(part: str, sizes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="more than a network here may compute"):
+        PART_CONFIGS[part].from_dict(sizes)
 
 
 def test_a_newer_format(copy: Path) -> None:
@@ -451,7 +500,7 @@ def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
     assert damage(copy, attributes=attributes) == f"{key!r} is {logit!r}, not a number from 0 to 100.0"
 
 
-@pytest.mark.parametrize("share", ["1", None, True, -0.1, 1.1, float("nan")])
+@pytest.mark.parametrize("share", ["1", None, True, -0.1, 1.1])
 def test_a_share_out_of_range(copy: Path, share: object) -> None:
     attributes = [{"name": name, "transfer_weight": share} for name in TINY_ATTRIBUTES]
     assert damage(copy, attributes=attributes) == f"'transfer_weight' is {share!r}, not a number from 0 to 1"
@@ -599,3 +648,18 @@ def test_any_bytes_in_a_tensor_file(tiny_bundle: Path, scratch: Path, data: byte
     (scratch / "editor.safetensors").write_bytes(data)
     loaded_or_refused(scratch)
     shutil.copy(tiny_bundle / "editor.safetensors", scratch / "editor.safetensors")
+
+
+def test_the_card_stays_in_the_folder_and_is_bounded(copy: Path, tmp_path: Path) -> None:
+    bundle = Bundle.load(copy)
+    (copy / CARD_NAME).write_text("# ü\n", encoding="utf-8")
+    assert bundle.read_card() == "# ü\n"
+    os.truncate(copy / CARD_NAME, 2**20 + 1)
+    with pytest.raises(BundleError, match="larger than 1 MB"):
+        bundle.read_card()
+    (copy / CARD_NAME).unlink()
+    assert bundle.read_card() == ""
+    (tmp_path / "secret").write_text("x")
+    (copy / CARD_NAME).symlink_to(tmp_path / "secret")
+    with pytest.raises(BundleError, match="leads out of the folder"):
+        bundle.read_card()

@@ -155,7 +155,7 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, content: bytes, said:
 def test_labels_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.storage.jsonl.MAX_BYTES", 2**20)
     (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 2**24))
-    with pytest.raises(InputError, match=r"bomb\.jsonl\.gz is larger than 1 MB"):
+    with pytest.raises(InputError, match=r"bomb\.jsonl\.gz has a line longer than 1 MB"):
         LabelTable.read(tmp_path / "bomb.jsonl.gz")
 
 
@@ -169,3 +169,13 @@ def test_a_table_of_other_codes(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,Smiling\na,1\n")
     with pytest.raises(InputError, match=r"a\.csv names none of the codes \(such as x\)"):
         LabelTable.read(tmp_path / "a.csv").of(["x"], ["Smiling"])
+
+
+def test_a_small_file_that_unpacks_without_end(tmp_path: Path) -> None:
+    packed = tmp_path / "labels.csv.gz"
+    packed.write_bytes(gzip.compress(b"id,Smiling\n" + (b"a" * 1000 + b",1\n") * 100_000, 1))
+    with pytest.raises(InputError, match="unpacks to more than such a table holds: split it"):
+        LabelTable.read(packed)
+    packed.write_bytes(gzip.compress(b"id,Smiling\n" + b"a" * 2_000_000, 1))
+    with pytest.raises(InputError, match="has a line longer than 1 MB"):
+        LabelTable.read(packed)

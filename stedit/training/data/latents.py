@@ -65,7 +65,7 @@ class LatentSet:
         """Codes of random z, through the mapping network: one w for all styles."""
         generator = engine.networks.generator
         source = torch.Generator().manual_seed(seed)
-        z = torch.randn(count, generator.config.style_dim, generator=source)
+        z = torch.randn(count, generator.config.z_width, generator=source)
         with torch.no_grad():
             parts = [generator.style_mix([part.to(engine.device)]).float().cpu() for part in torch.split(z, 1024)]
         codes = torch.cat(parts) if parts else torch.zeros(0, *engine.code_shape)

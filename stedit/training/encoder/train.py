@@ -194,7 +194,7 @@ class EncoderTask:
 
     def _samples(self, run: Run, count: int) -> tuple[Tensor, Tensor]:
         """Images of random codes, at the size at which they are compared, and the codes (count, N, D)."""
-        z = torch.randn(2, count, self.generator.config.style_dim, device=run.device)
+        z = torch.randn(2, count, self.generator.config.z_width, device=run.device)
         crossover = int(torch.randint(1, self.generator.config.style_count + 1, ()).item())
         with torch.no_grad(), run.autocast():
             codes = self.generator.style_mix([z[0], z[1]], crossover)

@@ -137,6 +137,6 @@ class StyleGan2Task:
 def codes_sheet(generator: Generator) -> Pixels:
     """16 images of random z, sampled from torch's global state; uint8 (H, W, 3)."""
     device = generator.constant.device
-    images = generator(generator.mapping(torch.randn(SAMPLED, generator.config.style_dim, device=device)))
+    images = generator(generator.mapping(torch.randn(SAMPLED, generator.config.z_width, device=device)))
     pixels = to_array(images.float())
     return sheet([list(pixels[row : row + 4]) for row in range(0, SAMPLED, 4)])
