@@ -72,6 +72,7 @@ def test_damaged_model_is_refused_before_any_work(cli: Cli, face: Path, damaged:
 
 @pytest.mark.parametrize("arguments", [["weights", "info", "nowhere"], ["invert", "face.png", "--model", "nowhere"]])
 def test_unknown_model_gives_one_sentence(cli: Cli, arguments: list[str]) -> None:
+    Path("face.png").touch()
     result = cli(*arguments)
     assert result.exit_code == 1
     assert result.stderr.startswith("error: there is no model 'nowhere'")
