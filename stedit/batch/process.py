@@ -34,7 +34,9 @@ from stedit.batch.request import (
     Request,
     Strength,
 )
+from stedit.checkpoints.interchange import load_directions
 from stedit.editing.attributes import friendly_name
+from stedit.editing.directions import LinearDirection, parse_direction
 from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
@@ -135,7 +137,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         details: whether edits report the probabilities of their attributes.
 
     Raises:
-        InputError: a reference cannot be used.
+        InputError: a reference, or a file of directions, cannot be used.
         MissingPartError: the model lacks a network that the method needs.
     """
     latent = file_format in CODE_FORMATS
@@ -149,6 +151,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             inverter = Inverter(engine, request.inversion, reporter)
             compute, keep_originals = partial(_reconstruct, engine, request), request.sheet
         case LabelEdit():
+            _read_direction(request.direction)
             compute, keep_originals = _Editor(engine, request, file_format, details=details), request.sheet
             several = not latent
         case ReferenceEdit():
@@ -172,6 +175,14 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         engine, inverter, request.photo, keep_originals=keep_originals, several=several, note=reporter.note
     )
     return Process(inverter, reader, compute, partial(_float_renderings, engine), _batching(engine, inverter))
+
+
+def _read_direction(text: str) -> None:
+    """Meet a file of directions that cannot be read before there is any input. Raises InputError."""
+    direction = parse_direction(text)
+    for part in direction.parts if isinstance(direction, LinearDirection) else ():
+        if part.file is not None:
+            load_directions(part.file)
 
 
 def _float_renderings(engine: Engine, codes: Latents) -> npt.NDArray[np.float32]:

@@ -88,5 +88,6 @@ def _listen(port: int) -> socket.socket:
         listener.bind(("127.0.0.1", port))
         listener.listen(128)  # before the address is told: who comes early waits
     except OSError as error:
+        listener.close()
         raise UsageError(f"the port {port} is in use: give another one with --port, or none") from error
     return listener

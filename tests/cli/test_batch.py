@@ -237,7 +237,7 @@ def test_file_names_with_markup_and_dashes_are_kept(cli: Cli, face: Path) -> Non
     for name in ("[red]a.png", "ünï cödé.png", "-dash.png"):
         Path(name).write_bytes(face.read_bytes())
         assert cli("reconstruct", "--", name).stdout == f"{Path(name).stem}.reconstruct.png\n"
-    assert cli("reconstruct", "[red]no.png").stderr == "error: [red]no.png does not exist: check the spelling\n"
+    assert cli("reconstruct", "[red]no.png").stderr == "error: [red]no.png does not exist: did you mean [red]a.png?\n"
 
 
 def test_file_name_that_is_no_text_is_kept(process: Process, face: Path) -> None:

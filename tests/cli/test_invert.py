@@ -371,7 +371,7 @@ def test_interrupted_invert_keeps_what_is_done(process: Process, photos: Path) -
         running.send_signal(signal.SIGINT)
         _, errors = running.communicate(timeout=120)
     assert running.returncode == 130
-    assert b"stopped after 1 of 3: the same command goes on" in errors
+    assert re.search(rb"stopped after [12] of 3: the same command goes on", errors)
     assert {path.name for path in Path("codes").iterdir()} <= {f"{name}.latent.safetensors" for name in "abc"}
     assert len(list(Path("codes").iterdir())) < 3
     LatentCode.load("codes/a.latent.safetensors")

@@ -99,7 +99,7 @@ def test_help_and_errors_import_no_heavy_module(arguments: list[str], allowed: s
         (["--no-such-option"], "no such option: --no-such-option"),
         (["no-such-command"], "no such command 'no-such-command': see stedit --help"),
         (["eddit", "x"], "no such command 'eddit': did you mean 'edit'?\n"),
-        (["edit", "x", "--stregth", "1"], "no such option: --stregth: did you mean --strength?\n"),
+        (["edit", "x", "--stregth", "1"], "no such option: --stregth: did you mean --strength, "),
         (["invert"], "no input is named: name images, folders or latent files, or - for standard input"),
         (["invert", "--no-such-option", "x"], "no such option: --no-such-option"),
         (["invert", "x", "--batch-size", "0"], "invalid value for '--batch-size' / '-b': '0' is less than 1: "),
