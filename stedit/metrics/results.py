@@ -23,7 +23,7 @@ class Settings:
     references: bool = False
     """Whether to edit by reference as well."""
     seed: int = 0
-    """Draws the references."""
+    """Of the choice of references."""
     batch_size: int = 8
     samples: int = 6
     """Pictures to keep for the report."""

@@ -1,7 +1,7 @@
 """Pictures to learn from: faces of known size, tilt and place, composed and worsened on the device, a batch at a time.
 
 A canvas has four layers: a backdrop, a whole scene, a crop, a render. Each is laid by an affine map of its own, so its
-points are known exactly. Some backdrops are drawn: cloth, buttons, lights, things that are no face. Canvases are
+points are known exactly. Some backdrops are synthetic: cloth, buttons, lights, things that are no face. Canvases are
 rendered at twice their size and averaged down, as a photograph is for the network.
 """
 
@@ -68,7 +68,7 @@ def compose(
         side: S of the canvas.
         tilt: degrees that a face is turned at most.
         smallest, largest: sizes between which faces are learnt.
-        clutter_fraction: share of backdrops that are drawn clutter.
+        clutter_fraction: share of backdrops that are synthetic clutter.
     """
     count, device = len(chosen), chosen.device
     first = next(iter(sets.values()))
@@ -102,8 +102,8 @@ def _backdrop(faces: Faces, index: Tensor, side: int, clutter_fraction: float) -
     angle = _uniform(count, -math.pi, math.pi, device)
     layer = _lay(faces, index, anchor, torch.full((count, 2), side / 2, device=device), scale, angle, side)
     cluttered = round(clutter_fraction * count)  # the first of the batch, which is in no order
-    drawn = F.interpolate(clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
-    colours = torch.cat([drawn, layer.colours[cluttered:]])
+    synthetic = F.interpolate(clutter(cluttered, side, device), scale_factor=SUPERSAMPLING, mode="nearest")
+    colours = torch.cat([synthetic, layer.colours[cluttered:]])
     plain = torch.rand(count, device=device) < PLAIN
     colour = 255 * torch.rand(count, 3, 1, 1, device=device)
     empty = plain | (torch.arange(count, device=device) < cluttered)

@@ -35,7 +35,7 @@ class AlignerTrainingConfig(TrainingConfig):
     canvas: int = key(192, text="Side of the pictures composed for training, in pixels.", low=64, high=512)
     tilt: float = key(45.0, text="How far faces are turned in the plane, in degrees.", low=0, high=180)
     clutter_fraction: float = key(
-        0.4, text="Share of the backdrops that are drawn clutter, which has no face.", low=0, high=1
+        0.4, text="Share of the backdrops that are synthetic clutter, which has no face.", low=0, high=1
     )
     ema_images: int = key(
         80_000, text="Composed pictures in which the moving average of the weights, the result, forgets half.", low=1

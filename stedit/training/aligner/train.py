@@ -130,7 +130,7 @@ class AlignerTask:
         return self.figures
 
     def sample(self) -> Pixels | None:
-        """It draws none."""
+        """There is none."""
         return None
 
     def save(self, path: Path, *, overwrite: bool) -> Bundle:
@@ -240,7 +240,7 @@ def measure(network: Aligner, faces: Faces) -> dict[str, float]:
 
 
 def faces_in_clutter(network: Aligner, device: torch.device) -> float:
-    """How many faces are found in a picture without one, in the mean of some that are drawn."""
+    """How many faces are found in a picture without one, in the mean of synthetic ones."""
     pictures = clutter(CLUTTER_PICTURES, CLUTTER_SIDE, torch.device("cpu")) / 127.5 - 1
     found = [search(network, some.to(device), THRESHOLD) for some in torch.split(pictures, CHUNK)]
     return sum(len(scores) for some in found for scores, _ in some) / CLUTTER_PICTURES
