@@ -91,7 +91,7 @@ class SynthesisLayer(nn.Module):
         self.conv = ModulatedConv2d(inputs, outputs, 3, style_dim, up=up)
         self.noise_strength = nn.Parameter(torch.zeros(()))
         self.bias = nn.Parameter(torch.zeros(outputs))
-        self.register_buffer("noise", torch.randn(1, 1, resolution, resolution))
+        self.register_buffer("noise", gaussian(1, 1, resolution, resolution).detach())
 
     def forward(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
         """`noise` (1 or B, 1, H, W), or None for no noise."""

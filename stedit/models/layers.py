@@ -16,10 +16,10 @@ SQRT2 = math.sqrt(2.0)  # gain that keeps unit variance through a leaky ReLU of 
 def gaussian(*shape: int, std: float = 1.0) -> nn.Parameter:
     """A parameter sampled from N(0, std^2); on the meta device its shape alone.
 
-    Arithmetic on that device imports torch._dynamo, which takes longer than a reconstruction.
+    Arithmetic on that device imports torch._dynamo, and random numbers sympy, which take longer than a reconstruction.
     """
-    numbers = torch.randn(shape)
-    return nn.Parameter(numbers if numbers.is_meta else numbers * std)
+    numbers = torch.empty(shape)
+    return nn.Parameter(numbers if numbers.is_meta else torch.randn(shape) * std)
 
 
 def scaled_leaky_relu(x: Tensor) -> Tensor:
