@@ -29,7 +29,7 @@ if TYPE_CHECKING:
         Rendering,
         Request,
     )
-    from stedit.batch.runner import run, run_plan, run_plans
+    from stedit.batch.runner import run, run_plans
 
 __all__ = [
     "AlignedCrop",
@@ -50,7 +50,6 @@ __all__ = [
     "Summary",
     "plan_request",
     "run",
-    "run_plan",
     "run_plans",
 ]
 
@@ -58,7 +57,7 @@ _MODULES = {
     **dict.fromkeys(("Job", "Plan", "plan_request"), "plan"),
     **dict.fromkeys(("Record", "Summary"), "record"),
     **dict.fromkeys(("Reporter", "SilentReporter"), "reporter"),
-    **dict.fromkeys(("run", "run_plan", "run_plans"), "runner"),
+    **dict.fromkeys(("run", "run_plans"), "runner"),
 }
 
 

@@ -13,7 +13,7 @@ from stedit.batch.plan import Job, Plan
 from stedit.batch.record import Summary
 from stedit.batch.reporter import Reporter
 from stedit.batch.request import LATENT_FORMAT, InversionRequest
-from stedit.batch.runner import run_plan
+from stedit.batch.runner import run_plans
 from stedit.storage.latents import LatentCode
 
 if TYPE_CHECKING:
@@ -34,4 +34,4 @@ def read_codes(engine: Engine, sources: Sequence[Source], reporter: Reporter) ->
 
     jobs = tuple(Job(source, None) for source in sources)
     plan = Plan(InversionRequest(), jobs, inputs=Inputs(tuple(sources)), format=LATENT_FORMAT)
-    return codes, run_plan(plan, model=engine, batch_size=1, reporter=reporter, write=keep)
+    return codes, run_plans([plan], model=engine, batch_size=1, reporter=reporter, write=keep)

@@ -89,35 +89,6 @@ def run(
     )
     if plan.writes_to_stdout:
         raise UsageError("an output has no file to go to: name a file or a folder as output")
-    return run_plan(
-        plan,
-        model=model,
-        device=device,
-        precision=precision,
-        batch_size=batch_size,
-        fail_fast=fail_fast,
-        reporter=reporter or SilentReporter(),
-    )
-
-
-def run_plan(
-    plan: Plan,
-    *,
-    model: str | Path | Engine,
-    device: str = "auto",
-    precision: Precision = "float32",
-    batch_size: int = 8,
-    fail_fast: bool = False,
-    reporter: Reporter,
-    write: Write | None = None,
-    details: bool = True,
-) -> Summary:
-    """Do what `plan_request` has planned; `run` says what the arguments mean.
-
-    Args:
-        write: takes outputs to their places; None for the files of their jobs.
-        details: whether edits report the probabilities of their attributes.
-    """
     return run_plans(
         [plan],
         model=model,
@@ -125,9 +96,7 @@ def run_plan(
         precision=precision,
         batch_size=batch_size,
         fail_fast=fail_fast,
-        reporter=reporter,
-        write=write,
-        details=details,
+        reporter=reporter or SilentReporter(),
     )
 
 
@@ -143,7 +112,15 @@ def run_plans(
     write: Write | None = None,
     details: bool = True,
 ) -> Summary:
-    """Do several plans, one after the other, with a model that is loaded once; as `run_plan`."""
+    """Do what `plan_request` has planned, one plan after the other, with a model that is loaded once.
+
+    `run` says what the other arguments mean.
+
+    Args:
+        plans: at least one.
+        write: takes outputs to their places; None for the files of their jobs.
+        details: whether edits report the probabilities of their attributes.
+    """
     summary = Summary()
     whole = _together(plans)
     for record in whole.undone():

@@ -166,7 +166,7 @@ def test_file_that_comes_while_a_run_goes_on_is_not_replaced(engine: Engine) -> 
     plan = batch.plan_request(request, ["a.png", "b.png"], engine.bundle, output="out")
     Path("out").mkdir()
     Path("out/a.smile.png").write_bytes(b"kept")
-    summary = batch.run_plan(plan, model=engine, reporter=Listener())
+    summary = batch.run_plans([plan], model=engine, reporter=Listener())
     assert (summary.done, summary.failed) == (1, 1)
     assert Path("out/a.smile.png").read_bytes() == b"kept"
 
@@ -265,7 +265,7 @@ def test_name_too_long_and_pipes_cost_themselves_only(engine: Engine) -> None:
     heard = Listener()
     plan = batch.plan_request(batch.LabelEdit("smile"), ["in"], engine.bundle)
     assert plan.inputs.no_files == (Path("in/pipe.png"),)
-    summary = batch.run_plan(plan, model=engine, reporter=heard)
+    summary = batch.run_plans([plan], model=engine, reporter=heard)
     assert (summary.done, summary.failed) == (1, 1)
     assert "would be too long" in str(heard.records[0].error)
 

@@ -22,8 +22,10 @@ HOSTILE = "a\x1b[2J\x9b\u202eb"
 def test_names_cannot_command_a_terminal(process: Process, face: Path) -> None:
     named = Path(f"{HOSTILE}.png")
     named.write_bytes(face.read_bytes())
+    damaged = Path(f"{HOSTILE}2.png")
+    damaged.write_bytes(b"no image")
     terminal, child_end = pty.openpty()
-    with process("reconstruct", named, f"{HOSTILE}2.gone", stdout=child_end, stderr=child_end) as ran:
+    with process("reconstruct", named, damaged, stdout=child_end, stderr=child_end) as ran:
         os.close(child_end)
         seen = b""
         while True:
