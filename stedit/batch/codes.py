@@ -17,7 +17,7 @@ from stedit.batch.runner import run_plans
 from stedit.storage.latents import LatentCode
 
 if TYPE_CHECKING:
-    from stedit.batch.process import Output
+    from stedit.batch.output import Output
     from stedit.engine import Engine
 
 Codes = dict[Source, npt.NDArray[np.float32]]

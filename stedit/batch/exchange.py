@@ -14,8 +14,8 @@ import numpy.typing as npt
 from stedit.batch.inputs import Kind, Source, collect_inputs
 from stedit.batch.naming import is_code_path
 from stedit.batch.origins import ALGORITHM, Recipe
+from stedit.batch.output import Output
 from stedit.batch.plan import Job, OutputTarget, Plan, make_plan
-from stedit.batch.process import Output
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import CODE_FORMATS, LATENT_FORMAT, InversionRequest

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 
+from stedit.batch.code_batch import to_batch
+from stedit.batch.output import Output
 from stedit.batch.plan import Job
-from stedit.batch.process import Output, Process, to_batch
+from stedit.batch.process import Process
 from stedit.batch.reading import LoadedInput
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter

@@ -19,8 +19,8 @@ from stedit.storage.atomic import sweep
 from stedit.storage.bundle import Bundle
 
 if TYPE_CHECKING:
+    from stedit.batch.output import Output
     from stedit.batch.pipeline import Write
-    from stedit.batch.process import Output
     from stedit.engine import Engine
     from stedit.runtime.devices import Precision
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from stedit.batch.output import Output
 from stedit.batch.photographs import EditedPhoto
-from stedit.batch.process import Output
 from stedit.batch.request import SOURCE_FORMAT
 from stedit.checkpoints.codes import CodeFormat, encode_codes
 from stedit.errors import OutputError, describe_cause

@@ -24,7 +24,7 @@ from stedit.errors import UsageError
 from stedit.imaging import heic
 
 if TYPE_CHECKING:
-    from stedit.batch.process import Output
+    from stedit.batch.output import Output
     from stedit.engine import Engine
     from stedit.storage.bundle import Bundle
 

@@ -17,8 +17,8 @@ from stedit.cli.options import ModelOptions, Overwrite, Recursive
 from stedit.errors import AttributeNameError, InputError, UsageError
 
 if TYPE_CHECKING:
+    from stedit.batch.code_batch import Latents
     from stedit.batch.inputs import Inputs
-    from stedit.batch.process import Latents
     from stedit.engine import Engine
     from stedit.storage.bundle import Bundle
     from stedit.storage.labels import LabelTable

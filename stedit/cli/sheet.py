@@ -46,8 +46,8 @@ def sheet(
     stedit sheet photos smiling with-bangs -o sheet.jpg --overwrite
     """
     from stedit.batch.comparison import Comparison
+    from stedit.batch.output import Output
     from stedit.batch.plan import OutputTarget
-    from stedit.batch.process import Output
     from stedit.batch.request import IMAGE_FORMATS
     from stedit.batch.writing import encode_output, write_output
     from stedit.cli.batch import require_free_stdout, write_to_stdout

@@ -17,7 +17,8 @@ import pytest
 
 from stedit import batch
 from stedit.batch import pipeline, process
-from stedit.batch.process import CodeBatch, Output
+from stedit.batch.code_batch import CodeBatch
+from stedit.batch.output import Output
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, fit_image, read_image, write_image
 from stedit.storage import atomic

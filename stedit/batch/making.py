@@ -1,0 +1,94 @@
+"""What each request but an edit makes of a batch: codes, reconstructions, mixes, probabilities, crops."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from stedit.batch.code_batch import CodeBatch, Latents, latent_of, one_by_one
+from stedit.batch.inverter import summarise
+from stedit.batch.output import Output
+from stedit.batch.photographs import EditedPhoto
+from stedit.batch.request import CODE_FORMATS, AlignedCrop, InversionRequest, Mix, Reconstruction
+from stedit.batch.results import Results, render, side_by_side
+from stedit.editing.attributes import friendly_name
+from stedit.errors import InputError
+from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
+from stedit.imaging.animation import Animation
+from stedit.imaging.files import Pixels
+from stedit.storage.latents import LatentCode
+
+if TYPE_CHECKING:
+    from stedit.engine import Engine
+
+TUNING_UNUSED = "its tuning is left out: a mix is rendered by the model's own generator"
+
+
+def make_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) -> list[Output]:
+    """The code of each input, and its tuning."""
+    return [
+        Output(latent_of(engine, batch, i, request.method), batch.details[i], summarise(batch.details[i]), tuning)
+        for i, tuning in enumerate(batch.tunings)
+    ]
+
+
+def make_reconstructions(engine: Engine, request: Reconstruction, batch: CodeBatch) -> list[Output]:
+    """The rendering of each code; or a sheet of the source and its reconstruction."""
+    images = render(engine, batch.codes, batch.tunings, request.rendering)
+    if request.sheet:
+        pairs = zip(batch.originals, images, strict=True)
+        images = [side_by_side([("source", source), ("reconstruction", image)]) for source, image in pairs]
+    return [Output(image, details, summarise(details)) for image, details in zip(images, batch.details, strict=True)]
+
+
+def make_mixes(engine: Engine, request: Mix, file_format: str, other: Latents, batch: CodeBatch) -> list[Output]:
+    """`other` is the code (1, N, D) of the face to mix in."""
+    mixed = [engine.mix(batch.codes, other, strength=amount, layers=request.layers) for amount in request.strengths]
+    made: Sequence[Pixels | LatentCode | Animation | EditedPhoto]
+    if file_format in CODE_FORMATS:
+        method = request.suffix(engine.bundle)
+        made = [latent_of(engine, replace(batch, codes=mixed[0]), i, method) for i in range(len(batch.sources))]
+    else:
+        results = Results(engine, request, batch, render(engine, batch.codes, (), request.rendering))
+        columns = [render(engine, codes, (), request.rendering) for codes in mixed]
+        made = _strip(request, results, columns, file_format)
+    notes = [(TUNING_UNUSED,) if any(batch.tunings[rows]) else () for rows in batch.rows]
+    return [Output(one, notes=note) for one, note in zip(made, notes, strict=True)]
+
+
+def _strip(
+    request: Mix, results: Results, columns: Sequence[Sequence[Pixels]], file_format: str
+) -> Sequence[Pixels | Animation | EditedPhoto]:
+    """What is made of each input, from the renderings of the codes at each strength."""
+    if len(columns) == 1:
+        return results.finished(columns[0])
+    rows = list(zip(*(results.tiles(column) for column in columns), strict=True))  # one for each input
+    if file_format in ANIMATION_FORMATS:
+        return [Animation(row) for row in rows]
+    titles = [f"{amount:.3g}" for amount in request.strengths]
+    return [side_by_side(list(zip(titles, row, strict=True))) for row in rows]
+
+
+def make_crops(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
+    """The square of the face in each photograph. Raises InputError for a latent code."""
+    outputs = []
+    for source, faces in zip(batch.sources, batch.photos, strict=True):
+        if faces is None:
+            raise InputError(f"{source.name} is a latent code, of which there is nothing to crop: give a photograph")
+        pixels = faces.photo.pixels
+        crop = faces.face(pixels) if request.size is None else faces.quads[0].crop(pixels, request.size)
+        outputs.append(Output(crop, {"quad": [round(value, 2) for value in faces.quads[0].values]}))
+    return outputs
+
+
+def make_classifications(engine: Engine, batch: CodeBatch) -> list[Output]:
+    """No image, but the probability of each attribute."""
+    outputs = []
+    for source, row in zip(batch.sources, one_by_one(engine, engine.classify, batch.first_codes), strict=True):
+        named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
+        listing = "\n".join(
+            [source.name, *(f"  {probability:.3f}  {friendly_name(name, 1)}" for name, probability in named)]
+        )
+        outputs.append(Output(None, {"attributes": {name: round(p, 6) for name, p in named}}, listing))
+    return outputs
