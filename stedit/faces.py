@@ -1,22 +1,50 @@
-"""Faces in photographs, to latent codes and back: what `inversion` and `photo` do together, as functions of a model."""
+"""Faces in photographs, to latent codes and back: what `inversion`, `editing` and `photo` do together.
+
+These are functions of a model. Arguments that `Engine` has too mean what they mean there, and so do errors.
+"""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from typing import cast
+from dataclasses import dataclass
+from typing import Any, cast
 
 import numpy as np
+from PIL import Image
+from torch import Tensor
 
-from stedit.errors import InputError
+from stedit.editing.label import edit_by_label
+from stedit.editing.reference import edit_by_reference
+from stedit.errors import InputError, UsageError
 from stedit.imaging.files import Pixels
 from stedit.inversion.methods import invert_by_encoder, invert_by_search
 from stedit.inversion.optimisation import OnStep
-from stedit.inversion.options import InversionOptions, Method
+from stedit.inversion.options import InversionOptions, Method, resolve_options
 from stedit.photo.alignment import Quad
-from stedit.photo.photograph import FaceSearch, ImageLike, Photo, carry_over, crop_for, crop_of, detector_for, quad_of
+from stedit.photo.photograph import (
+    FaceSearch,
+    ImageLike,
+    Photo,
+    Result,
+    carry_over,
+    crop_for,
+    crop_of,
+    detector_for,
+    quad_of,
+)
 from stedit.runtime.arrays import to_array, to_input
-from stedit.runtime.codes import bound, latent_code, to_latents
+from stedit.runtime.codes import (
+    Codes,
+    OutputType,
+    as_codes,
+    as_images,
+    bound,
+    edit_name,
+    latent_code,
+    require_pairs,
+    to_latents,
+)
 from stedit.runtime.model import Model
 from stedit.runtime.synthesis import synthesise
 from stedit.storage.latents import LatentCode, is_latent_path
@@ -24,6 +52,79 @@ from stedit.storage.latents import LatentCode, is_latent_path
 BATCH = 8  # images that are inverted together
 
 Face = tuple[Photo, Quad]
+References = Codes | ImageLike | Sequence[Codes | ImageLike]
+
+
+@dataclass(frozen=True)
+class PhotoEdit:
+    """What is to change in a photograph, and how its faces become codes: see `Engine.edit`."""
+
+    attributes: str | Sequence[str]
+    strength: float = 1.0
+    references: Sequence[Tensor] | None = None
+    """Codes (1, N, D) as `read_references` gives them; None edits by label."""
+    method: Method = "encoder"
+    steps: int | None = None
+    search: FaceSearch | None = None
+    result: Result = "photo"
+
+    def of_codes(self, model: Model, codes: Sequence[LatentCode]) -> list[LatentCode]:
+        """Codes with the edit made to them."""
+        w = to_latents(model, codes)
+        if self.references is None:
+            edited = edit_by_label(model, w, self.attributes, strength=self.strength)
+        else:
+            edited = edit_by_reference(model, w, self.references, self.attributes, strength=self.strength)
+        return as_codes(model, edited, list(codes), edit_name(self.attributes))
+
+
+def edit_image(
+    model: Model, image: ImageLike | LatentCode, edit: PhotoEdit, output_type: OutputType | None
+) -> Image.Image | Pixels | LatentCode:
+    """An edited photograph or code, as `Engine.edit` gives it of one image."""
+    kind = output_type or ("np" if isinstance(image, np.ndarray) else "pil")
+    code = read_code(model, image)
+    if code is not None:
+        edited = edit.of_codes(model, [code])[0]
+        if isinstance(image, LatentCode) and output_type is None:
+            return edited
+        return cast(
+            "Image.Image | Pixels", as_images(model, synthesise(model, to_latents(model, edited)), edited, kind)
+        )
+    photo = Photo.of(cast(ImageLike, image))
+    pixels = edit_photo(model, photo, edit)
+    return photo.with_pixels(pixels) if kind == "pil" else pixels
+
+
+def edit_photo(model: Model, photo: Photo, edit: PhotoEdit) -> Pixels:
+    """The pixels of a photograph with an edit made to its faces: see `Engine.edit_photo`."""
+    faces = find_faces(model, photo, edit.search)
+    codes = invert_faces(model, faces, method=edit.method, options=resolve_options(edit.method, None, edit.steps))
+    edited = edit.of_codes(model, codes)
+    if edit.result == "render":
+        rendering: Pixels = to_array(synthesise(model, to_latents(model, edited[0])))[0]
+        return rendering
+    pixels = carry_edits(model, faces, codes, edited)
+    quad = faces[0][1]
+    return pixels if edit.result == "photo" else quad.crop(pixels, round(quad.side))
+
+
+def read_references(model: Model, references: References, count: int = 1) -> list[Tensor]:
+    """The codes of references, each (1, N, D), or (`count`, N, D) for as many sources."""
+    given = references if isinstance(references, list | tuple) else [references]
+    if not given:
+        raise UsageError("there is no reference in the list: give at least one")
+    found = [to_latents(model, _reference_code(model, one)) for one in given]
+    for one in found:
+        require_pairs(count, len(one))
+    return found
+
+
+def _reference_code(model: Model, given: Any) -> Codes:
+    """A code as it is, or that of a latent file or an image."""
+    if isinstance(given, Tensor) or (isinstance(given, np.ndarray) and given.dtype != np.uint8):
+        return cast(Codes, given)
+    return read_code(model, given) or invert_images(model, [Photo.of(given)], method="encoder")[0]
 
 
 def find_faces(model: Model, image: ImageLike, search: FaceSearch | None) -> list[Face]:

@@ -237,6 +237,15 @@ def test_every_method_takes_codes_and_gives_them(engine: Engine, code: LatentCod
     assert repr(learned).count("\n") == 0
 
 
+def test_a_latent_file_is_a_reference_as_its_code_is(faces: Engine, tmp_path: Path) -> None:
+    code, other = faces.invert([FACES / "serious.jpg", FACES / "glasses.jpg"])
+    file = tmp_path / "other.latent.safetensors"
+    other.save(file)
+    expected = faces.edit_by_reference(code, other, "glasses")
+    np.testing.assert_array_equal(faces.edit_by_reference(code, file, "glasses").w, expected.w)
+    assert (expected.w != code.w).any()
+
+
 def test_a_code_of_another_model_is_refused_by_name(engine: Engine, code: LatentCode) -> None:
     foreign = LatentCode(code.w, "other-32", "0" * 16, source="jane.png")
     for call in (

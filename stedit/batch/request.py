@@ -20,7 +20,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from stedit.batch.naming import output_suffix, stem_of
 from stedit.batch.notation import format_layers
@@ -32,7 +32,7 @@ from stedit.models.config import GeneratorConfig
 
 if TYPE_CHECKING:
     from stedit.models.generator import Noise
-    from stedit.photo.photograph import Alignment, Choice
+    from stedit.photo.photograph import Alignment, Choice, Result
     from stedit.storage.bundle import Bundle
 
 IMAGE_FORMATS = ("png", "jpg", "webp")
@@ -46,7 +46,6 @@ ANIMATION_FORMAT = "gif"
 MAX_CROP = 4096  # px, of a side
 
 
-Result = Literal["photo", "crop", "render"]
 Strength = float | Sequence[float]
 """Of all attributes of an edit, or of each of them, which are then edited one after the other."""
 

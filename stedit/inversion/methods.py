@@ -9,16 +9,40 @@ import torch
 from torch import Tensor
 
 from stedit.errors import UsageError
+from stedit.imaging.files import Pixels
 from stedit.inversion.encoder import encode, invert_iteratively, require_iterative
 from stedit.inversion.hybrid import invert_hybrid
 from stedit.inversion.objective import Objective
 from stedit.inversion.optimisation import OnStep, code_statistics, invert_by_optimisation
 from stedit.inversion.options import DEFAULT_STEPS, InversionOptions, InversionProgress, Method, TuningOptions
 from stedit.inversion.tuning import tune
-from stedit.runtime.arrays import to_half
+from stedit.runtime.arrays import to_half, to_input
+from stedit.runtime.framing import resize
 from stedit.runtime.model import Model
 from stedit.runtime.rounding import rounded_as_in_batches
 from stedit.storage.tunings import Tuning
+
+
+def invert_crops(
+    model: Model,
+    images: Pixels | Tensor,
+    *,
+    method: Method,
+    options: InversionOptions | None = None,
+    targets: Pixels | Tensor | None = None,
+    on_step: OnStep | None = None,
+) -> Tensor:
+    """Codes (B, N, D), float32, of images that are crops already. Arguments and errors are those of `Engine.invert`."""
+    if method == "encoder":
+        return invert_by_encoder(model, to_input(images, model.input_size, "images for the encoder"))
+    shown = to_input(images if targets is None else targets, model.target_size, "targets of this model")
+    if method == "optimise":  # without an encoder and its size
+        given = shown
+    elif isinstance(images, Tensor):
+        given = resize(images.to(model.device, torch.float32), model.input_size)
+    else:
+        given = to_input(images, model.input_size, "images for the encoder")
+    return invert_by_search(model, method, given, shown, options=options, on_step=on_step)
 
 
 def invert_by_encoder(model: Model, images: Tensor) -> Tensor:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Literal, get_args
 
@@ -93,6 +93,19 @@ class InversionProgress:
     """For each image, the PSNR of its best code's rendering, in dB, at the size of the renderings."""
     steps_taken: tuple[int, ...]
     """For each image, the steps it has taken; below `step` once it is done."""
+
+
+def resolve_options(method: Method, options: InversionOptions | None, steps: int | None) -> InversionOptions | None:
+    """The options with `steps`, which is short for them. Raises UsageError for what contradicts itself."""
+    if method not in METHODS:
+        raise UsageError(f"there is no method {method!r}: choose from {', '.join(METHODS)}")
+    if steps is None:
+        return options
+    if method == "encoder":
+        raise UsageError("the encoder takes no steps: choose the method 'hybrid' or 'optimise'")
+    if options is not None and options.steps not in (None, steps):
+        raise UsageError(f"there are to be {steps} steps, and {options.steps} in the options: leave one of them out")
+    return replace(options or InversionOptions(), steps=steps)
 
 
 def parse_losses(text: str) -> dict[str, float]:

@@ -30,6 +30,8 @@ from stedit.storage.bundle import Bundle
 
 Alignment = Literal["auto", "always", "never"]
 Choice = Literal["largest", "all"] | int
+Result = Literal["photo", "crop", "render"]
+"""What comes back of an edit: the photograph, the square of its face, or what the model renders."""
 
 NAMELESS = "the image"  # what errors call a photograph that is of no file
 FINEST = 1024  # pixels of a crop's side beyond which the fields of a change get no finer

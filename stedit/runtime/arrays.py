@@ -118,6 +118,11 @@ def as_given(result: Tensor, given: NDArray[np.float32] | NDArray[np.uint8] | Te
     return result.to(given.device)
 
 
+def as_numbers(result: Tensor, given: object) -> Latents | Tensor:
+    """What networks read off something: a tensor of a tensor, on its device; an array of anything else."""
+    return result.to(given.device) if isinstance(given, Tensor) else cast(Latents, result.cpu().numpy())
+
+
 def _require_finite(result: Tensor, what: str) -> None:
     if not torch.isfinite(result).all():
         raise InputError(

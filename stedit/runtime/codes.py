@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 import torch
+from PIL import Image
 from torch import Tensor
 
 from stedit._version import __version__
@@ -21,6 +22,7 @@ from stedit.runtime.synthesis import synthesise
 from stedit.storage.latents import LatentCode
 
 Codes = Latents | Tensor | LatentCode | Sequence[LatentCode]
+OutputType = Literal["pil", "np", "pt"]
 CodesT = TypeVar("CodesT", Latents, Tensor, LatentCode, list[LatentCode])
 
 
@@ -67,6 +69,33 @@ def as_codes(model: Model, w: Tensor, given: CodesT, method: str) -> CodesT:
     after = [_remade(model, code, one, method) for code, one in zip(before, w, strict=True)]
     same: Any = after[0] if isinstance(given, LatentCode) else after
     return cast(CodesT, same)
+
+
+def require_pairs(count: int, others: int) -> None:
+    """Raises UsageError unless `others` codes go with `count` of them: one, or as many."""
+    if others not in (1, count):
+        raise UsageError(f"there are {count} codes, and {others} to go with them: give one, or as many")
+
+
+def edit_name(attributes: str | Sequence[str]) -> str:
+    """What a LatentCode says of the edit that made it."""
+    return f"edit {attributes if isinstance(attributes, str) else ' + '.join(attributes)}".rstrip()
+
+
+def as_images(
+    model: Model, images: Tensor, codes: Codes, output_type: OutputType | None = None
+) -> Pixels | Tensor | Image.Image | list[Image.Image]:
+    """Renderings (B, 3, R, R) of codes, as what the codes are, or as `output_type`: see `Engine.synthesise`."""
+    given = "np" if isinstance(codes, np.ndarray) else "pt" if isinstance(codes, Tensor) else "pil"
+    match output_type or given:
+        case "np":
+            return to_array(images)
+        case "pt":
+            return images.to(codes.device) if isinstance(codes, Tensor) else images
+        case "pil":
+            shown = [Image.fromarray(one) for one in to_array(centre_crop(images, model.target_size))]
+            return shown[0] if isinstance(codes, LatentCode) else shown
+    raise UsageError(f"there is no output type {output_type!r}: choose pil, np or pt")
 
 
 def latent_code(model: Model, w: Tensor, *, method: str = "", source: str = "", crop: str = "") -> LatentCode:
