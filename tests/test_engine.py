@@ -22,7 +22,8 @@ from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
 from stedit.runtime.arrays import to_input
 from stedit.runtime.synthesis import synthesise
-from stedit.storage.bundle import CONFIG_NAME, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import CONFIG_NAME
 
 from .conftest import TINY_ATTRIBUTES
 

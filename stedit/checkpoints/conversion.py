@@ -17,7 +17,8 @@ from stedit.checkpoints.reader import load_file
 from stedit.checkpoints.state_dicts import Hints
 from stedit.errors import InputError, OutputError, UsageError
 from stedit.models.config import NAME
-from stedit.storage.bundle import Alignment, Bundle, Precision
+from stedit.storage.bundle import Bundle, Precision
+from stedit.storage.bundle_config import Alignment
 from stedit.storage.directions import Directions, Vector
 from stedit.storage.latents import is_latent_path
 from stedit.storage.model_card import model_card, read_card

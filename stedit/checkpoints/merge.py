@@ -25,17 +25,8 @@ from stedit.models.config import (
     GeneratorConfig,
     JudgeConfig,
 )
-from stedit.storage.bundle import (
-    EDITOR_PREFIX,
-    PART_CONFIGS,
-    Alignment,
-    AttributeSpec,
-    Bundle,
-    PartConfig,
-    Precision,
-    encode_part,
-    part_type,
-)
+from stedit.storage.bundle import Bundle, Precision, encode_part
+from stedit.storage.bundle_config import EDITOR_PREFIX, PART_CONFIGS, Alignment, AttributeSpec, PartConfig, part_type
 
 BOUND = ("encoder", "classifier", "editor")  # parts whose codes mean something to one generator only
 SAME = 2e-3  # relative difference of two generators, one of which may have been stored in half precision

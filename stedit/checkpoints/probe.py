@@ -17,7 +17,7 @@ from stedit.models.backbone import IdentityNetwork
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig
 from stedit.runtime.allocator import keep_big_blocks
 from stedit.runtime.networks import build_network
-from stedit.storage.bundle import PartConfig
+from stedit.storage.bundle_config import PartConfig
 
 SAMPLES = 6
 

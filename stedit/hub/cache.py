@@ -10,7 +10,8 @@ from pathlib import Path
 from stedit.errors import HubError, describe_cause
 from stedit.hub.client import cache_folder, quiet_library
 from stedit.hub.model_id import HubModelId
-from stedit.storage.bundle import CONFIG_NAME, MAX_CONFIG_BYTES, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import CONFIG_NAME, MAX_CONFIG_BYTES
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 _SHORT_COMMIT = re.compile(r"[0-9a-f]{7,40}")

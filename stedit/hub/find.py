@@ -8,7 +8,7 @@ from pathlib import Path
 from stedit.errors import BundleError
 from stedit.hub.model_id import HubModelId
 from stedit.hub.repository import find_or_pull
-from stedit.storage.bundle import CONFIG_NAME
+from stedit.storage.bundle_config import CONFIG_NAME
 
 
 def embedded_bundles() -> dict[str, Path]:

@@ -32,7 +32,8 @@ from stedit.hub.download import (
 )
 from stedit.hub.model_id import HubModelId
 from stedit.storage.atomic import write_file
-from stedit.storage.bundle import CARD_NAME, CONFIG_NAME, MAX_CONFIG_BYTES, MAX_PART_BYTES, Bundle
+from stedit.storage.bundle import CARD_NAME, Bundle
+from stedit.storage.bundle_config import CONFIG_NAME, MAX_CONFIG_BYTES, MAX_PART_BYTES
 
 _NON_COMMERCIAL = re.compile(r"\bnc\b|\bnon-?\s?commercial", re.IGNORECASE)
 

@@ -14,7 +14,8 @@ from torch.nn import functional as F
 from stedit.editing.attributes import resolve_attribute
 from stedit.errors import InputError, UsageError
 from stedit.models.config import NAME
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 from stedit.training.calibration import calibration_error, fit_scaling
 
 MAX_ATTRIBUTES = 1024  # as many as a classifier may have

@@ -9,7 +9,8 @@ from typing import Any
 from torch import Tensor
 
 from stedit._version import __version__
-from stedit.storage.bundle import AttributeSpec, Bundle, PartConfig
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec, PartConfig
 from stedit.storage.model_card import model_card, read_card
 from stedit.training.config import TrainingConfig
 

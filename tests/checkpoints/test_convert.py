@@ -23,7 +23,7 @@ from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 from stedit.runtime.networks import build_network
-from stedit.storage.bundle import PartConfig
+from stedit.storage.bundle_config import PartConfig
 
 GENERATOR = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8))
 BACKBONE = {"stem_width": 4, "widths": (4, 8, 12, 16), "blocks": (1, 2, 1, 1), "reduction": 2}

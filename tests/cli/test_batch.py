@@ -19,7 +19,8 @@ from PIL import Image
 from typer.testing import Result
 
 from stedit.imaging.files import Pixels, read_image, write_image
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import Tuning
 

@@ -32,7 +32,8 @@ from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
-from stedit.storage.bundle import PART_CONFIGS, AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS, AttributeSpec
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]

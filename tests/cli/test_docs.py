@@ -17,7 +17,7 @@ from safetensors import safe_open
 from typer.testing import Result
 
 from stedit.imaging.files import Pixels, write_image
-from stedit.storage.bundle import PART_CONFIGS
+from stedit.storage.bundle_config import PART_CONFIGS
 
 Cli = Callable[..., Result]
 

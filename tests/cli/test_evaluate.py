@@ -19,7 +19,8 @@ from typer.testing import Result
 
 from stedit.imaging.files import Pixels, encode_image, read_image, write_image
 from stedit.models.lpips import Lpips
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]

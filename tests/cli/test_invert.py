@@ -22,7 +22,8 @@ from typer.testing import Result
 from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image
 from stedit.inversion.options import InversionOptions, TuningOptions
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import Tuning
 

@@ -18,7 +18,8 @@ from stedit.inversion.objective import describe_losses
 from stedit.inversion.options import InversionOptions, InversionProgress
 from stedit.models.config import EncoderConfig
 from stedit.models.style_transformer import StyleTransformer
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 
 from .conftest import psnr
 

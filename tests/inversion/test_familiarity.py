@@ -17,7 +17,8 @@ from stedit.engine import Engine
 from stedit.errors import BundleError
 from stedit.imaging.files import Pixels, read_image, write_image
 from stedit.inversion.familiarity import structure_difference
-from stedit.storage.bundle import CONFIG_NAME, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import CONFIG_NAME
 from stedit.training.provenance import with_parts
 
 

@@ -19,7 +19,7 @@ import sys
 import torch
 from stedit.models.config import EncoderConfig
 from stedit.runtime.networks import build_network
-from stedit.storage.bundle import PART_CONFIGS
+from stedit.storage.bundle_config import PART_CONFIGS
 
 configs = [(name, config()) for name, config in PART_CONFIGS.items()]
 configs += [("encoder", EncoderConfig(position_embedding=True, query_rank=8)), ("encoder", EncoderConfig(kind="psp"))]

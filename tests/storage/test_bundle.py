@@ -25,7 +25,8 @@ from stedit.errors import BundleError, MissingPartError, OutputError
 from stedit.models.config import ClassifierConfig, EncoderConfig, GeneratorConfig
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
-from stedit.storage.bundle import CARD_NAME, CONFIG_NAME, MAX_CONFIG_BYTES, PART_CONFIGS, AttributeSpec, Bundle
+from stedit.storage.bundle import CARD_NAME, Bundle
+from stedit.storage.bundle_config import CONFIG_NAME, MAX_CONFIG_BYTES, PART_CONFIGS, AttributeSpec
 
 TINY_ATTRIBUTES = ("Smiling", "Eyeglasses", "Bangs", "Blond_Hair", "No_Beard")  # of the tiny_bundle fixture
 GENERATOR = GeneratorConfig(resolution=8, style_dim=4, mapping_layers=1, channels=(4, 4))
@@ -391,7 +392,7 @@ def test_parts_may_not_share_a_file(copy: Path) -> None:
 
 
 def test_parts_that_are_too_large_together(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("stedit.storage.bundle.MAX_BUNDLE_BYTES", 1000)
+    monkeypatch.setattr("stedit.storage.bundle_config.MAX_BUNDLE_BYTES", 1000)
     assert "larger than 0 GB together" in reason(copy)
 
 

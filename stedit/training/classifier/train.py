@@ -21,7 +21,8 @@ from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.arrays import to_array, to_input
 from stedit.runtime.model import Model
 from stedit.runtime.networks import load_network
-from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec
 from stedit.storage.labels import LabelTable
 from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
 from stedit.training.classifier.config import ClassifierTrainingConfig

@@ -18,7 +18,8 @@ from stedit.errors import InputError
 from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
-from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec
 from stedit.storage.labels import LabelTable
 from stedit.training.attributes import attributes_to_learn, calibrate_and_score, class_weights, cross_entropy, measure
 from stedit.training.data.augmentation import jitter, perturb

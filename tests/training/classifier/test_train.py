@@ -19,7 +19,8 @@ from stedit.models.config import ClassifierConfig, GeneratorConfig, JudgeConfig
 from stedit.models.generator import Generator
 from stedit.models.latent_classifier import LatentClassifier
 from stedit.runtime.covariance import LowRankCovariance
-from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec
 from stedit.training.attributes import accuracy, class_weights, cross_entropy
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.classifier.train import ClassifierTask, build, fit_covariance

@@ -19,7 +19,8 @@ from stedit.errors import InputError, MissingPartError
 from stedit.models.attribute_network import AttributeNetwork, Judge
 from stedit.models.config import EditorConfig, JudgeConfig
 from stedit.models.edit_transformer import EditTransformer
-from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorFinetuneConfig
 from stedit.training.editor.finetune import build

@@ -16,7 +16,8 @@ from stedit import Engine
 from stedit.errors import AttributeNameError, InputError, MissingPartError
 from stedit.models.config import ClassifierConfig, GeneratorConfig
 from stedit.models.latent_classifier import LatentClassifier
-from stedit.storage.bundle import AttributeSpec, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import AttributeSpec
 from stedit.training.data.edits import GroundTruthEdits
 from stedit.training.data.latents import LatentSet
 from stedit.training.editor.config import EditorTrainingConfig

@@ -18,7 +18,8 @@ from stedit.imaging.files import read_image, write_image
 from stedit.models.config import GeneratorConfig
 from stedit.models.generator import Generator
 from stedit.models.style_transformer import StyleTransformer
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
+from stedit.storage.bundle_config import PART_CONFIGS
 from stedit.training import checkpoint
 from stedit.training.encoder.config import EncoderTrainingConfig
 from stedit.training.encoder.train import EncoderTask
