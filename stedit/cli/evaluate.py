@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from stedit._version import __version__
 from stedit.cli.command import flatten_options
 from stedit.cli.completion import complete_attribute
 from stedit.cli.console import Console
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
     from stedit.imaging.sources import ImageReader
     from stedit.metrics.inputs import EvaluationData
     from stedit.metrics.results import Results, Settings
+    from stedit.metrics.run import MeasuringNetworks
     from stedit.storage.bundle import Bundle
 
 _ALL = "all"
@@ -95,6 +94,12 @@ class MetricOptions:
     fid: Annotated[Path | None, typer.Option("--fid", metavar="FILE", help=_FID)] = None
     lpips: Annotated[Path | None, typer.Option("--lpips", metavar="FILE", help=_LPIPS)] = None
     lpips_heads: Annotated[Path | None, typer.Option("--lpips-heads", metavar="FILE", help=_LPIPS_HEADS)] = None
+
+    def networks(self) -> MeasuringNetworks:
+        """The same for the library."""
+        from stedit.metrics.run import MeasuringNetworks
+
+        return MeasuringNetworks(self.fid, self.lpips, self.lpips_heads)
 
 
 @dataclass(frozen=True)
@@ -168,8 +173,7 @@ def evaluate(
         if not read.images and not read.pairs:
             console.note("nothing to do")
             return NOTHING_TO_DO
-        engine, results = _measure(settings, read, reader, photo, metrics, model, console)
-    facts = _facts(engine, settings, model, results, inputs or [], data)
+        results, facts = _measure(settings, read, reader, photo, metrics.networks(), model, console)
     _emit(results, facts, page.output, console)
     if page.output:
         from stedit.metrics.report import render
@@ -186,42 +190,35 @@ def _measure(
     data: EvaluationData,
     reader: ImageReader,
     photo: PhotoOptions,
-    metrics: MetricOptions,
+    networks: MeasuringNetworks,
     model: ModelOptions,
     console: Console,
-) -> tuple[Engine, Results]:
-    """Load what is needed and evaluate, in sight of a person who is watching."""
+) -> tuple[Results, dict[str, str]]:
+    """Evaluate, in sight of a person who is watching."""
     with console.bar(len(data.images) + len(data.pairs), "Measuring") as bar:
-        from stedit.engine import Engine
         from stedit.metrics import distortion
-        from stedit.metrics.evaluation import evaluate
-        from stedit.metrics.frechet import Inception
+        from stedit.metrics.run import run
 
-        engine = Engine.from_pretrained(model.model, device=model.device, precision=model.precision)
-        console.verbose_note(f"{engine.bundle.name} on {engine.device}, {model.precision}")
-        if not distortion.has_structural_similarity():
-            console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
-        inception = Inception(metrics.fid, engine.device) if metrics.fid else None
-        lpips = None
-        if metrics.lpips:
-            lpips = distortion.lpips_measure(metrics.lpips, metrics.lpips_heads, engine.device)
-        bar.begin()
-        results = evaluate(
-            engine,
-            data.images,
+        def loaded(engine: Engine) -> None:
+            console.verbose_note(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
+            if not distortion.has_structural_similarity():
+                console.note("SSIM and MS-SSIM are left out: pip install 'stedit[metrics]' adds them")
+            bar.begin()
+
+        return run(
+            model.model,
+            data,
             settings,
             reader=reader,
             photo=photo,
-            labels=data.labels,
-            pairs=data.pairs,
-            others=data.others,
-            inception=inception,
-            lpips=lpips,
+            networks=networks,
+            device=model.device,
+            precision=model.precision,
+            loaded=loaded,
             advance=bar.advance,
             failed=lambda name, error: console.error(error, name),
             left_out=lambda _name, error: console.note(f"left out: {error}"),
         )
-    return engine, results
 
 
 def _note_not_found(data: EvaluationData, console: Console) -> None:
@@ -272,37 +269,6 @@ def _exists(output: Path, *, overwrite: bool) -> bool:
     if not output.parent.is_dir():
         raise OutputError(f"cannot write {output}: its folder does not exist, so create it first")
     return output.exists() and not overwrite
-
-
-def _facts(
-    engine: Engine,
-    settings: Settings,
-    model: ModelOptions,
-    results: Results,
-    inputs: Sequence[str],
-    data: DataOptions,
-) -> dict[str, str]:
-    """The settings of the run, for people."""
-    edited = settings.attributes or data.ground_truth
-    facts = {
-        "model": engine.bundle.name,
-        "fingerprint": engine.bundle.fingerprint,
-        "pictures": f"{results.pictures}"
-        + (f", {results.failed} failed" if results.failed else "")
-        + (f", {results.without_face} left out without a face" if results.without_face else ""),
-        "from": ", ".join(inputs),
-        "labels": f"{data.labels} ({results.labelled} pictures)" if data.labels else "",
-        "ground truth": ", ".join(map(str, data.ground_truth or ())),
-        "methods": ", ".join(settings.methods),
-        "attributes edited": str(len(settings.attributes)) if settings.attributes else "",
-        "directions": ", ".join(settings.directions) if edited else "",
-        "strengths": ", ".join(f"{value:g}" for value in settings.strengths) if edited else "",
-        "seed": str(settings.seed) if settings.references else "",
-        "device": f"{engine.device}, {model.precision}, {model.batch_size} at a time",
-        "peak memory": f"{results.peak_memory / 1e6:.0f} MB" if results.peak_memory else "",
-        "versions": f"stedit {__version__}, PyTorch {version('torch')}",
-    }
-    return {name: value for name, value in facts.items() if value}
 
 
 def _emit(results: Results, facts: dict[str, str], output: Path | None, console: Console) -> None:

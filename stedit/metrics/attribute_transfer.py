@@ -108,7 +108,7 @@ class TransferTally:
 
     def __init__(self, probe: Probe) -> None:
         self.probe = probe
-        self._pictures = 0
+        self._images = 0
         self._sums = np.zeros(3)
 
     def add(
@@ -128,15 +128,15 @@ class TransferTally:
         ]
         targets = [label for i in chosen if (label := references[i])]
         if chosen:
-            self._pictures += len(chosen)
+            self._images += len(chosen)
             self._sums += [
                 self.probe.errors(features[chosen], targets).sum() for features in (before, after, reference)
             ]
 
     def result(self, method: str, attribute: str) -> TransferResult | None:
         """Shares of the reference's type, or distances from its colour; None if no edit was to change it."""
-        if not self._pictures:
+        if not self._images:
             return None
-        errors = self._sums / self._pictures
+        errors = self._sums / self._images
         before, after, reference = (1 - errors if self.probe.values else errors).tolist()
-        return TransferResult(method, attribute, self.probe.fine_attribute, self._pictures, before, after, reference)
+        return TransferResult(method, attribute, self.probe.fine_attribute, self._images, before, after, reference)

@@ -33,7 +33,7 @@ class EditTally:
         self.others = unrelated(attributes[attribute], attributes)
         self._asked = np.zeros(2, int)  # images that lacked the target state: to be removed, to be added
         self._done = np.zeros(2, int)
-        self._pictures = self._followed = 0
+        self._images = self._followed = 0
         self._sums = dict.fromkeys(("side_effects", "identity", "logit_drift", "code_distance", "seconds"), 0.0)
 
     def add(
@@ -54,7 +54,7 @@ class EditTally:
             asked = lacking & (wanted == state)
             self._asked[state] += asked.sum()
             self._done[state] += (asked & reached).sum()
-        self._pictures += len(before)
+        self._images += len(before)
         self._followed += int(reached.sum())
         if self.others.any():
             self._sums["side_effects"] += float(
@@ -69,7 +69,7 @@ class EditTally:
         self, by: Literal["label", "reference"], method: str, direction: str | None, strength: float, attribute: str
     ) -> EditResult:
         """Shares and means over all images that were added."""
-        means: dict[str, float | None] = {name: _share(total, self._pictures) for name, total in self._sums.items()}
+        means: dict[str, float | None] = {name: _share(total, self._images) for name, total in self._sums.items()}
         if not self.others.any():
             means["side_effects"] = means["logit_drift"] = None
         return EditResult(
@@ -78,11 +78,11 @@ class EditTally:
             direction=direction,
             strength=strength,
             attribute=attribute,
-            pictures=self._pictures,
-            success=_share(self._followed, self._pictures),
-            added_pictures=int(self._asked[1]),
+            images=self._images,
+            success=_share(self._followed, self._images),
+            added_images=int(self._asked[1]),
             added=_share(self._done[1], self._asked[1]),
-            removed_pictures=int(self._asked[0]),
+            removed_images=int(self._asked[0]),
             removed=_share(self._done[0], self._asked[0]),
             **means,
         )

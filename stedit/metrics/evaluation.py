@@ -1,6 +1,6 @@
-"""One pass over pictures that measures a model: reconstructions, edits by label and by reference, and true pairs.
+"""One pass over images that measures a model: reconstructions, edits by label and by reference, and true pairs.
 
-Pictures are read a batch at a time and only sums are kept, so memory does not grow with their number.
+Images are read a batch at a time and only sums are kept, so memory does not grow with their number.
 """
 
 from __future__ import annotations
@@ -50,11 +50,11 @@ def evaluate(
         settings: what to measure.
         reader: reads the images.
         photo: which faces, and how they are found; by default the largest of what is no crop already.
-        labels: by picture id, where known.
-        pairs: pictures with their true edits; each is edited both ways.
+        labels: by image id, where known.
+        pairs: images with their true edits; each is edited both ways.
         others: further images, none of the `images`; probes of glasses, beards and hair are fitted on the labelled.
         inception: measures the FID.
-        lpips: gives the distance (B,) of pictures (B, H, W, 3).
+        lpips: gives the distance (B,) of images (B, H, W, 3).
         advance: called after each image and pair.
         failed: called with the name of each image or pair that cannot be read; the others are measured.
         left_out: called with the name of each in which no such face is found, and the reason.
@@ -84,7 +84,7 @@ def evaluate(
         sources.add(batch.shown, predictions)
         for method in methods:
             method.measure(batch, predictions, references, probes)
-        evaluation.out.pictures += len(batch.entries)
+        evaluation.out.images += len(batch.entries)
     for batch, attribute in evaluation.read_pairs(pairs):
         for method in methods:
             method.measure_pairs(batch, attribute)

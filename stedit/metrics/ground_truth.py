@@ -57,12 +57,12 @@ class GroundTruthTally:
     """Adds up, for one edit, how far from the true images the reconstructions and the edits are."""
 
     def __init__(self) -> None:
-        self.pictures = 0
+        self.images = 0
         self._sums = dict.fromkeys((f"{by}_{what}" for by in ("l2", "judge") for what in _WHAT), 0.0)
 
     def add(self, engine: Engine, *, reconstructions: Pixels, edits: Pixels, best: Pixels, truth: Pixels) -> None:
         """Take in images (B, R, R, 3): unedited, edited, the reconstructed truth, and the truth."""
-        self.pictures += len(truth)
+        self.images += len(truth)
         for by, distances in (
             ("l2", [l2(images, truth) for images in (reconstructions, edits, best)]),
             ("judge", [feature_distance(engine, images, truth) for images in (reconstructions, edits, best)]),
@@ -73,8 +73,8 @@ class GroundTruthTally:
 
     def result(self, method: str, direction: str, strength: float, attribute: str) -> GroundTruthResult:
         """Means over all images that were added."""
-        means = {name: total / self.pictures for name, total in self._sums.items()}
-        return GroundTruthResult(method, direction, strength, attribute, self.pictures, **means)
+        means = {name: total / self.images for name, total in self._sums.items()}
+        return GroundTruthResult(method, direction, strength, attribute, self.images, **means)
 
 
 _WHAT = ("before", "after", "best", "closer")

@@ -53,6 +53,10 @@ class EvaluationData:
     pairs: Sequence[Pair] = ()
     found: FoundImages = field(default_factory=FoundImages)
     """With what could not be found."""
+    names: Sequence[str] = ()
+    """What was asked for, as it was named; and the files of labels and pairs."""
+    labels_file: Path | None = None
+    ground_truth: Sequence[Path] = ()
 
     @classmethod
     def find(
@@ -82,4 +86,13 @@ class EvaluationData:
         records = [path for path in ground_truth if path.name.lower().endswith((".jsonl", ".jsonl.gz"))]
         of_pairs = find_images([path for path in ground_truth if path not in records], reader, recursive=recursive)
         others = found.images[limit:] if limit else ()
-        return cls(found.images[:limit], others, known, read_pairs(records, of_pairs.images), found + of_pairs)
+        return cls(
+            found.images[:limit],
+            others,
+            known,
+            read_pairs(records, of_pairs.images),
+            found + of_pairs,
+            names=tuple(map(str, names)),
+            labels_file=labels,
+            ground_truth=tuple(ground_truth),
+        )

@@ -57,7 +57,7 @@ class Rendered:
     """Codes (B, N, D) of a batch by one method, their renderings (B, H, W, 3), and the predictions from these."""
 
     codes: Latents
-    pictures: Pixels
+    images: Pixels
     predictions: Predictions
 
 
@@ -124,7 +124,7 @@ class MethodEvaluator:
         self._min_psnr_gain = math.inf
         self._moments = FrechetAccumulator(inception)
         self._sums: defaultdict[str, float] = defaultdict(float)
-        self._pictures = 0
+        self._images = 0
         settings, attributes = evaluation.settings, evaluation.attributes
         places = {name: attributes.index(name) for name in settings.attributes}
         self._labels = {
@@ -162,7 +162,7 @@ class MethodEvaluator:
         images = self.evaluation.synthesise(codes)
         seconds += time.perf_counter() - began
         reconstruction = Rendered(codes, images, self.evaluation.predict(images))
-        self._pictures += len(images)
+        self._images += len(images)
         self._sums["seconds"] += seconds
         self._compare(batch, source, reconstruction)
         for (direction, strength, attribute), tally in self._labels.items():
@@ -187,7 +187,7 @@ class MethodEvaluator:
             edits = self.evaluation.synthesise(edited)
             tally = self._ground_truth[direction, strength, attribute]
             samples = self.evaluation.out.ground_truth_samples.setdefault((self.name, direction, strength), [])
-            if not tally.pictures:
+            if not tally.images:
                 for i in (0, half):
                     truth = batch.shown[swapped[i]]
                     samples.append(
@@ -206,13 +206,13 @@ class MethodEvaluator:
     def finish(self, sources: FrechetAccumulator) -> None:
         """Add means and shares to the results."""
         out = self.evaluation.out
-        if self._pictures:
-            means = {name: total / self._pictures for name, total in self._sums.items()}
+        if self._images:
+            means = {name: total / self._images for name, total in self._sums.items()}
             known = self._sums["labels_known"]
             out.reconstructions.append(
                 ReconstructionResult(
                     method=self.name,
-                    pictures=self._pictures,
+                    images=self._images,
                     l2=means["l2"],
                     psnr=means["psnr"],
                     min_psnr_gain=self._min_psnr_gain if self._first else None,
@@ -245,7 +245,7 @@ class MethodEvaluator:
         if self._lpips:
             measures["lpips"] = self._lpips
         for name, measure in measures.items():
-            values = measure(batch.shown, reconstruction.pictures)
+            values = measure(batch.shown, reconstruction.images)
             self._sums[name] += float(values.sum())
             if name == "psnr":
                 self._psnr = values
@@ -260,7 +260,7 @@ class MethodEvaluator:
             labels, known = self.evaluation.labels_of(batch)
             self._sums["labels_confirmed"] += int((known & (reconstruction.predictions.attributes == labels)).sum())
             self._sums["labels_known"] += int(known.sum())
-        self._moments.add(reconstruction.pictures, reconstruction.predictions)
+        self._moments.add(reconstruction.images, reconstruction.predictions)
 
     def _add_edit(
         self, tally: EditTally, reconstruction: Rendered, edited: Latents, wanted: NDArray[np.bool_], seconds: float
@@ -291,7 +291,7 @@ class MethodEvaluator:
                 reconstruction.codes, pool.codes[chosen], attribute, strength=strength
             )
             edit = self._add_edit(tally, reconstruction, edited, wanted, time.perf_counter() - began)
-            shown = replace(edit, references=pool.pictures[chosen])
+            shown = replace(edit, references=pool.images[chosen])
             self._keep(batch, (self.name, "reference", strength), reconstruction, shown)
             fine = FINE_ATTRIBUTE_OF.get(attribute)
             if fine and fine in probes and strength == self.evaluation.settings.strengths[0]:
@@ -309,9 +309,9 @@ class MethodEvaluator:
         for i in range(min(len(batch.entries), self.evaluation.settings.samples - batch.first)):
             if len(samples) <= batch.first + i:
                 reference = None if edit.references is None else edit.references[i]
-                samples.append(Sample(batch.shown[i], reconstruction.pictures[i], reference))
+                samples.append(Sample(batch.shown[i], reconstruction.images[i], reference))
             wanted = bool(edit.wanted[i])
-            image = edit.rendered.pictures[i]
+            image = edit.rendered.images[i]
             samples[batch.first + i].edits[edit.attribute] = SampleEdit(image, wanted, bool(edit.shown[i] == wanted))
 
 
@@ -325,7 +325,7 @@ def _join(parts: Sequence[Rendered]) -> Rendered:
         whole([x.features for x in all_predictions]),
         whole([x.identity for x in all_predictions]),
     )
-    return Rendered(whole([part.codes for part in parts]), whole([part.pictures for part in parts]), predictions)
+    return Rendered(whole([part.codes for part in parts]), whole([part.images for part in parts]), predictions)
 
 
 def _distance(sources: Moments, results: Moments) -> float | None:

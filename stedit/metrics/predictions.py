@@ -138,18 +138,18 @@ class Evaluation:
         """Renderings (B, H, W, 3) of codes (B, N, D) in the model's target size."""
         return frame(self.engine.synthesise(codes), self.engine.target_size)
 
-    def predict(self, pictures: Pixels) -> Predictions:
+    def predict(self, images: Pixels) -> Predictions:
         """Attributes, features and identity of images (B, H, W, 3), as far as the model has networks for them."""
-        nothing = np.zeros((len(pictures), 0), np.float32)
-        features = self.engine.attribute_features(pictures) if self.judge else nothing
-        attributes = np.zeros((len(pictures), len(self.attributes)), bool)
+        nothing = np.zeros((len(images), 0), np.float32)
+        features = self.engine.attribute_features(images) if self.judge else nothing
+        attributes = np.zeros((len(images), len(self.attributes)), bool)
         if self.judge:
             with torch.no_grad():
                 attributes = (self.judge.logits(torch.from_numpy(features).to(self.engine.device)) > 0).cpu().numpy()
         if self.identity is None:
             return Predictions(attributes, features, nothing)
         by_judge = self.identity.measure == "judge embedding"
-        return Predictions(attributes, features, features if by_judge else self.identity.embed(pictures))
+        return Predictions(attributes, features, features if by_judge else self.identity.embed(images))
 
     def labels_of(self, batch: ImageBatch) -> tuple[Predicted, Predicted]:
         """Labels (B, K), and which of them are known."""
@@ -202,8 +202,8 @@ class Evaluation:
             self._on_advance()
 
     def _batch(self, faces: Sequence[_Fitted], first: int) -> ImageBatch:
-        shown = np.stack([picture for _, picture, _ in faces])
-        encoded = [picture for *_, picture in faces if picture is not None]
+        shown = np.stack([image for _, image, _ in faces])
+        encoded = [image for *_, image in faces if image is not None]
         return ImageBatch([face for face, *_ in faces], first, shown, np.stack(encoded) if encoded else None)
 
     def _batch_of_pairs(self, pairs: Sequence[tuple[_Fitted, _Fitted]]) -> ImageBatch:

@@ -10,7 +10,7 @@ from stedit.imaging.files import Pixels, encode_image, fit_image
 from stedit.metrics.results import GroundTruthSample, Results, Sample, SampleEdit
 from stedit.metrics.tables import Cell, Table, percent, setting, tables_of
 
-MAX_SIDE = 256  # of the pictures in the page, in px
+MAX_SIDE = 256  # of the images in the page, in px
 
 _STYLE = """
 :root { color-scheme: light dark; --paper: #fcfbf8; --card: #fff; --ink: #1d1c1a; --soft: #6d6860; --line: #e5e1d8;
@@ -74,9 +74,9 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
     sections = [(table.title, _explained(table) + _table(table)) for table in tables_of(results)]
     for gallery, samples in results.samples.items():
         text = _BY_REFERENCE_TEXT if samples[0].reference is not None else _BY_LABEL_TEXT
-        sections.append((f"Pictures: {setting(*gallery)}", text + _gallery(samples)))
+        sections.append((f"Images: {setting(*gallery)}", text + _gallery(samples)))
     for gallery, pairs in results.ground_truth_samples.items():
-        sections.append((f"Pictures of ground-truth edits: {setting(*gallery)}", _PAIRS_TEXT + _pair_gallery(pairs)))
+        sections.append((f"Images of ground-truth edits: {setting(*gallery)}", _PAIRS_TEXT + _pair_gallery(pairs)))
     if results.judge:
         sections.append(("The judge", _judge(results)))
     contents = "".join(f'<a href="#s{i}">{escape(name)}</a>' for i, (name, _) in enumerate(sections))
@@ -97,15 +97,15 @@ def render(title: str, facts: Mapping[str, str], results: Results, *, note: str 
 
 
 _BY_LABEL_TEXT = (
-    "<p>The first pictures, each edited towards the opposite of what it shows. Under an edit stands what was asked "
+    "<p>The first images, each edited towards the opposite of what it shows. Under an edit stands what was asked "
     "for; a frame marks those for which the judge does not predict it.</p>"
 )
 _BY_REFERENCE_TEXT = (
-    "<p>The first pictures, each taking one attribute after the other from its reference. Under an edit stands what "
+    "<p>The first images, each taking one attribute after the other from its reference. Under an edit stands what "
     "the reference has; a frame marks those for which the judge does not predict it.</p>"
 )
 _PAIRS_TEXT = (
-    "<p>Of each attribute the first pair, both ways: the picture, its reconstruction, the edit, and the true picture "
+    "<p>Of each attribute the first pair, both ways: the image, its reconstruction, the edit, and the true image "
     "that the edit should come near to.</p>"
 )
 
@@ -149,7 +149,7 @@ def _gallery(samples: Sequence[Sample]) -> str:
 
 def _edit(name: str, edit: SampleEdit, number: int) -> str:
     asked = f"{'with' if edit.added else 'without'}"
-    return _face(edit.picture, f"{number} {asked} {name}", asked, missed=not edit.success)
+    return _face(edit.image, f"{number} {asked} {name}", asked, missed=not edit.success)
 
 
 def _pair_gallery(samples: Sequence[GroundTruthSample]) -> str:
@@ -169,10 +169,10 @@ def _faces(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f'<div class="wide"><table class="faces"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
-def _face(picture: Pixels, text: str, caption: str = "", *, missed: bool = False) -> str:
-    height, width = picture.shape[:2]
+def _face(image: Pixels, text: str, caption: str = "", *, missed: bool = False) -> str:
+    height, width = image.shape[:2]
     shrink = min(MAX_SIDE / max(height, width), 1)
-    data = encode_image(fit_image(picture, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
+    data = encode_image(fit_image(image, (round(height * shrink), round(width * shrink))), "jpg", quality=90)
     source = f"data:image/jpeg;base64,{base64.b64encode(data).decode()}"
     small = f"<small>{escape(caption)}</small>" if caption else ""
     return f'<td{" class=missed" if missed else ""}><img src="{source}" alt="{escape(text)}">{small}</td>'
@@ -185,7 +185,7 @@ def _judge(results: Results) -> str:
         for name, share in results.judge.by_attribute.items()
     )
     text = (
-        f"What the judge predicts for the {results.judge.pictures} labelled pictures themselves agrees with "
+        f"What the judge predicts for the {results.judge.images} labelled images themselves agrees with "
         f"{percent(results.judge.label_agreement).text} of their labels. Where it agrees little, it says little of "
         "edits."
     )

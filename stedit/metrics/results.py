@@ -26,15 +26,15 @@ class Settings:
     """Of the choice of references."""
     batch_size: int = 8
     samples: int = 6
-    """Pictures to keep for the report."""
+    """Images to keep for the report."""
 
 
 @dataclass(frozen=True)
 class ReconstructionResult:
-    """How near the reconstructions are to their pictures: means over all of them."""
+    """How near the reconstructions are to their images: means over all of them."""
 
     method: str
-    pictures: int
+    images: int
     l2: float
     psnr: float
     min_psnr_gain: float | None
@@ -43,7 +43,7 @@ class ReconstructionResult:
     ms_ssim: float | None
     lpips: float | None
     identity: float | None
-    """Cosine similarity of picture and reconstruction, see `Identity`."""
+    """Cosine similarity of image and reconstruction, see `Identity`."""
     attribute_agreement: float | None
     """Share of attributes that the judge predicts alike for both."""
     label_agreement: float | None
@@ -52,21 +52,21 @@ class ReconstructionResult:
     judge_frechet: float | None
     """Fréchet distance over the judge's features, comparable with nothing but itself."""
     seconds: float
-    """To invert and render one picture."""
+    """To invert and render one image."""
 
 
 @dataclass(frozen=True)
 class JudgeResult:
-    """How often the judge confirms the labels of the pictures themselves."""
+    """How often the judge confirms the labels of the images themselves."""
 
-    pictures: int
+    images: int
     label_agreement: float
     by_attribute: Mapping[str, float]
 
 
 @dataclass(frozen=True)
 class EditResult:
-    """What one edit did to all pictures."""
+    """What one edit did to all images."""
 
     by: Literal["label", "reference"]
     method: str
@@ -74,13 +74,13 @@ class EditResult:
     """Of a label edit."""
     strength: float
     attribute: str
-    pictures: int
+    images: int
     success: float | None
-    """Share of pictures for which the target state is predicted: the opposite of before, or that of the reference."""
-    added_pictures: int
-    """Pictures without the attribute that were asked to have it."""
+    """Share of images for which the target state is predicted: the opposite of before, or that of the reference."""
+    added_images: int
+    """Images without the attribute that were asked to have it."""
     added: float | None
-    removed_pictures: int
+    removed_images: int
     removed: float | None
     side_effects: float | None
     """Share of the unrelated attributes whose prediction changes, less what a related one that changed excludes."""
@@ -105,7 +105,7 @@ class TransferResult:
     method: str
     attribute: str
     fine_attribute: Literal["glasses_type", "beard_type", "hair_rgb"]
-    pictures: int
+    images: int
     before: float
     """Of the source's reconstruction."""
     after: float
@@ -116,19 +116,19 @@ class TransferResult:
 
 @dataclass(frozen=True)
 class GroundTruthResult:
-    """Whether edits come nearer to the true edited pictures than the unedited reconstructions are."""
+    """Whether edits come nearer to the true edited images than the unedited reconstructions are."""
 
     method: str
     direction: str
     strength: float
     attribute: str
-    pictures: int
+    images: int
     l2_closer: float
-    """Share of pictures."""
+    """Share of images."""
     l2_before: float
     l2_after: float
     l2_best: float
-    """Of the true picture's own reconstruction."""
+    """Of the true image's own reconstruction."""
     judge_closer: float
     """The same by the judge's embedding: 1 - cosine."""
     judge_before: float
@@ -138,9 +138,9 @@ class GroundTruthResult:
 
 @dataclass(frozen=True)
 class SampleEdit:
-    """A picture of the report, and what it should show."""
+    """An image of the report, and what it should show."""
 
-    picture: Pixels
+    image: Pixels
     added: bool
     """Whether the attribute was to be predicted afterwards."""
     success: bool
@@ -148,7 +148,7 @@ class SampleEdit:
 
 @dataclass(frozen=True)
 class Sample:
-    """A row of pictures (R, R, 3) for the report."""
+    """A row of images (R, R, 3) for the report."""
 
     source: Pixels
     reconstruction: Pixels
@@ -163,7 +163,7 @@ class GroundTruthSample:
 
     attribute: str
     added: bool
-    """Whether the true picture has the attribute."""
+    """Whether the true image has the attribute."""
     source: Pixels
     reconstruction: Pixels
     edit: Pixels
@@ -178,7 +178,7 @@ Gallery = tuple[str, str, float]
 class Results:
     """All that was measured."""
 
-    pictures: int = 0
+    images: int = 0
     """Faces, or images that are taken whole."""
     failed: int = 0
     """Images, or pairs, that could not be read."""

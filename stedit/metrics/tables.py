@@ -86,11 +86,11 @@ def _reconstructions(results: Results) -> Iterator[Table]:
     rows = [[make(row) for _, make in columns] for row in results.reconstructions]
     shown = [i for i in range(len(columns)) if any(row[i].text != "–" for row in rows)]
     text = (
-        f"{results.pictures} pictures and their reconstructions{_left_out(results)}. Attribute agreement: attributes "
+        f"{results.images} images and their reconstructions{_left_out(results)}. Attribute agreement: attributes "
         "that the judge predicts alike for both. Labels confirmed: labels that it predicts for the reconstruction"
     )
     if results.judge:
-        text += f"; for the pictures themselves it predicts {percent(results.judge.label_agreement).text} of them"
+        text += f"; for the images themselves it predicts {percent(results.judge.label_agreement).text} of them"
     yield Table("Reconstruction", text + ".", [columns[i][0] for i in shown], [[row[i] for i in shown] for row in rows])
 
 
@@ -113,13 +113,13 @@ def _comparison(edits: Sequence[EditResult]) -> Iterator[Table]:
 
 def _edits(results: Results) -> Iterator[Table]:
     label = (
-        "Each picture is edited towards the opposite of what the judge predicts for its reconstruction. Added, "
-        "removed: share of pictures for which it then predicts the change; side effects: share of the attributes that "
+        "Each image is edited towards the opposite of what the judge predicts for its reconstruction. Added, "
+        "removed: share of images for which it then predicts the change; side effects: share of the attributes that "
         "change, of those that are unrelated by definition."
     )
     reference = (
-        "Each picture takes the attribute from another one, chosen by the seed. Success: the judge predicts the "
-        "attribute as in the reference; added and removed count only the pictures that differ from their reference."
+        "Each image takes the attribute from another one, chosen by the seed. Success: the judge predicts the "
+        "attribute as in the reference; added and removed count only the images that differ from their reference."
     )
     for by, title, text in (("label", "Label edits", label), ("reference", "Edits by reference", reference)):
         for key, group in _grouped([edit for edit in results.edits if edit.by == by]):
@@ -143,8 +143,8 @@ _EDIT_COLUMNS = (
 def _edit_cells(edit: EditResult) -> list[Cell]:
     return [
         percent(edit.success),
-        percent(edit.added, of=edit.added_pictures),
-        percent(edit.removed, of=edit.removed_pictures),
+        percent(edit.added, of=edit.added_images),
+        percent(edit.removed, of=edit.removed_images),
         percent(edit.side_effects, bad=True),
         number(edit.identity, 4),
         number(edit.logit_drift, 2),
@@ -169,7 +169,7 @@ def _mean_cells(edits: Sequence[EditResult]) -> list[Cell]:
 def _transfer(results: Sequence[TransferResult]) -> Iterator[Table]:
     text = (
         "Whether edits by reference transfer the type of glasses or beard, or the hair colour, where source and "
-        "reference differ in it, as a linear probe on the judge's features predicts: share of pictures with the "
+        "reference differ in it, as a linear probe on the judge's features predicts: share of images with the "
         "reference's type, or distance from its colour in sRGB. The last column is that of the references themselves."
     )
     rows = []
@@ -181,23 +181,23 @@ def _transfer(results: Sequence[TransferResult]) -> Iterator[Table]:
                 Cell(row.attribute),
                 Cell(FINE_ATTRIBUTE_TITLES[row.fine_attribute]),
                 Cell(row.method),
-                Cell(str(row.pictures)),
+                Cell(str(row.images)),
                 *values,
             ]
         )
-    columns = ["attribute", "fine attribute", "method", "pictures", "before", "after", "of the reference"]
+    columns = ["attribute", "fine attribute", "method", "images", "before", "after", "of the reference"]
     yield Table("Fine-grained transfer", text, columns, rows)
 
 
 def _ground_truth(pairs: Sequence[GroundTruthResult]) -> Iterator[Table]:
     text = (
-        "Pictures whose true edit is known, both ways. Closer: share of edits that are closer to the true picture than "
-        "the unedited reconstruction is. Then the distance itself: before, after, and that of the true picture's own "
+        "Images whose true edit is known, both ways. Closer: share of edits that are closer to the true image than "
+        "the unedited reconstruction is. Then the distance itself: before, after, and that of the true image's own "
         "reconstruction, by L2 and by the judge's embedding (1 - cosine)."
     )
     columns = [
         "attribute",
-        "pictures",
+        "images",
         "closer, L2",
         "before",
         "after",
@@ -208,7 +208,7 @@ def _ground_truth(pairs: Sequence[GroundTruthResult]) -> Iterator[Table]:
         "best",
     ]
     for key, members in _grouped(pairs):
-        rows = [[Cell(row.attribute), Cell(str(row.pictures)), *_pair_cells([row])] for row in members]
+        rows = [[Cell(row.attribute), Cell(str(row.images)), *_pair_cells([row])] for row in members]
         means = [Cell("mean"), Cell(""), *_pair_cells(members)] if len(members) > 1 else []
         yield Table(f"Ground-truth edits: {setting(*key)}", text, columns, rows, means)
 

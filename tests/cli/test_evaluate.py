@@ -43,7 +43,7 @@ def test_evaluate_table_and_json_agree(cli: Cli, photos: Path) -> None:
     assert (result.exit_code, result.stderr) == (0, "")
     record = json.loads(cli("evaluate", photos, "-r", "--json").stdout)
     (row,) = record["reconstructions"]
-    assert (row["method"], row["pictures"], record["pictures"], record["failed"]) == ("encoder", 4, 4, 0)
+    assert (row["method"], row["images"], record["images"], record["failed"]) == ("encoder", 4, 4, 0)
     assert f"{row['psnr']:.2f}" in result.stdout
     assert f"{100 * row['attribute_agreement']:.1f} %" in result.stdout
     assert record["run"]["model"] == "tiny-32"
@@ -53,13 +53,13 @@ def test_evaluate_table_and_json_agree(cli: Cli, photos: Path) -> None:
 def test_evaluate_archive_with_labels_measures_edits_and_references(cli: Cli, archive: Path) -> None:
     arguments = ("-l", "set.jsonl.gz", "-a", "smile,beard", "-a", "glasses", "--reference-edits", "-s", "1,2")
     record = json.loads(cli("evaluate", archive, *arguments, "--limit", 4, "--json").stdout)
-    assert (record["pictures"], record["labelled"]) == (4, 4)
+    assert (record["images"], record["labelled"]) == (4, 4)
     assert set(record["judge"]["by_attribute"]) == {"Smiling", "Eyeglasses"}  # the model knows no Male
     names = ["Smiling", "No_Beard", "Eyeglasses"]
     assert [(row["by"], row["strength"], row["attribute"]) for row in record["edits"]] == [
         (by, strength, name) for by in ("label", "reference") for strength in (1, 2) for name in names
     ]
-    assert all(row["added_pictures"] + row["removed_pictures"] == 4 for row in record["edits"] if row["by"] == "label")
+    assert all(row["added_images"] + row["removed_images"] == 4 for row in record["edits"] if row["by"] == "label")
     everything = json.loads(cli("evaluate", archive, "-a", "all", "--limit", 1, "--json").stdout)
     assert len(everything["edits"]) == 5
 
@@ -72,7 +72,7 @@ def test_evaluate_ground_truth_measures_edits(cli: Cli, archive: Path) -> None:
     ]
     Path("pairs.jsonl").write_text("\n".join(map(json.dumps, records)))
     record = json.loads(cli("evaluate", "--ground-truth", "pairs.jsonl", "--ground-truth", archive, "--json").stdout)
-    assert [(row["attribute"], row["pictures"]) for row in record["ground_truth"]] == [("Smiling", 6)]
+    assert [(row["attribute"], row["images"]) for row in record["ground_truth"]] == [("Smiling", 6)]
     assert record["reconstructions"] == []
     result = cli("evaluate", "--ground-truth", "pairs.jsonl", "--ground-truth", archive)
     assert result.exit_code == 0
@@ -103,7 +103,7 @@ def test_evaluate_bad_images_are_reported_and_left_out(cli: Cli, photos: Path) -
     result = cli("evaluate", photos, "nobody.png", "--json")
     assert result.exit_code == 1
     record = json.loads(result.stdout)
-    assert (record["pictures"], record["failed"]) == (3, 2)
+    assert (record["images"], record["failed"]) == (3, 2)
     first, second = result.stderr.splitlines()
     assert first.startswith("error: photos/junk.png is not a picture")
     assert second == "error: nobody.png does not exist: check the spelling"
@@ -121,13 +121,13 @@ def test_evaluate_photographs_without_face_are_reported(cli: Cli, tmp_path: Path
     assert line.startswith("left out: party/nobody.png: no face was found")
     assert "1 without a face is left out" not in result.stdout  # the terminal's tables bear no explanation
     record = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--json").stdout)
-    assert (record["pictures"], record["without_face"], record["failed"]) == (1, 1, 0)
-    assert record["run"]["pictures"] == "1, 1 left out without a face"
+    assert (record["images"], record["without_face"], record["failed"]) == (1, 1, 0)
+    assert record["run"]["images"] == "1, 1 left out without a face"
     whole = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--align", "never", "--json").stdout)
-    assert (whole["pictures"], whole["without_face"]) == (2, 0)
+    assert (whole["images"], whole["without_face"]) == (2, 0)
     assert whole["reconstructions"][0]["psnr"] < record["reconstructions"][0]["psnr"] - 2
     cli("evaluate", "party", "-m", "synthface-128", "-o", "report.html")
-    assert "1 pictures and their reconstructions; 1 without a face is left out." in Path("report.html").read_text()
+    assert "1 images and their reconstructions; 1 without a face is left out." in Path("report.html").read_text()
 
 
 @pytest.mark.parametrize(

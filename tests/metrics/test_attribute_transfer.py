@@ -82,7 +82,7 @@ def test_tally_measures_edits_towards_another_fine_attribute(probe: Probe) -> No
     tally.add(*labels, before=features([3, 1, 2, 3, 1]), after=features(after), reference=features(theirs))
     result = tally.result("encoder", "Eyeglasses")
     assert result is not None
-    assert result.pictures == 3
+    assert result.images == 3
     assert result.before == 0
     assert result.after == pytest.approx(2 / 3)
     assert result.reference == 1

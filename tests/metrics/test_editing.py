@@ -45,7 +45,7 @@ def test_counts_of_an_edit() -> None:
     sums = {name: np.resize(values, 3) for name, values in sums.items()}
     tally.add(before[2:], after[2:], wanted[2:], seconds=2.0, **sums)
     result = tally.result("label", "encoder", "preserving", 1.0, "Black_Hair")
-    assert (result.pictures, result.added_pictures, result.removed_pictures) == (5, 3, 2)
+    assert (result.images, result.added_images, result.removed_images) == (5, 3, 2)
     assert result.added == pytest.approx(2 / 3)
     assert result.removed == pytest.approx(1 / 2)
     assert result.success == pytest.approx(3 / 5)
@@ -78,13 +78,13 @@ def test_counts_after_a_reference() -> None:
     zeros = np.zeros(4)
     tally.add(before, after, wanted, identity=zeros, logit_drift=zeros, code_distance=zeros, seconds=0.0)
     result = tally.result("reference", "encoder", None, 1.0, "Smiling")
-    assert (result.added_pictures, result.added, result.removed_pictures, result.removed) == (1, 1.0, 0, None)
+    assert (result.added_images, result.added, result.removed_images, result.removed) == (1, 1.0, 0, None)
     assert result.success == pytest.approx(3 / 4)  # the second lost what its reference has
 
 
 def test_tally_without_edits_has_no_result() -> None:
     result = EditTally(0, ("Smiling",)).result("label", "encoder", "preserving", 1.0, "Smiling")
-    assert (result.pictures, result.success, result.added, result.side_effects) == (0, None, None, None)
+    assert (result.images, result.success, result.added, result.side_effects) == (0, None, None, None)
 
 
 def test_set_attribute_edits_towards_the_state(engine: Engine, codes: np.ndarray) -> None:

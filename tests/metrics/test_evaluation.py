@@ -116,7 +116,7 @@ def test_reconstruction_is_measured_over_all_pictures(engine: Engine, entries: l
     (row,) = results.reconstructions
     difference = (shown.astype(float) - again) / 255
     errors = np.square(difference).mean(axis=(1, 2, 3))
-    assert (row.pictures, results.pictures, results.failed) == (COUNT, COUNT, 0)
+    assert (row.images, results.images, results.failed) == (COUNT, COUNT, 0)
     assert row.l2 == pytest.approx(errors.mean(), rel=1e-3)
     assert row.psnr == pytest.approx((-10 * np.log10(errors)).mean(), rel=1e-3)
     seen, seen_again = engine.predict_attributes(shown) > 0.5, engine.predict_attributes(again) > 0.5
@@ -153,7 +153,7 @@ def test_label_edits_are_counted_both_ways(engine: Engine, entries: list[ImageRe
         after = engine.predict_attributes(engine.synthesise(np.concatenate(edited))) > 0.5
         others = [j for j, name in enumerate(engine.attributes) if name not in related(row.attribute)]
         lacking, having = ~before[:, k], before[:, k]
-        assert (row.added_pictures, row.removed_pictures) == (lacking.sum(), having.sum())
+        assert (row.added_images, row.removed_images) == (lacking.sum(), having.sum())
         assert row.added == (pytest.approx(after[lacking, k].mean()) if lacking.any() else None)
         assert row.removed == (pytest.approx((~after[having, k]).mean()) if having.any() else None)
         assert row.success == pytest.approx((after[:, k] != before[:, k]).mean())
@@ -170,7 +170,7 @@ def test_references_are_chosen_by_the_seed_and_followed(engine: Engine, entries:
     results = run(engine, entries, settings)
     rows = [row for row in results.edits if row.by == "reference"]
     samples = results.samples["encoder", "reference", 1.0]
-    assert [(row.attribute, row.direction, row.pictures) for row in rows] == [
+    assert [(row.attribute, row.direction, row.images) for row in rows] == [
         ("Smiling", None, COUNT),
         ("Eyeglasses", None, COUNT),
     ]
@@ -182,7 +182,7 @@ def test_references_are_chosen_by_the_seed_and_followed(engine: Engine, entries:
         k = engine.attributes.index(row.attribute)
         wanted = engine.predict_attributes(references)[:, k] > 0.5
         after = (
-            engine.predict_attributes(np.stack([sample.edits[row.attribute].picture for sample in samples]))[:, k] > 0.5
+            engine.predict_attributes(np.stack([sample.edits[row.attribute].image for sample in samples]))[:, k] > 0.5
         )
         assert [sample.edits[row.attribute].added for sample in samples] == wanted.tolist()
         assert row.success == pytest.approx((after == wanted).mean())
@@ -196,7 +196,7 @@ def test_references_are_chosen_by_the_seed_and_followed(engine: Engine, entries:
 def test_batches_change_nothing_but_rounding(engine: Engine, entries: list[ImageRef]) -> None:
     settings = Settings(attributes=("Smiling",), references=True)
     one, all_ = (comparable(run(engine, entries, replace(settings, batch_size=size))) for size in (1, 50))
-    for key in ("success", "added_pictures", "removed_pictures", "side_effects"):
+    for key in ("success", "added_images", "removed_images", "side_effects"):
         assert [row[key] for row in one["edits"]] == [row[key] for row in all_["edits"]]
     for key in ("l2", "psnr", "identity", "attribute_agreement", "judge_frechet"):
         assert one["reconstructions"][0][key] == pytest.approx(all_["reconstructions"][0][key], rel=0.01)
@@ -215,9 +215,9 @@ def test_lpips_is_measured_with_the_given_network(engine: Engine, entries: list[
 def test_pairs_are_edited_towards_each_other(engine: Engine, entries: list[ImageRef]) -> None:
     pairs = [Pair("0", "Smiling", entries[0], entries[1]), Pair("1", "Smiling", entries[2], entries[3])]
     twice = run(engine, [], Settings(batch_size=4), pairs=[pairs[0], pairs[0]]).ground_truth[0]
-    assert twice.pictures == 4
+    assert twice.images == 4
     results = run(engine, [], Settings(batch_size=2), pairs=[*pairs, Pair("0", "Eyeglasses", entries[4], entries[5])])
-    assert [(row.attribute, row.pictures) for row in results.ground_truth] == [("Smiling", 4), ("Eyeglasses", 2)]
+    assert [(row.attribute, row.images) for row in results.ground_truth] == [("Smiling", 4), ("Eyeglasses", 2)]
     shown, again, codes = by_hand(engine, entries[:4])
     edited = np.concatenate([engine.edit_by_label(codes[[i]], "smile", strength=(1, -1)[i % 2]) for i in range(4)])
     edits, truth, best = engine.synthesise(edited), shown[[1, 0, 3, 2]], again[[1, 0, 3, 2]]
@@ -252,7 +252,7 @@ def test_unreadable_images_are_left_out(engine: Engine, entries: list[ImageRef],
     pairs = [Pair("5", "Smiling", entries[0], bad[0])]
     results = run(engine, mixed, settings, pairs=pairs, failed=fail, advance=lambda: steps.append(None))
     assert told == [bad[0].name, bad[1].name, "the pair 5 of Smiling"]
-    assert (results.pictures, results.failed, len(steps)) == (COUNT, 3, COUNT + 3)
+    assert (results.images, results.failed, len(steps)) == (COUNT, 3, COUNT + 3)
     whole = run(engine, entries, settings)
     assert results.edits[0].success == whole.edits[0].success
     assert results.reconstructions[0].l2 == pytest.approx(whole.reconstructions[0].l2, rel=1e-3)
@@ -330,8 +330,8 @@ def test_probes_are_fitted_on_other_images(engine: Engine, entries: list[ImageRe
     settings = Settings(attributes=("Eyeglasses", "Smiling"), references=True)
     (row,) = run(engine, entries, settings, labels=labels, others=others).attribute_transfer
     assert (row.attribute, row.fine_attribute) == ("Eyeglasses", "glasses_type")
-    assert 0 < row.pictures <= COUNT
-    assert {round(share * row.pictures, 6) % 1 for share in (row.before, row.after, row.reference)} == {0}
+    assert 0 < row.images <= COUNT
+    assert {round(share * row.images, 6) % 1 for share in (row.before, row.after, row.reference)} == {0}
     assert (
         run(engine, entries, settings, labels=labels, others=others[:50]).attribute_transfer == []
     )  # too few to learn from
@@ -368,7 +368,7 @@ def test_faces_of_photographs_are_cropped_first(of_faces: Engine, photographs: l
         left_out=lambda name, error: left_out.append((name, str(error))),
         advance=lambda: steps.append(None),
     )
-    assert (results.pictures, results.without_face, results.failed, len(steps)) == (3, 1, 0, 4)
+    assert (results.images, results.without_face, results.failed, len(steps)) == (3, 1, 0, 4)
     ((name, reason),) = left_out
     assert name == photographs[2].name
     assert "no face was found" in reason
@@ -380,7 +380,7 @@ def test_faces_of_photographs_are_cropped_first(of_faces: Engine, photographs: l
         errors.append(l2(crop[None], of_faces.reconstruct(crop))[0])
     assert results.reconstructions[0].l2 == pytest.approx(np.mean(errors), rel=1e-3)
     whole = run(of_faces, photographs, Settings(), photo=PhotoOptions(align="never"))
-    assert (whole.pictures, whole.without_face) == (4, 0)
+    assert (whole.images, whole.without_face) == (4, 0)
     assert whole.reconstructions[0].l2 != pytest.approx(results.reconstructions[0].l2, rel=0.05)
 
 
@@ -389,18 +389,18 @@ def test_all_faces_are_measured_where_all_are_asked_for(of_faces: Engine, photog
     steps: list[None] = []
     both = PhotoOptions(face="all")
     results = run(of_faces, photographs, settings, photo=both, advance=lambda: steps.append(None))
-    assert (results.pictures, results.without_face, len(steps)) == (4, 1, 4)
+    assert (results.images, results.without_face, len(steps)) == (4, 1, 4)
     samples = results.samples["encoder", "reference", 1.0]
     assert len(samples) == 4
     for sample in samples:
         assert sample.reference is not None
         assert not np.array_equal(sample.reference, sample.reconstruction)  # nobody is their own
     second = run(of_faces, photographs, Settings(), photo=PhotoOptions(face=2))
-    assert (second.pictures, second.without_face) == (2, 2)  # a crop is taken whole, whichever face is asked for
+    assert (second.images, second.without_face) == (2, 2)  # a crop is taken whole, whichever face is asked for
     pair = Pair("0", "Smiling", photographs[0], photographs[1])
     with pytest.raises(UsageError, match="choose the largest or a number"):
         run(of_faces, [], Settings(), pairs=[pair], photo=both)
-    assert run(of_faces, [], Settings(), pairs=[pair]).ground_truth[0].pictures == 2
+    assert run(of_faces, [], Settings(), pairs=[pair]).ground_truth[0].images == 2
     nobody = Pair("1", "Smiling", photographs[0], photographs[2])
     assert run(of_faces, [], Settings(), pairs=[pair, nobody]).without_face == 1
 
@@ -419,8 +419,7 @@ def test_of_wider_images_the_frame_is_measured_and_never_its_padding(engine: Eng
     sample = results.samples["encoder", "reference", 1.0][0]
     assert sample.reference is not None
     shapes = {
-        image.shape
-        for image in (sample.source, sample.reconstruction, sample.reference, sample.edits["Smiling"].picture)
+        image.shape for image in (sample.source, sample.reconstruction, sample.reference, sample.edits["Smiling"].image)
     }
     assert shapes == {(16, 32, 3)}
     assert results.ground_truth_samples["encoder", "auto", 1.0][0].edit.shape == (16, 32, 3)

@@ -41,11 +41,11 @@ def edit(attribute: str, strength: float = 1.0, *, added: float | None = 0.5, **
     return EditResult(
         **values,  # type: ignore[arg-type]
         attribute=attribute,
-        pictures=4,
+        images=4,
         success=0.75,
-        added_pictures=2,
+        added_images=2,
         added=added,
-        removed_pictures=2,
+        removed_images=2,
         removed=1.0,
         side_effects=0.03,
         identity=0.9,
@@ -59,7 +59,7 @@ def edit(attribute: str, strength: float = 1.0, *, added: float | None = 0.5, **
 def results() -> Results:
     edits = {"Smiling": SampleEdit(picture(90), True, True), HOSTILE: SampleEdit(picture(120), False, False)}
     return Results(
-        pictures=4,
+        images=4,
         labelled=4,
         identity_measure="judge embedding",
         ms_ssim_scales=2,
