@@ -223,7 +223,8 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
     assert engine.predict_attributes(engine.synthesise(codes)).shape == (1, len(names))
     build.evaluate(paths, tmp_path / "toy")
     report = capfd.readouterr().out
-    assert all(title in report for title in ("Label edits", "Edits by reference", "Ground-truth edits"))
+    assert all(title in report for title in ("| renders | 4 |", "by reference", "Ground-truth edits"))
+    assert "| photographs | 4 |" in (tmp_path / "toy" / "README.md").read_text()
 
 
 @pytest.mark.usefixtures("renderer")
