@@ -71,14 +71,17 @@ def _strip(
 
 
 def make_crops(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
-    """The square of the face in each photograph. Raises InputError for a latent code."""
+    """The squares of the faces in each photograph. Raises InputError for a latent code."""
     outputs = []
     for source, faces in zip(batch.sources, batch.photos, strict=True):
         if faces is None:
             raise InputError(f"{source.name} is a latent code, of which there is nothing to crop: give a photograph")
-        pixels = faces.photo.pixels
-        crop = faces.face(pixels) if request.size is None else faces.quads[0].crop(pixels, request.size)
-        outputs.append(Output(crop, {"quad": [round(value, 2) for value in faces.quads[0].values]}))
+        first, *further = (
+            quad.crop(faces.photo.pixels, request.size or max(1, round(quad.side))) for quad in faces.quads
+        )
+        places = [[round(value, 2) for value in quad.values] for quad in faces.quads]
+        details = {"quad": places[0], **({"quads": places} if further else {})}
+        outputs.append(Output(first, details, further=tuple(further)))
     return outputs
 
 

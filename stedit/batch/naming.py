@@ -16,6 +16,7 @@ from stedit.storage.suffixes import CODE_SUFFIXES
 
 _QUALIFIERS = re.compile(r"(?:^|-)(?:from|along|keep|layers|weights|mix)-")
 _WITHOUT_ATTRIBUTE = ("along-", "mix-")  # what an output may be called that is no edit of an attribute
+_FURTHER_FACE = re.compile(r"\.face-(?:[2-9]|[1-9]\d+)$")
 LONGEST_LIST = 60  # letters, of strengths in a name
 _NUMBER = r"-?\d+(?:\.\d+)?(?:e[+-]\d+)?"
 _STEP = re.compile(rf"\.(?P<what>[^.@]+)(?:@{_NUMBER}(?:(?:to|[,+x]){_NUMBER})*(?:-[0-9a-f]{{8}})?)?")
@@ -81,6 +82,16 @@ def strength_text(strength: float | Sequence[float]) -> str:
     return "+".join(f"{part:g}" for part in (strength if isinstance(strength, Sequence) else (strength,)))
 
 
+def face_path(path: Path, number: int) -> Path:
+    """Where the crop of a face goes, counted from the largest: `party.aligned.jpg`, `party.aligned.face-2.jpg`."""
+    return path if number == 1 else path.with_name(f"{path.stem}.face-{number}{path.suffix}")
+
+
+def first_face_path(path: Path) -> Path:
+    """The same of the largest face: `party.aligned.jpg` for `party.aligned.face-2.jpg`."""
+    return path.with_name(_FURTHER_FACE.sub("", path.stem) + path.suffix)
+
+
 def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
     """Which `files` of one folder are outputs of earlier runs: by name, and by what they were made of being there.
 
@@ -105,6 +116,7 @@ def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
 
 def _names_our_steps(tail: str, attributes: Sequence[str]) -> bool:
     """Whether `tail`, such as `.smile@0.5.sheet`, consists of what stedit puts behind a stem."""
+    tail = re.sub(r"(?<=\.aligned)\.face-\d+", "", tail)
     steps = list(_STEP.finditer(tail))
     if "".join(step.group() for step in steps) != tail:
         return False

@@ -17,8 +17,10 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
+from pathlib import Path
 
 from stedit.batch.code_batch import to_batch
+from stedit.batch.naming import face_path
 from stedit.batch.output import Output
 from stedit.batch.plan import Job
 from stedit.batch.process import Process
@@ -263,9 +265,10 @@ def _finish(job: Job, one: LoadedInput, output: Output, write: Write, seconds: f
     except OutputError as error:
         return Record.failed(job.source.name, error)
     path = str(job.output) if job.output else None
+    further = tuple(str(face_path(Path(path), number)) for number, _ in enumerate(output.further, 2)) if path else ()
     notes = (*one.notes, *output.notes, *written)
     details, summary = output.details, output.summary
-    return Record(job.source.name, path, "done", seconds, notes, details, summary, output.size)
+    return Record(job.source.name, path, "done", seconds, notes, details, summary, output.size, further)
 
 
 def _naming(name: str, error: Exception) -> Exception:

@@ -16,10 +16,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 from stedit.batch.inputs import KINDS, Inputs, Kind, Source, collect_inputs
-from stedit.batch.naming import is_code_path, stem_of
+from stedit.batch.naming import first_face_path, is_code_path, stem_of
 from stedit.batch.origins import Recipe, Standing, foreign_output, signature
 from stedit.batch.record import Record
-from stedit.batch.request import LATENT_FORMAT, SOURCE_FORMAT, InversionRequest, ReferenceEdit, Request, keeps_format
+from stedit.batch.request import (
+    LATENT_FORMAT,
+    SOURCE_FORMAT,
+    InversionRequest,
+    ReferenceEdit,
+    Request,
+    keeps_format,
+    writes_further_faces,
+)
 from stedit.errors import OutputError, UsageError, describe_cause
 from stedit.imaging.edited import output_suffix as photo_suffix
 from stedit.imaging.provenance import Provenance
@@ -195,6 +203,8 @@ def plan_request(
         kinds=("image",) if isinstance(request, InversionRequest) else KINDS,  # codes need no inversion
     )
     plan = replace(plan, mark=mark_of(request, bundle))
+    if writes_further_faces(request) and plan.writes_to_stdout:
+        raise UsageError("standard output takes the crop of one face: choose it, or name an output", argument="face")
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
     if isinstance(request, InversionRequest) and request.tuning:
@@ -252,6 +262,8 @@ def make_plan(
     jobs, left_out = [], []
     for job in pairs:
         maker = makers.get(os.path.realpath(job.source.path)) if job.source.path else None
+        if maker is None and job.source.path and writes_further_faces(request):
+            maker = makers.get(os.path.realpath(first_face_path(job.source.path)))
         if maker is job or _same_file(job):
             raise UsageError(
                 f"{job.source.name} would be replaced by its own output: choose another place", argument="output"

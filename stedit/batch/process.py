@@ -109,7 +109,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         case Classification():
             compute = partial(make_classifications, engine)
         case AlignedCrop():
-            compute = partial(make_crops, request)
+            compute, several = partial(make_crops, request), True
         case _:
             assert_never(request)
     if not isinstance(request, AlignedCrop):

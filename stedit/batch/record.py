@@ -25,8 +25,15 @@ class Record:
     """The details in a line for a person."""
     size: tuple[int, int] | None = None
     """(width, height) in pixels of the image that was written; None where that is no image."""
+    further: tuple[str, ...] = ()
+    """Where else something was written: the crops of further faces."""
     error: Exception | None = None
     """Of a failure."""
+
+    @property
+    def outputs(self) -> list[str]:
+        """All that was written."""
+        return [*([self.output] if self.output else []), *self.further]
 
     @classmethod
     def failed(cls, name: str, error: Exception) -> Self:

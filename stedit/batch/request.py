@@ -345,7 +345,10 @@ class Classification:
 
 @dataclass(frozen=True)
 class AlignedCrop:
-    """Cut out the square of a face, as the model's images are aligned. Raises UsageError for a size out of bounds."""
+    """Cut out the square of a face, as the model's images are aligned; of all faces, each into a file of its own.
+
+    Raises UsageError for a size out of bounds.
+    """
 
     size: int | None = None
     """Its side in pixels; None for the photograph's own resolution."""
@@ -378,6 +381,11 @@ def keeps_format(request: Request, bundle: Bundle) -> bool:
         case AlignedCrop():
             return True
     return False
+
+
+def writes_further_faces(request: Request) -> bool:
+    """Whether an input may have several outputs, one for each face: see `naming.face_path`."""
+    return isinstance(request, AlignedCrop) and request.photo.face == "all"
 
 
 def _listed(names: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:

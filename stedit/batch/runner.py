@@ -8,6 +8,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from stedit.batch.naming import face_path
 from stedit.batch.origins import foreign_output, signature
 from stedit.batch.plan import Job, Plan, plan_request
 from stedit.batch.record import Summary
@@ -186,10 +187,14 @@ def _file_writer(plan: Plan) -> Write:
         if job.output is None:
             return ()
         origin = plan.recipe.origin(output.source) if plan.recipe else None
+        places = [face_path(job.output, number) for number, _ in enumerate(output.further, 2)]
         # Something may have come to lie there since the run was planned.
-        changed = not plan.overwrite and signature(job.output) != job.replaces
-        if changed and plan.recipe and plan.recipe.standing(job.output, None) == "foreign":
-            raise foreign_output(job.output)
+        changed = [job.output] if signature(job.output) != job.replaces else []
+        for place in () if plan.overwrite else (*places, *changed):
+            if plan.recipe and plan.recipe.standing(place, None) == "foreign":
+                raise foreign_output(place)
+        for place, crop in zip(places, output.further, strict=True):  # before the first, by which a rerun goes
+            write_output(replace(output, made=crop), place, plan.format, origin=origin, mark=plan.mark)
         return write_output(output, job.output, plan.format, origin=origin, mark=plan.mark)
 
     return write

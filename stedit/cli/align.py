@@ -38,12 +38,14 @@ def align(
 ) -> int:
     """Crop the face of each photograph, rotated and framed as FFHQ does it.
 
-    me.jpg gives me.aligned.jpg. Other commands find faces by themselves; this
-    one is for training data and for other tools.
+    me.jpg gives me.aligned.jpg; with --face all, further faces give
+    me.aligned.face-2.jpg and so on, from the largest to the smallest. Other
+    commands find faces by themselves; this one is for training data and for
+    other tools.
 
     [bold]Examples[/]
     stedit align me.jpg
-    stedit align --size 256 -r photos -o crops
+    stedit align --size 256 --face all -r photos -o crops
     stedit align --face 2 party.jpg
     """
     from stedit.batch import AlignedCrop

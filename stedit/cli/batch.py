@@ -164,7 +164,7 @@ class TerminalReporter:
             self.console.verbose_note(f"{record.input}: {record.summary}")
         text = ""
         if record.status == "done":
-            text = self._result(record) if self._result else record.output or ""
+            text = self._result(record) if self._result else "\n".join(record.outputs)
         self.console.emit_record(record, text, notes=self._new(record.notes))
         if record.status == "skipped":
             self.console.verbose_note(f"{record.input}: skipped, since {record.output} is there by the same request")

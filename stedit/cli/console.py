@@ -167,6 +167,7 @@ def record_values(record: Record) -> dict[str, Any]:
     return {
         "input": record.input,
         "output": record.output,
+        **({"outputs": record.outputs} if record.further else {}),
         "status": record.status,
         "error": None if record.error is None else format_error(record.error),
         "seconds": round(record.seconds, 4),

@@ -229,6 +229,8 @@ def test_folder_without_a_picture_is_told() -> None:
         "face.latent.safetensors",
         "face.reconstruct.png",
         "face.reconstruct.sheet.jpg",
+        "face.aligned.face-2.jpg",
+        "face.aligned.face-12.smile.jpg",
         "face.smile.png",
         "face.no-smile.png",
         "face.SMILING.png",
@@ -250,7 +252,8 @@ def test_output_of_an_earlier_run_is_known_by_its_origin(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["face.2024.png", "face.cropped.png", "face.smile.backup.png", "face.png", "face-smile.png"]
+    "name",
+    ["face.2024.png", "face.cropped.png", "face.face-2.png", "face.smile.backup.png", "face.png", "face-smile.png"],
 )
 def test_picture_with_a_dot_in_its_name_is_not_taken_for_an_output(name: str) -> None:
     assert own_outputs([Path("face.jpg"), Path(name)], ATTRIBUTES) == set()

@@ -115,6 +115,72 @@ def test_align_crops_the_face_upright(cli: Cli, photo: Path) -> None:
     assert alike > 0.8
 
 
+@pytest.fixture
+def party(photo: Path) -> Path:
+    """party.jpg beside it: three people, the largest on the right and the smallest in the middle."""
+    path = photo.with_name("party.jpg")
+    picture = backdrop(480, 960, seed=8)
+    for name, centre, size in (("hat", (180, 240), 130), ("smile", (480, 240), 90), ("glasses", (760, 240), 180)):
+        place(picture, read_image(FACES / f"{name}.jpg"), centre, size)
+    Image.fromarray(picture).save(path, quality=92)
+    return path
+
+
+CROPS = ["party.aligned.jpg", "party.aligned.face-2.jpg", "party.aligned.face-3.jpg"]
+
+
+def test_align_all_faces_gives_a_crop_of_each_by_size(cli: Cli, photo: Path, party: Path) -> None:
+    result = cli("align", "--face", "all", "--size", 96, photo, party)
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines() == ["me.aligned.jpg", *CROPS]
+    for number, name in enumerate(CROPS, 1):
+        assert cli("align", "--face", number, "--size", 96, party, "-o", "one.jpg", "--overwrite").exit_code == 0
+        assert np.array_equal(read_image(name), read_image("one.jpg"))
+    assert len({read_image(name).tobytes() for name in CROPS}) == 3
+
+
+def test_align_all_faces_json_names_each_output_and_its_square(cli: Cli, photo: Path, party: Path) -> None:
+    result = cli("align", "--face", "all", photo, party, "--json")
+    one, three = map(json.loads, result.stdout.splitlines())
+    assert "outputs" not in one
+    assert (three["output"], three["outputs"]) == (CROPS[0], CROPS)
+    assert three["quad"] == three["quads"][0]
+    sides = [np.hypot(quad[2] - quad[0], quad[3] - quad[1]) for quad in three["quads"]]
+    assert sides == sorted(sides, reverse=True)
+    assert [quad[0] > 500 for quad in three["quads"]] == [True, False, False]
+
+
+def test_align_all_faces_again_skips_what_is_there(cli: Cli, party: Path) -> None:
+    assert cli("align", "--face", "all", ".").stdout.count("party.aligned") == 3
+    again = cli("align", "--face", "all", ".", "--json")
+    records = [json.loads(line) for line in again.stdout.splitlines()]
+    assert [(record["input"], record["status"]) for record in records] == [
+        ("me.jpg", "skipped"),
+        ("party.jpg", "skipped"),
+    ]
+    globbed = cli("align", "--face", "all", *sorted(Path().glob("party*.jpg")))  # as a shell has it
+    assert (globbed.exit_code, globbed.stdout) == (0, ""), globbed.stderr
+    assert sorted(path.name for path in Path().glob("party*")) == sorted([*CROPS, "party.jpg"])
+    Path(CROPS[0]).unlink()  # written last, so that a run that was killed goes on
+    assert cli("align", "--face", "all", party).stdout.splitlines() == CROPS
+
+
+def test_align_all_faces_leaves_a_foreign_file_alone(cli: Cli, party: Path) -> None:
+    Path(CROPS[1]).write_bytes(b"mine")
+    result = cli("align", "--face", "all", party)
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert f"{CROPS[1]} exists, and is not" in result.stderr
+    assert Path(CROPS[1]).read_bytes() == b"mine"
+    assert [name for name in CROPS if Path(name).exists()] == [CROPS[1]]
+    assert cli("align", "--face", "all", party, "--overwrite").stdout.splitlines() == CROPS
+
+
+def test_align_all_faces_to_standard_output_is_refused(cli: Cli, party: Path) -> None:
+    result = cli("align", "--face", "all", party, "-o", "-")
+    assert result.exit_code == 2
+    assert "standard output takes the crop of one face" in result.stderr
+
+
 def test_photograph_without_face_fails_alone(cli: Cli, photo: Path) -> None:
     Image.fromarray(backdrop(300, 400, seed=4)).save("sky.jpg")
     result = cli("edit", "-a", "smile", "sky.jpg", photo)
