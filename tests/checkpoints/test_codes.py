@@ -77,7 +77,7 @@ def test_code_in_w_serves_every_style(codes: Codes, style: Any) -> None:
     np.testing.assert_array_equal(found["0"], np.broadcast_to(codes[0, 0], SHAPE))
 
 
-def test_stack_gives_numbered_codes(codes: Codes) -> None:
+def test_stack_of_codes_gives_numbered_codes(codes: Codes) -> None:
     found = read(saved("latents.pt", torch.from_numpy(codes)))
     assert list(found) == ["latents-0", "latents-1", "latents-2"]
     np.testing.assert_array_equal(np.stack(list(found.values())), codes)
@@ -154,7 +154,7 @@ def test_training_file_of_many_codes_keeps_names_and_model(codes: Codes) -> None
         (np.zeros((N, 32), np.float32), "is of 8 x 32 numbers, and the model takes 8 x 16"),
     ],
 )
-def test_what_is_no_code_is_refused_in_a_sentence(content: Any, said: str) -> None:
+def test_file_that_holds_no_code_is_refused_in_a_sentence(content: Any, said: str) -> None:
     assert said in refusal(saved("odd.npy", content))
 
 
@@ -179,7 +179,7 @@ def test_damaged_and_hostile_files_are_refused(codes: Codes, tmp_path: Path) -> 
     assert not (tmp_path / "touched").exists()
 
 
-def test_small_file_cannot_claim_much_memory() -> None:
+def test_small_code_file_cannot_claim_much_memory() -> None:
     with zipfile.ZipFile("bomb.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("w.npy", bytes(MAX_UNPACKED + 1))
     assert Path("bomb.npz").stat().st_size < 2**20
@@ -194,7 +194,7 @@ def test_small_file_cannot_claim_much_memory() -> None:
 
 
 @pytest.mark.parametrize("file_format", ["npz", "npy", "pt"])
-def test_what_is_written_is_the_same_bytes_each_time_and_reads_back(codes: Codes, file_format: Any) -> None:
+def test_codes_encode_and_read_round_trip_with_the_same_bytes(codes: Codes, file_format: Any) -> None:
     data = encode_codes(codes[:1], file_format)
     assert data == encode_codes(codes[:1].copy(), file_format)
     path = Path(f"face.{file_format}")

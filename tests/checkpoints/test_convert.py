@@ -130,7 +130,7 @@ def test_every_format_is_tested() -> None:
 
 
 @pytest.mark.parametrize("name", CHECKPOINTS)
-def test_recognised_sized_and_complete(name: str) -> None:
+def test_convert_recognises_sizes_and_completes_every_format(name: str) -> None:
     make, configs = CHECKPOINTS[name]
     checkpoint = make()
     assert convert(checkpoint).format.name == name
@@ -175,30 +175,30 @@ TENSORS = dict(
 
 
 @pytest.mark.parametrize(("name", "suffix"), TENSORS.items())
-def test_a_missing_tensor_is_named(name: str, suffix: str) -> None:
+def test_convert_names_a_missing_tensor(name: str, suffix: str) -> None:
     with pytest.raises(InputError, match=f"^the checkpoint looks like {name}, but the tensor .*{suffix} is missing"):
         convert(damaged(name, suffix, None))
 
 
 @pytest.mark.parametrize(("name", "suffix"), TENSORS.items())
-def test_a_wrong_shape_is_refused(name: str, suffix: str) -> None:
+def test_convert_refuses_a_wrong_shape(name: str, suffix: str) -> None:
     with pytest.raises(InputError, match=rf"{suffix} has the shape \(99,\) in place of"):
         convert(damaged(name, suffix, torch.zeros(99)))
 
 
-def test_a_missing_attribute_is_named() -> None:
+def test_convert_names_a_missing_attribute() -> None:
     with pytest.raises(InputError, match=r"the tensor indep_fcs\.1\.weight is missing"):
         convert(damaged("an LCNet latent classifier", "indep_fcs.1.weight", None))
 
 
-def test_unknown_tensors_are_refused() -> None:
+def test_convert_refuses_unknown_tensors() -> None:
     with pytest.raises(
         InputError, match=r"of no known format: it holds layer.weight; expected a Style Transformer inversion "
     ):
         convert({"state_dict": {"layer.weight": torch.zeros(1)}})
 
 
-def test_hostile_sizes_are_refused() -> None:
+def test_convert_refuses_hostile_sizes() -> None:
     tensors = rosinality()
     tensors |= {f"to_rgbs.{k}.bias": torch.zeros(1) for k in range(40)}
     tensors |= {f"convs.{k}.conv.weight": torch.zeros(1, 4, 4, 3, 3) for k in range(80)}
@@ -238,7 +238,7 @@ def test_fewer_styles_than_the_generator_takes() -> None:
 
 
 @pytest.mark.parametrize("shape", [(16,), (1, 16), (6, 16), (7, 16), (1, 6, 16), (18, 16)])
-def test_mean_in_every_shape(shape: tuple[int, ...]) -> None:
+def test_mean_latent_in_every_shape_is_read(shape: tuple[int, ...]) -> None:
     checkpoint = inversion()
     mean = torch.randn(16)
     parts = convert({**checkpoint, "latent_avg": mean.expand(shape)}).parts
@@ -246,7 +246,7 @@ def test_mean_in_every_shape(shape: tuple[int, ...]) -> None:
     torch.testing.assert_close(parts["generator"][1]["mapping.mean"], mean)
 
 
-def test_absent_mean() -> None:
+def test_mean_latent_absent_is_estimated() -> None:
     """Training that started from zero has none; the generator's own is then estimated, the same on every run."""
     checkpoint = inversion()
     parts = convert({**checkpoint, "latent_avg": None}).parts
@@ -258,12 +258,12 @@ def test_absent_mean() -> None:
 
 
 @pytest.mark.parametrize("shape", [(5, 16), (15,), (2, 7, 16)])
-def test_mean_that_cannot_be_added(shape: tuple[int, ...]) -> None:
+def test_mean_latent_of_wrong_shape_is_refused(shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="latent_avg has the shape"):
         convert({**inversion(), "latent_avg": torch.zeros(shape)})
 
 
-def test_files_without_counters() -> None:
+def test_batch_norm_without_counters_is_read() -> None:
     tensors = {key: value for key, value in arcface().items() if not key.endswith("num_batches_tracked")}
     config, state = convert(tensors).parts["identity"]
     assert isinstance(config, BackboneConfig)
@@ -273,7 +273,7 @@ def test_files_without_counters() -> None:
 @pytest.mark.parametrize(
     ("data", "size"), [("cars_encode", (192, 256)), ("ffhq_encode", (256, 256)), (None, (256, 256))]
 )
-def test_cars_have_wide_pictures(data: str | None, size: tuple[int, int]) -> None:
+def test_cars_have_wide_images(data: str | None, size: tuple[int, int]) -> None:
     config, _ = convert({**inversion(), "opts": {"dataset_type": data}}).parts["encoder"]
     assert isinstance(config, EncoderConfig)
     assert (config.input_height, config.input_width) == size
@@ -315,19 +315,19 @@ def test_training_from_zero_adds_no_mean() -> None:
         ({"encoder_type": "ResNetGradualStyleEncoder"}, "its encoder is 'ResNetGradualStyleEncoder'"),
     ],
 )
-def test_encoders_that_are_neither_are_named(opts: dict[str, Any], sentence: str) -> None:
+def test_encoder_that_is_neither_psp_nor_e4e_is_named(opts: dict[str, Any], sentence: str) -> None:
     with pytest.raises(InputError, match=sentence):
         convert({**psp(), "opts": opts})
 
 
-def test_an_encoder_of_sketches_is_refused() -> None:
+def test_encoder_of_sketches_is_refused() -> None:
     checkpoint = psp()
     checkpoint["state_dict"]["encoder.input_layer.0.weight"] = torch.randn(4, 1, 3, 3)
     with pytest.raises(InputError, match="its encoder takes pictures of 1 channels"):
         convert(checkpoint)
 
 
-def test_another_depth_of_heads_is_refused() -> None:
+def test_encoder_heads_of_another_depth_are_refused() -> None:
     checkpoint = psp()
     checkpoint["state_dict"]["encoder.styles.0.convs.8.weight"] = torch.randn(16, 16, 3, 3)
     with pytest.raises(InputError, match="reads style 0 by 5 convolutions"):
@@ -378,7 +378,7 @@ def test_orig_architecture_is_refused_by_name() -> None:
         convert(checkpoint)
 
 
-def test_a_tree_without_end_is_refused() -> None:
+def test_endless_tree_is_refused() -> None:
     checkpoint = nvidia()
     state = checkpoint["G_ema"]["state"]
     state["_modules"]["again"] = checkpoint["G_ema"]
@@ -404,7 +404,7 @@ def test_weights_that_are_not_finite_are_refused(name: str, value: float) -> Non
         convert(checkpoint)
 
 
-def test_whole_numbers_are_no_weights() -> None:
+def test_integer_weights_are_refused() -> None:
     with pytest.raises(InputError, match=r"style\.2\.bias holds torch.int64"):
         convert(damaged("a rosinality StyleGAN2 checkpoint", "style.2.bias", torch.zeros(16, dtype=torch.int64)))
 

@@ -51,7 +51,9 @@ def _folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.npz", {"smile": VECTOR.astype(np.float64)}, "smile"),
     ],
 )
-def test_every_container_gives_the_same_edit(name: str, content: Any, named: str, tiny_bundle: Path) -> None:
+def test_direction_in_every_container_gives_the_same_edit(
+    name: str, content: Any, named: str, tiny_bundle: Path
+) -> None:
     path = saved(name, content)
     assert next(iter(load_directions(path).vectors)) == named
     engine = Engine.from_pretrained(tiny_bundle)
@@ -98,14 +100,16 @@ def test_sum_in_deviations_is_the_sum_of_its_parts(tiny_bundle: Path) -> None:
         (["smile", "glasses"], {"direction": "linear:a.npy+sefa:0"}, "cannot serve 2 attributes"),
     ],
 )
-def test_units_and_sums_that_mean_nothing_are_refused(tiny_bundle: Path, names: Any, options: Any, said: str) -> None:
+def test_direction_units_and_sums_that_mean_nothing_are_refused(
+    tiny_bundle: Path, names: Any, options: Any, said: str
+) -> None:
     saved("a.npy", VECTOR)
     with pytest.raises(UsageError) as caught:
         Engine.from_pretrained(tiny_bundle).edit_by_label(np.zeros((1, N, D), np.float32), names, **options)
     assert said in str(caught.value)
 
 
-def test_whole_numbers_are_a_direction() -> None:
+def test_direction_of_whole_numbers_is_read() -> None:
     signs = np.where(VECTOR > 0, 1, -1)
     np.testing.assert_array_equal(load_directions(saved("a.npy", signs)).vectors["a"][0], signs)
 
@@ -122,7 +126,7 @@ def test_components_of_ganspace_are_scaled_by_their_deviations() -> None:
 
 
 @pytest.mark.parametrize("content", [{"a": np.array("text")}, {"a": np.zeros(D)}, {"a": np.full(D, np.nan)}])
-def test_what_is_no_direction_is_refused_in_a_sentence(content: Any) -> None:
+def test_file_that_holds_no_direction_is_refused_in_a_sentence(content: Any) -> None:
     with pytest.raises(InputError) as caught:
         load_directions(saved("a.npz", content))
     assert str(caught.value).startswith("a.npz ")
@@ -130,7 +134,7 @@ def test_what_is_no_direction_is_refused_in_a_sentence(content: Any) -> None:
 
 
 @pytest.mark.skipif(not SHARED.is_dir(), reason="the collection of files is not here")
-def test_files_of_the_collection_are_read() -> None:
+def test_direction_files_of_the_collection_are_read() -> None:
     one = load_directions(SHARED / "cases/directions/param.pt").vectors["param"]
     for file in sorted((SHARED / "cases/directions").iterdir()):
         assert load_directions(file).vectors, file

@@ -89,17 +89,17 @@ def encoder(kind: str, encoder_type: str | None, *, pyramid: bool = True, iterat
         lambda g: {"state_dict": {f"net.g_ema.{key}": value for key, value in g.items()}},
     ],
 )
-def test_the_generator_is_found_wherever_it_is_wrapped(wrap: Any) -> None:
+def test_generator_is_found_wherever_it_is_wrapped(wrap: Any) -> None:
     tensors, z = rosinality(), torch.randn(2, 16)
     assert torch.equal(rendered(wrap(tensors), z), rendered(tensors, z))
 
 
-def test_what_else_the_dictionary_holds_is_noted() -> None:
+def test_other_entries_of_the_dictionary_are_noted() -> None:
     found = convert({**rosinality("decoder."), "other.conv1.weight": torch.ones(1)})
     assert found.checkpoint.notes[0] == "1 tensors outside decoder.* are left out, such as other.conv1.weight"
 
 
-def test_the_sentence_names_what_is_there_and_what_it_is_near() -> None:
+def test_unrecognised_file_error_names_content_and_nearest_format() -> None:
     tensors = {key: value for key, value in rosinality().items() if not key.startswith("style.")}
     with pytest.raises(
         InputError, match=r"it holds input.input.* nearest is a rosinality .*, which has style.1.weight"
@@ -107,7 +107,7 @@ def test_the_sentence_names_what_is_there_and_what_it_is_near() -> None:
         convert({"g_ema": tensors})
 
 
-def test_a_whole_module_is_named(tmp_path: Path) -> None:
+def test_whole_module_is_named(tmp_path: Path) -> None:
     torch.save({"model": torch.nn.Sequential(torch.nn.Linear(2, 2)), "path": Path("x")}, tmp_path / "x.pt")
     content = load_file(tmp_path / "x.pt").content
     with pytest.raises(InputError, match=r"model \(a torch\.nn\..*Sequential, saved whole: save its state_dict"):
@@ -123,7 +123,7 @@ def test_hyperstyle_is_refused_by_name() -> None:
 
 
 @pytest.mark.parametrize("mean", ["tensor", "NumPy", "batch", "none", "absent"])
-def test_the_mean_in_every_form(mean: str, tmp_path: Path) -> None:
+def test_mean_latent_in_every_form_is_read(mean: str, tmp_path: Path) -> None:
     checkpoint = encoder("e4e", "Encoder4Editing")
     wanted = checkpoint["latent_avg"]
     forms = {"NumPy": wanted.double().numpy(), "batch": wanted[None], "none": None}
@@ -139,7 +139,7 @@ def test_the_mean_in_every_form(mean: str, tmp_path: Path) -> None:
         torch.testing.assert_close(state["mean"], wanted)
 
 
-def test_without_options_the_user_says_which_encoder_it_is() -> None:
+def test_encoder_type_is_asked_for_where_options_are_missing() -> None:
     checkpoint = encoder("e4e", None)
     with pytest.raises(InputError, match="nothing in it tells pSp from e4e") as caught:
         convert(checkpoint)
@@ -150,7 +150,7 @@ def test_without_options_the_user_says_which_encoder_it_is() -> None:
     assert convert(checkpoint).parts["encoder"][0].kind == "e4e"  # type: ignore[union-attr]
 
 
-def test_a_stated_input_size_counts() -> None:
+def test_input_size_option_counts() -> None:
     checkpoint = encoder("psp", "GradualStyleEncoder")
     config = convert(checkpoint, hints_of(input_size="256x192")).parts["encoder"][0]
     assert isinstance(config, EncoderConfig)
@@ -161,12 +161,12 @@ def test_a_stated_input_size_counts() -> None:
 
 
 @pytest.mark.parametrize("words", [{"encoder_type": "restyle"}, {"input_size": "256x"}, {"input_size": "big"}])
-def test_words_that_say_nothing(words: dict[str, str]) -> None:
+def test_hints_of_unknown_encoder_or_size_raise(words: dict[str, str]) -> None:
     with pytest.raises(UsageError, match=r"no type of encoder|no size"):
         hints_of(**words)  # type: ignore[arg-type]
 
 
-def test_more_heads_than_the_generator_reads() -> None:
+def test_more_encoder_heads_than_the_generator_reads() -> None:
     checkpoint = encoder("psp", "GradualStyleEncoder")
     for key in [key for key in checkpoint["state_dict"] if key.startswith("encoder.styles.5.")]:
         checkpoint["state_dict"][key.replace("styles.5.", "styles.6.")] = checkpoint["state_dict"][key]
@@ -216,7 +216,7 @@ def _tree(tensors: dict[str, Tensor], clamp: float) -> dict[str, Any]:
     return tree
 
 
-def test_z_of_another_length() -> None:
+def test_z_of_another_length_is_read() -> None:
     config = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8), z_dim=6)
     tensors, z = nvidia(config), torch.randn(3, 6)
     assert convert(tensors).parts["generator"][0] == config
@@ -230,7 +230,7 @@ def test_z_of_another_length() -> None:
 
 
 @pytest.mark.parametrize("label", [0, 4])
-def test_a_class_becomes_part_of_the_mapping(label: int) -> None:
+def test_conditional_class_becomes_part_of_the_mapping(label: int) -> None:
     """Against the mapping of stylegan2-ada-pytorch: z and the embedded class, both normalised, side by side."""
     config = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8), z_dim=10 + 16)
     tensors = nvidia(config)
@@ -254,7 +254,7 @@ def test_a_class_becomes_part_of_the_mapping(label: int) -> None:
 
 
 @pytest.mark.parametrize("label", [None, -1, 5])
-def test_a_class_has_to_be_named(label: int | None) -> None:
+def test_conditional_model_needs_a_class(label: int | None) -> None:
     config = GeneratorConfig(resolution=16, style_dim=16, mapping_layers=3, channels=(16, 12, 8), z_dim=26)
     tensors = nvidia(config) | {"mapping.embed.weight": torch.randn(16, 5), "mapping.embed.bias": torch.randn(16)}
     with pytest.raises(InputError, match="it is class-conditional: choose one of its classes, 0 to 4,") as caught:
@@ -330,7 +330,7 @@ def write_tensorflow(path: Path, content: Any, monkeypatch: pytest.MonkeyPatch, 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 @pytest.mark.parametrize("alone", [True, False])
-def test_a_pickle_of_tensorflow_renders_as_its_twin_of_pytorch(
+def test_pickle_of_tensorflow_renders_as_its_twin_of_pytorch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, protocol: int, alone: bool
 ) -> None:
     tensors, z = nvidia(GENERATOR), torch.randn(2, 16)

@@ -38,7 +38,7 @@ def weights(*arguments: object) -> str:
     return result.stderr
 
 
-def test_face_model_of_four_files(parity: Any, save: Save, tmp_path: Path) -> None:
+def test_style_transformer_face_model_of_four_files(parity: Any, save: Save, tmp_path: Path) -> None:
     """Style Transformer at 1024 px, latent classifier, edit transformer and ArcFace, in one bundle."""
     inversion, lcnet, editing, arcface = map(parity.golden, ("inversion_1024", "lcnet", "edit_encoder", "arcface"))
     shapes = parity.shapes("style_transformer_1024")
@@ -90,7 +90,7 @@ def test_face_model_of_four_files(parity: Any, save: Save, tmp_path: Path) -> No
     arcface.compare("embedding", engine.identity_embedding(parity.image(256, 256, arcface.seed, batch=2)))
 
 
-def test_cars(parity: Any, save: Save, tmp_path: Path) -> None:
+def test_style_transformer_cars(parity: Any, save: Save, tmp_path: Path) -> None:
     golden = parity.golden("inversion_cars512")
     tensors = parity.fill(parity.shapes("style_transformer_cars512_16"), golden.seed)
     mean = torch.from_numpy(parity.recipe.tensor("latent_avg", (512,), golden.seed))
@@ -163,7 +163,7 @@ def compare_generator(engine: Engine, golden: Any, parity: Any, *, truncated: bo
         golden.compare(f"image_{name}", engine.networks.generator(code)[:, :, ::step, ::step])
 
 
-def test_published_rosinality(parity: Any, save: Save, tmp_path: Path) -> None:
+def test_rosinality_published(parity: Any, save: Save, tmp_path: Path) -> None:
     golden = parity.golden("generator_64_cm1")
     tensors = parity.fill(parity.shapes("rosinality_g_ema_64_cm1", "g_ema"), golden.seed)
     mean = generator_inputs(golden, parity)["truncation_latent"][0]
@@ -172,7 +172,7 @@ def test_published_rosinality(parity: Any, save: Save, tmp_path: Path) -> None:
     compare_generator(Engine.from_pretrained(tmp_path / "stylegan2", device="cpu"), golden, parity, truncated=True)
 
 
-def test_rosinality_of_training(parity: Any, save: Save, checkpoint_options: Options, tmp_path: Path) -> None:
+def test_rosinality_training_checkpoint(parity: Any, save: Save, checkpoint_options: Options, tmp_path: Path) -> None:
     golden = parity.golden("generator_64")
     tensors = parity.fill(parity.shapes("rosinality_g_ema_64_cm2", "g_ema"), golden.seed)
     content = {
@@ -191,7 +191,7 @@ def test_rosinality_of_training(parity: Any, save: Save, checkpoint_options: Opt
     compare_generator(Engine.from_pretrained(tmp_path / "own", device="cpu"), golden, parity, truncated=False)
 
 
-def test_nvidia(parity: Any, save_nvidia: Save, tmp_path: Path) -> None:
+def test_nvidia_pickle(parity: Any, save_nvidia: Save, tmp_path: Path) -> None:
     """A pickle of the same structure, whose embedded source would end the program."""
     golden = parity.golden("generator_64")
     theirs = parity.fill(parity.shapes("rosinality_g_ema_64_cm2", "g_ema"), golden.seed)

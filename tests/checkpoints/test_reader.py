@@ -75,12 +75,12 @@ def file(tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_either_container_of_torch(save: Save, file: Path, legacy: bool) -> None:
+def test_zip_and_legacy_containers_of_torch_are_read(save: Save, file: Path, legacy: bool) -> None:
     assert same(load_file(save(file, CONTENT, legacy=legacy)).content, CONTENT)
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_the_same_as_torch_reads(save: Save, file: Path, legacy: bool) -> None:
+def test_reads_the_same_as_torch_load(save: Save, file: Path, legacy: bool) -> None:
     save(file, CONTENT, legacy=legacy)
     assert same(load_file(file).content, torch.load(file, weights_only=True, map_location="cpu"))
 
@@ -133,7 +133,7 @@ def test_nvidias_pickle_is_a_tree_of_states(save_nvidia: Save, file: Path) -> No
         assert content["training_set_kwargs"] == {"path": "/data/ffhq.zip", "use_labels": False}
 
 
-def test_safetensors(tmp_path: Path) -> None:
+def test_safetensors_file_is_read(tmp_path: Path) -> None:
     path = tmp_path / "m.safetensors"
     save_file({"encoder.x": torch.ones(2), "latent_avg": torch.zeros(3)}, path, {"encoder_type": "Encoder4Editing"})
     content = load_file(path).content
@@ -142,12 +142,12 @@ def test_safetensors(tmp_path: Path) -> None:
     assert content["opts"] == {"encoder_type": "Encoder4Editing"}
 
 
-def test_an_array_of_numpy(tmp_path: Path) -> None:
+def test_numpy_array_is_read(tmp_path: Path) -> None:
     np.save(tmp_path / "age.npy", np.arange(4.0)[None])
     assert torch.equal(load_file(tmp_path / "age.npy").content, torch.arange(4.0)[None])
 
 
-def test_the_checksum_is_that_of_the_file(save: Save, file: Path) -> None:
+def test_checksum_is_that_of_the_file(save: Save, file: Path) -> None:
     import hashlib
 
     assert load_file(save(file, CONTENT, legacy=True)).sha256 == hashlib.sha256(file.read_bytes()).hexdigest()
@@ -187,7 +187,7 @@ CASES = sorted(hostile(Path("x")))
 
 @pytest.mark.parametrize("wrap", ["plain", "zip", "legacy"])
 @pytest.mark.parametrize("case", CASES)
-def test_nothing_is_executed(save: Save, file: Path, tmp_path: Path, case: str, wrap: str) -> None:
+def test_pickle_executes_nothing(save: Save, file: Path, tmp_path: Path, case: str, wrap: str) -> None:
     content, name = hostile(tmp_path / "harm")[case]
     if wrap == "plain":
         file.write_bytes(pickle.dumps(content))
@@ -227,12 +227,12 @@ def test_nothing_is_executed(save: Save, file: Path, tmp_path: Path, case: str, 
         (b"ctorch.storage\n_load_from_bytes\n(S'a'\ntR.", "nests files in files"),
     ],
 )
-def test_pickles_written_by_hand(file: Path, program: bytes, sentence: str) -> None:
+def test_hand_written_pickle_is_refused(file: Path, program: bytes, sentence: str) -> None:
     file.write_bytes(program)
     assert sentence in refusal(file)
 
 
-def test_files_nested_in_files_come_to_an_end(file: Path) -> None:
+def test_nested_files_come_to_an_end(file: Path) -> None:
     data = b"N."
     for _ in range(4):
         data = b"ctorch.storage\n_load_from_bytes\n(B" + struct.pack("<I", len(data)) + data + b"tR."
@@ -240,7 +240,7 @@ def test_files_nested_in_files_come_to_an_end(file: Path) -> None:
     assert "nests files in files" in refusal(file)
 
 
-def test_a_storage_read_again_and_again_takes_no_more_memory_than_the_file_has(file: Path) -> None:
+def test_storage_read_repeatedly_takes_no_more_memory_than_the_file(file: Path) -> None:
     stream = io.BytesIO()
     torch.save(torch.zeros(4096), stream, _use_new_zipfile_serialization=False)
     data = stream.getvalue()
@@ -249,7 +249,7 @@ def test_a_storage_read_again_and_again_takes_no_more_memory_than_the_file_has(f
     assert "claim more memory than the file has bytes" in refusal(file)
 
 
-def test_an_endless_pickle_is_given_up(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_pickle_is_refused(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.checkpoints.pickle_names.MAX_STEPS", 1000)
     file.write_bytes(b"N0" * 1000 + b"N.")
     assert "more than 1000 instructions" in refusal(file)
@@ -277,7 +277,7 @@ def rebuilt(numel: int, offset: object, shape: object, strides: object) -> bytes
     return out.getvalue()
 
 
-def test_a_tensor_of_sizes_that_are_true(file: Path) -> None:
+def test_tensor_of_true_sizes_is_read(file: Path) -> None:
     file.write_bytes(rebuilt(4, 1, (3,), (1,)))
     assert torch.equal(load_file(file).content, torch.tensor([1.0, 2.0, 3.0]))
 
@@ -305,7 +305,7 @@ def test_a_tensor_of_sizes_that_are_true(file: Path) -> None:
         ((10**30, 0, (3,), (1,)), "a storage is missing, or of another size"),
     ],
 )
-def test_tensors_of_wrong_sizes(file: Path, sizes: tuple[Any, ...], sentence: str) -> None:
+def test_tensor_of_wrong_sizes_is_refused(file: Path, sizes: tuple[Any, ...], sentence: str) -> None:
     file.write_bytes(rebuilt(*sizes))
     assert sentence in refusal(file)
 
@@ -331,7 +331,7 @@ def rezipped(save: Save, file: Path, change: Callable[[zipfile.ZipFile, zipfile.
     return file
 
 
-def test_a_zip_bomb_is_refused_before_it_is_unpacked(file: Path) -> None:
+def test_zip_bomb_is_refused_before_it_is_unpacked(file: Path) -> None:
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("archive/data.pkl", b"\x80\x02}.")
         archive.writestr("archive/data/0", bytes(10**7))
@@ -350,13 +350,13 @@ def test_declared_sizes_are_compared_with_the_file(save: Save, file: Path) -> No
     assert "claims to hold more than it does" in refusal(file)
 
 
-def test_an_archive_of_something_else(file: Path) -> None:
+def test_archive_of_something_else_is_refused(file: Path) -> None:
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("word/document.xml", "<xml/>")
     assert "an archive, but none of torch.save's" in refusal(file)
 
 
-def test_names_in_an_archive_lead_nowhere(save: Save, file: Path, tmp_path: Path) -> None:
+def test_archive_member_names_lead_nowhere(save: Save, file: Path, tmp_path: Path) -> None:
     def add(archive: zipfile.ZipFile, info: zipfile.ZipInfo, data: bytes) -> None:
         archive.writestr(info, data)
         if info.filename.endswith("data.pkl"):
@@ -377,28 +377,28 @@ def test_big_endian_files_are_refused(save: Save, file: Path) -> None:
 
 
 @pytest.mark.parametrize("legacy", [True, False])
-def test_truncated_anywhere(save: Save, file: Path, legacy: bool) -> None:
+def test_checkpoint_truncated_anywhere_is_refused(save: Save, file: Path, legacy: bool) -> None:
     data = save(file, CONTENT, legacy=legacy).read_bytes()
     for length in [1, 2, 9, 20, *range(50, len(data), len(data) // 25), len(data) - 1]:
         file.write_bytes(data[:length])
         refusal(file)
 
 
-def test_a_flipped_bit_in_a_zip_is_found(save: Save, file: Path) -> None:
+def test_flipped_bit_in_a_zip_is_found(save: Save, file: Path) -> None:
     data = bytearray(save(file, {"x": torch.ones(1000)}, legacy=False).read_bytes())
     data[data.index(np.ones(4, np.float32).tobytes()) + 2000] ^= 1
     file.write_bytes(data)
     assert "a checksum differs" in refusal(file)
 
 
-def test_a_legacy_storage_of_another_size(save: Save, file: Path) -> None:
+def test_legacy_storage_of_another_size_is_refused(save: Save, file: Path) -> None:
     data = save(file, {"x": torch.ones(1000)}, legacy=True).read_bytes()
     place = data.index(struct.pack("<q", 1000) + np.ones(4, np.float32).tobytes())
     file.write_bytes(data[:place] + struct.pack("<q", 10**15) + data[place + 8 :])
     assert "a storage of another size" in refusal(file)
 
 
-def test_a_legacy_file_cannot_reserve_more_than_it_has(save: Save, file: Path) -> None:
+def test_legacy_file_cannot_reserve_more_than_it_has(save: Save, file: Path) -> None:
     data = save(file, {"x": torch.ones(1000)}, legacy=True).read_bytes()
     count = b"M\xe8\x03"  # 1000 in the pickle
     assert data.count(count) >= 1
@@ -422,12 +422,12 @@ def test_a_legacy_file_cannot_reserve_more_than_it_has(save: Save, file: Path) -
         (b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "cannot be used as a checkpoint"),
     ],
 )
-def test_files_that_are_no_checkpoint(file: Path, data: bytes, sentence: str) -> None:
+def test_file_that_is_no_checkpoint_is_refused(file: Path, data: bytes, sentence: str) -> None:
     file.write_bytes(data)
     assert sentence in refusal(file)
 
 
-def test_places_that_are_no_file(tmp_path: Path) -> None:
+def test_path_that_is_no_file_raises(tmp_path: Path) -> None:
     assert "it is not a file" in refusal(tmp_path)
     assert "does not exist: check the spelling" in refusal(tmp_path / "absent.pt")
     (tmp_path / "link.pt").symlink_to(tmp_path / "gone.pt")
@@ -438,13 +438,13 @@ def test_places_that_are_no_file(tmp_path: Path) -> None:
     assert "it is not a file" in refusal(tmp_path / "null.pt")
 
 
-def test_a_file_larger_than_any_checkpoint(file: Path) -> None:
+def test_file_larger_than_any_checkpoint_is_refused(file: Path) -> None:
     with file.open("wb") as opened:
         opened.truncate(2**33 + 1)  # a hole, which takes no disk
     assert "larger than any checkpoint" in refusal(file)
 
 
-def test_arrays_that_are_no_direction(tmp_path: Path) -> None:
+def test_array_that_is_no_direction_is_refused(tmp_path: Path) -> None:
     np.save(tmp_path / "objects.npy", np.array([{}], dtype=object), allow_pickle=True)
     refusal(tmp_path / "objects.npy")
     np.save(tmp_path / "whole.npy", np.arange(3))
@@ -484,7 +484,7 @@ def _no_warnings() -> Iterator[None]:
 @pytest.mark.usefixtures("_no_warnings")
 @settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
-def test_damaged_files_are_read_or_refused(seeds: list[bytes], scratch: Path, data: st.DataObject) -> None:
+def test_fuzz_damaged_files_are_read_or_refused(seeds: list[bytes], scratch: Path, data: st.DataObject) -> None:
     sound = bytearray(data.draw(st.sampled_from(seeds)))
     for _ in range(data.draw(st.integers(1, 6))):
         place = data.draw(st.integers(0, len(sound) - 1))
@@ -500,7 +500,7 @@ def test_damaged_files_are_read_or_refused(seeds: list[bytes], scratch: Path, da
 @pytest.mark.usefixtures("_no_warnings")
 @settings(max_examples=100, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.binary(min_size=1, max_size=200))
-def test_any_bytes_are_read_or_refused(scratch: Path, data: bytes) -> None:
+def test_fuzz_any_bytes_are_read_or_refused(scratch: Path, data: bytes) -> None:
     scratch.write_bytes(data)
     with suppress(InputError):
         load_file(scratch)

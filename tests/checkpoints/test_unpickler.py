@@ -87,7 +87,7 @@ BOMBS = {
 
 
 @pytest.mark.parametrize("name", BOMBS)
-def test_a_small_file_cannot_take_time_or_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_small_pickle_cannot_take_time_or_memory(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.checkpoints.pickle_names.MAX_STEPS", STEPS)
     before, began = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, time.process_time()
     try:
@@ -115,7 +115,7 @@ def test_one_tensor_under_many_names_is_charged_for_each(tmp_path: pathlib.Path)
         load_file(tmp_path / "x.pt")
 
 
-def test_a_tensor_may_have_two_names(tmp_path: pathlib.Path) -> None:
+def test_tensor_may_have_two_names(tmp_path: pathlib.Path) -> None:
     one = torch.arange(1000.0)
     torch.save({"a": one, "b": one}, tmp_path / "x.pt")
     content = load_file(tmp_path / "x.pt").content
@@ -169,7 +169,7 @@ ODD: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("legacy", [True, False])
 @pytest.mark.parametrize("name", ODD)
-def test_odd_values_lie_beside_good_weights(tmp_path: pathlib.Path, name: str, legacy: bool) -> None:
+def test_unknown_types_lie_beside_good_weights(tmp_path: pathlib.Path, name: str, legacy: bool) -> None:
     weights = torch.arange(4.0)
     if legacy and name == "tensor of eight bits":
         pytest.skip("how long its storage is, only torch knows")
@@ -181,13 +181,13 @@ def test_odd_values_lie_beside_good_weights(tmp_path: pathlib.Path, name: str, l
 
 
 @pytest.mark.parametrize("protocol", [0, 1, 2, 3, 4, 5])
-def test_odd_values_in_every_protocol(protocol: int) -> None:
+def test_unknown_types_in_every_pickle_protocol(protocol: int) -> None:
     for name in ("path", "date", "slice", "complex", "counter", "lists by default", "tuples as keys", "partial"):
         content = read(pickle.dumps({"odd": ODD[name](), "good": [1, "a"]}, protocol))
         assert content["good"] == [1, "a"]
 
 
-def test_a_placeholder_names_its_type_and_keeps_nothing() -> None:
+def test_placeholder_names_its_type_and_keeps_nothing() -> None:
     content = read(pickle.dumps({"path": pathlib.PurePosixPath("a/b"), "class": OrderedDict, "odd": np.dtype("M8")}))
     assert str(content["path"]) == "pathlib.PurePosixPath"
     assert vars(content["path"]) == {"type": "pathlib.PurePosixPath"}
@@ -195,7 +195,7 @@ def test_a_placeholder_names_its_type_and_keeps_nothing() -> None:
     assert content["class"] == Global("collections", "OrderedDict")
 
 
-def test_plain_relatives_become_plain() -> None:
+def test_subclasses_of_plain_types_become_plain() -> None:
     content = read(pickle.dumps([Counter("aab"), defaultdict(list, a=[1]), {(0, "a"): 1}]))
     assert content == [{"a": 2, "b": 1}, {"a": [1]}, {"(0, a)": 1}]
     namespace = types.SimpleNamespace(a=1, b=argparse.Namespace(c=[2]))
@@ -222,12 +222,12 @@ def test_arrays_of_numpy_become_tensors(protocol: int, kind: str) -> None:
         assert np.array_equal(found["a"].numpy(), given)
 
 
-def test_an_array_of_objects_becomes_what_it_lists() -> None:
+def test_array_of_objects_becomes_what_it_lists() -> None:
     assert read(pickle.dumps(np.array({"a": 1}, dtype=object))) == {"a": 1}
     assert read(pickle.dumps(np.array([{"a": 1}, None], dtype=object))) == [{"a": 1}, None]
 
 
-def test_an_array_that_lies_about_its_shape() -> None:
+def test_array_that_lies_about_its_shape_is_refused() -> None:
     good = pickle.dumps(np.zeros(4, "<f4"), 2)
     assert read(good).shape == (4,)
     with pytest.raises(ValueError, match="whose shape is not that of its numbers"):

@@ -33,6 +33,6 @@ def test_embedded_models_are_found_by_name(tiny_bundle: Path, tmp_path: Path, mo
     )
 
 
-def test_a_folder_is_found_by_its_path(tiny_bundle: Path) -> None:
+def test_folder_is_found_by_its_path(tiny_bundle: Path) -> None:
     assert find_bundle(tiny_bundle) == tiny_bundle
     assert find_bundle(str(tiny_bundle)) == tiny_bundle

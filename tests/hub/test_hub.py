@@ -73,7 +73,7 @@ def kept() -> list[str]:
         ("a/b@" + "0" * 40, "a/b", "0" * 40),
     ],
 )
-def test_names(text: str, repository: str, revision: str | None) -> None:
+def test_model_id_is_parsed(text: str, repository: str, revision: str | None) -> None:
     model = HubModelId.parse(text)
     assert model == HubModelId(repository, revision)
     assert str(model) == text
@@ -86,7 +86,7 @@ def test_names(text: str, repository: str, revision: str | None) -> None:
         *("a/b@", "a/b@../../x", "a/b@x y", "a/b@-x", "a" * 97 + "/b"),
     ],
 )
-def test_what_is_no_name(text: str) -> None:
+def test_model_id_malformed_raises(text: str) -> None:
     assert HubModelId.parse(text) is None
 
 
@@ -102,7 +102,7 @@ def test_pull_fetches_what_the_model_lists_and_nothing_else(hub: HubServer, publ
     assert not [name for name in kept() if name.endswith(".incomplete")]
 
 
-def test_the_token_goes_to_the_hub_and_not_to_its_cdn(
+def test_token_goes_to_the_hub_and_not_to_its_cdn(
     hub: HubServer, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hub.repositories[NAME].private = True
@@ -114,7 +114,7 @@ def test_the_token_goes_to_the_hub_and_not_to_its_cdn(
     assert [request.headers.get("authorization") for request in hub.requests if request.at_cdn] == [None] * 5
 
 
-def test_a_pulled_model_is_found_without_asking(hub: HubServer, published: str) -> None:
+def test_pulled_model_is_found_without_asking(hub: HubServer, published: str) -> None:
     path = pull(MODEL).path
     hub.requests.clear()
     for name in (NAME, f"{NAME}@main", f"{NAME}@{published}", f"{NAME}@{published[:7]}"):
@@ -122,7 +122,7 @@ def test_a_pulled_model_is_found_without_asking(hub: HubServer, published: str) 
     assert hub.requests == []
 
 
-def test_a_model_is_pulled_when_it_is_first_used(published: str, said: Callable[[], list[str]]) -> None:
+def test_model_is_pulled_when_it_is_first_used(published: str, said: Callable[[], list[str]]) -> None:
     assert find_bundle(NAME).name == published
     assert said() == [LICENCE, f"fetching {NAME} at {published[:12]} from the Hub (0.1 MB)"]
     assert find_bundle(NAME).name == published
@@ -130,7 +130,7 @@ def test_a_model_is_pulled_when_it_is_first_used(published: str, said: Callable[
 
 
 @pytest.mark.usefixtures("published")
-def test_an_engine_takes_a_model_on_the_hub(face_image: np.ndarray, tiny_bundle: Path) -> None:
+def test_engine_takes_a_model_on_the_hub(face_image: np.ndarray, tiny_bundle: Path) -> None:
     engine = stedit.Engine.from_pretrained(NAME, device="cpu")
     there = stedit.Engine.from_pretrained(tiny_bundle, device="cpu")
     np.testing.assert_array_equal(engine.reconstruct(face_image), there.reconstruct(face_image))
@@ -151,7 +151,7 @@ def test_pull_fetches_only_what_is_new(hub: HubServer, published: str, tiny_bund
     assert hub.fetched() == ["config.json"]
 
 
-def test_branches_and_tags(hub: HubServer, published: str, tiny_bundle: Path) -> None:
+def test_pull_of_a_branch_or_tag(hub: HubServer, published: str, tiny_bundle: Path) -> None:
     tagged = hub.add(NAME, tiny_bundle, ref="v1.0", config__json=config(tiny_bundle, description="Tagged."))
     assert pull(HubModelId(NAME, "v1.0")).path.name == tagged
     assert find_cached(MODEL) is None
@@ -162,7 +162,7 @@ def test_branches_and_tags(hub: HubServer, published: str, tiny_bundle: Path) ->
 
 
 @pytest.mark.usefixtures("published")
-def test_an_older_branch_is_not_mixed_up_with_a_newer_one(hub: HubServer, tiny_bundle: Path) -> None:
+def test_pull_that_is_refused_leaves_the_older_version(hub: HubServer, tiny_bundle: Path) -> None:
     old = pull(MODEL).path
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, description="Newer."), encoder__safetensors=b"wrong")
     with pytest.raises(HubError, match=r"encoder.safetensors is not the file that config.json lists"):
@@ -171,7 +171,7 @@ def test_an_older_branch_is_not_mixed_up_with_a_newer_one(hub: HubServer, tiny_b
 
 
 @pytest.mark.usefixtures("published")
-def test_a_broken_connection_is_taken_up_again(
+def test_pull_goes_on_after_a_broken_connection(
     hub: HubServer, tiny_bundle: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.DOWNLOAD_CHUNK_SIZE", PIECE)
@@ -185,7 +185,7 @@ def test_a_broken_connection_is_taken_up_again(
 
 
 @pytest.mark.usefixtures("published")
-def test_a_killed_download_goes_on_where_it_stopped(hub: HubServer, tiny_bundle: Path) -> None:
+def test_pull_goes_on_where_a_killed_download_stopped(hub: HubServer, tiny_bundle: Path) -> None:
     data = (tiny_bundle / "encoder.safetensors").read_bytes()
     blobs = cache() / "models--jane--tiny-32" / "blobs"
     hub.stall["encoder.safetensors"] = len(data) // 2
@@ -220,7 +220,7 @@ def test_a_killed_download_goes_on_where_it_stopped(hub: HubServer, tiny_bundle:
 
 
 @pytest.mark.usefixtures("published")
-def test_what_is_left_of_a_download_may_be_garbage(tiny_bundle: Path) -> None:
+def test_pull_over_a_garbage_partial_download(tiny_bundle: Path) -> None:
     data = (tiny_bundle / "editor.safetensors").read_bytes()
     partial = cache() / "models--jane--tiny-32" / "blobs" / f"{sha256(data)}.incomplete"
     partial.parent.mkdir(parents=True)
@@ -233,7 +233,7 @@ def test_what_is_left_of_a_download_may_be_garbage(tiny_bundle: Path) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
+def test_pull_fetches_a_damaged_or_missing_file_again(hub: HubServer) -> None:
     path = pull(MODEL).path
     blob = (path / "encoder.safetensors").resolve()
     blob.write_bytes(blob.read_bytes()[:-1] + b"?")
@@ -255,7 +255,7 @@ def test_a_damaged_or_missing_file_is_fetched_again(hub: HubServer) -> None:
         ({"parts": {}}, "it has no parts"),
     ],
 )
-def test_a_hostile_config_is_refused(
+def test_pull_refuses_a_hostile_config(
     hub: HubServer, tiny_bundle: Path, changes: dict[str, object], reason: str
 ) -> None:
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, **changes))
@@ -267,7 +267,7 @@ def test_a_hostile_config_is_refused(
 
 
 @pytest.mark.parametrize("file", ["../generator.safetensors", "/etc/passwd", "a/b.safetensors", "model.pkl", ".."])
-def test_a_config_that_names_files_elsewhere_is_refused(hub: HubServer, tiny_bundle: Path, file: str) -> None:
+def test_pull_refuses_a_config_that_names_files_elsewhere(hub: HubServer, tiny_bundle: Path, file: str) -> None:
     parts = json.loads(config(tiny_bundle))["parts"]
     parts["encoder"]["file"] = file
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, parts=parts))
@@ -285,7 +285,7 @@ def test_a_config_that_names_files_elsewhere_is_refused(hub: HubServer, tiny_bun
         ("README.md", 2**20 + 1, "README.md is larger than 1 MB"),
     ],
 )
-def test_huge_files_are_refused_before_they_come(hub: HubServer, file: str, size: int, reason: str) -> None:
+def test_pull_refuses_huge_files_before_they_come(hub: HubServer, file: str, size: int, reason: str) -> None:
     hub.claimed_sizes[file] = size
     with pytest.raises(HubError, match=reason):
         pull(MODEL)
@@ -295,7 +295,7 @@ def test_huge_files_are_refused_before_they_come(hub: HubServer, file: str, size
 
 @pytest.mark.usefixtures("published")
 @pytest.mark.parametrize("file", ["config.json", "encoder.safetensors"])
-def test_more_than_was_announced_is_not_taken(hub: HubServer, tiny_bundle: Path, file: str) -> None:
+def test_pull_refuses_more_bytes_than_announced(hub: HubServer, tiny_bundle: Path, file: str) -> None:
     hub.served[file] = (tiny_bundle / file).read_bytes() + b" " * 10**6
     with pytest.raises(HubError, match="the Hub sends more than it announced"):
         pull(MODEL)
@@ -304,7 +304,7 @@ def test_more_than_was_announced_is_not_taken(hub: HubServer, tiny_bundle: Path,
 
 
 @pytest.mark.usefixtures("published")
-def test_other_bytes_than_listed_are_not_taken(hub: HubServer, tiny_bundle: Path) -> None:
+def test_pull_refuses_bytes_of_another_checksum(hub: HubServer, tiny_bundle: Path) -> None:
     hub.served["encoder.safetensors"] = bytes((tiny_bundle / "encoder.safetensors").stat().st_size)
     with pytest.raises(HubError, match=r"encoder.safetensors of jane/tiny-32 arrived damaged"):
         pull(MODEL)
@@ -316,7 +316,7 @@ def test_other_bytes_than_listed_are_not_taken(hub: HubServer, tiny_bundle: Path
     assert "generator.safetensors" not in hub.fetched()
 
 
-def test_a_file_with_the_right_checksum_but_a_hostile_header(hub: HubServer, tiny_bundle: Path) -> None:
+def test_pull_refuses_a_hostile_tensor_header(hub: HubServer, tiny_bundle: Path) -> None:
     data = (2**40).to_bytes(8, "little") + b"{}"
     parts = json.loads(config(tiny_bundle))["parts"]
     parts["editor"]["sha256"] = sha256(data)
@@ -335,7 +335,9 @@ def test_a_file_with_the_right_checksum_but_a_hostile_header(hub: HubServer, tin
         ({"editor__safetensors": None}, "editor.safetensors is missing"),
     ],
 )
-def test_what_is_no_model(hub: HubServer, tiny_bundle: Path, changes: dict[str, bytes | None], reason: str) -> None:
+def test_pull_of_a_repository_that_is_no_model_raises(
+    hub: HubServer, tiny_bundle: Path, changes: dict[str, bytes | None], reason: str
+) -> None:
     hub.add(NAME, tiny_bundle, **changes)
     with pytest.raises(HubError, match=reason):
         pull(MODEL)
@@ -343,7 +345,7 @@ def test_what_is_no_model(hub: HubServer, tiny_bundle: Path, changes: dict[str, 
 
 
 @pytest.mark.usefixtures("published")
-def test_a_name_that_the_hub_does_not_have(hub: HubServer) -> None:
+def test_pull_of_an_unknown_repository_raises(hub: HubServer) -> None:
     with pytest.raises(HubError, match=f"neither a folder jane/other here nor a model of this name at {hub.url}"):
         find_bundle("jane/other")
     with pytest.raises(HubError, match=f"{NAME} has no revision 'v9': see {hub.url}/{NAME}/commits/main"):
@@ -354,7 +356,9 @@ def test_a_name_that_the_hub_does_not_have(hub: HubServer) -> None:
 
 
 @pytest.mark.parametrize("token", ["", "hf_stranger"])
-def test_a_gated_model(hub: HubServer, published: str, monkeypatch: pytest.MonkeyPatch, token: str) -> None:
+def test_pull_of_a_gated_model_says_how_to_get_access(
+    hub: HubServer, published: str, monkeypatch: pytest.MonkeyPatch, token: str
+) -> None:
     hub.repositories[NAME].gated = True
     monkeypatch.setenv("HF_TOKEN", token)
     with pytest.raises(HubError, match=f"{NAME} is gated: ask for access at {hub.url}/{NAME}, then log in"):
@@ -373,14 +377,14 @@ def test_a_gated_model(hub: HubServer, published: str, monkeypatch: pytest.Monke
         (503, "the Hub returned a server error for jane/tiny-32: try again later"),
     ],
 )
-def test_other_refusals_of_the_hub(hub: HubServer, status: int, advice: str) -> None:
+def test_pull_other_refusals_of_the_hub_raise(hub: HubServer, status: int, advice: str) -> None:
     hub.status = status
     with pytest.raises(HubError, match=rf"{advice}.*\({status}\)$"):
         pull(MODEL)
 
 
 @pytest.mark.usefixtures("published")
-def test_a_folder_goes_before_the_hub(
+def test_local_folder_goes_before_the_hub(
     hub: HubServer, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -393,7 +397,7 @@ def test_a_folder_goes_before_the_hub(
     assert hub.requests == []
 
 
-def test_the_licence_is_told_once(hub: HubServer, tiny_bundle: Path, said: Callable[[], list[str]]) -> None:
+def test_licence_is_printed_once(hub: HubServer, tiny_bundle: Path, said: Callable[[], list[str]]) -> None:
     hub.add(NAME, tiny_bundle, config__json=config(tiny_bundle, license="cc-by-nc-4.0"))
     pull(MODEL)
     told = f"{NAME} is under the licence cc-by-nc-4.0: non-commercial use only"
@@ -407,17 +411,17 @@ def test_the_licence_is_told_once(hub: HubServer, tiny_bundle: Path, said: Calla
 
 
 @pytest.mark.parametrize("licence", ["CC BY-NC-SA 4.0", "cc-by-nc-4.0", "NVIDIA-NC", "other_nc", "Non-commercial use"])
-def test_licences_that_forbid_commerce(licence: str) -> None:
+def test_licence_non_commercial_is_recognised(licence: str) -> None:
     assert is_non_commercial(licence)
 
 
 @pytest.mark.parametrize("licence", ["MIT", "apache-2.0", "cc-by-4.0", "commercial", "once", "ncsa"])
-def test_licences_that_do_not(licence: str) -> None:
+def test_licence_commercial_is_recognised(licence: str) -> None:
     assert not is_non_commercial(licence)
 
 
 @pytest.mark.filterwarnings("ignore:Use 'content=<...>':DeprecationWarning")  # the library's own, at every upload
-def test_a_pushed_model_comes_back(
+def test_push_and_pull_round_trip(
     hub: HubServer, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / "my-face"
@@ -446,13 +450,13 @@ def test_a_pushed_model_comes_back(
 
 
 @pytest.mark.usefixtures("published")
-def test_a_pulled_model_can_be_pushed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_push_of_a_pulled_model(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", WRITER)
     push(pull(MODEL).path, HubModelId("joe/copy"))
     assert pull(HubModelId("joe/copy")).fingerprint == pull(MODEL).fingerprint
 
 
-def test_what_cannot_be_pushed(
+def test_push_that_cannot_be_done_raises(
     hub: HubServer, published: str, tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with pytest.raises(HubError, match="needs a token that may write: log in with `hf auth login`"):
@@ -481,7 +485,9 @@ def test_what_cannot_be_pushed(
     assert list(hub.repositories[NAME].commits) == [published]
 
 
-def test_remove(hub: HubServer, published: str, tiny_bundle: Path, said: Callable[[], list[str]]) -> None:
+def test_remove_deletes_a_pulled_model(
+    hub: HubServer, published: str, tiny_bundle: Path, said: Callable[[], list[str]]
+) -> None:
     old = pull(MODEL)
     new = hub.add(NAME, tiny_bundle, ref="v1.0", config__json=config(tiny_bundle, description="Newer."))
     pull(HubModelId(NAME, "v1.0"))
@@ -497,7 +503,7 @@ def test_remove(hub: HubServer, published: str, tiny_bundle: Path, said: Callabl
     assert LICENCE in said()
 
 
-def test_models_of_other_programs_are_left_alone(hub: HubServer, tiny_bundle: Path) -> None:
+def test_remove_leaves_models_of_other_programs_alone(hub: HubServer, tiny_bundle: Path) -> None:
     from huggingface_hub import hf_hub_download
 
     hub.add("joe/bert", tiny_bundle, config__json=b'{"model_type": "bert"}')
@@ -508,7 +514,7 @@ def test_models_of_other_programs_are_left_alone(hub: HubServer, tiny_bundle: Pa
     assert (path / "config.json").is_file()
 
 
-def test_a_model_that_another_program_fetched_in_part_is_completed(
+def test_pull_completes_what_another_program_fetched_in_part(
     hub: HubServer, published: str, said: Callable[[], list[str]]
 ) -> None:
     from huggingface_hub import hf_hub_download
@@ -522,7 +528,7 @@ def test_a_model_that_another_program_fetched_in_part_is_completed(
 
 
 @pytest.mark.usefixtures("published")
-def test_a_damaged_config_is_fetched_again() -> None:
+def test_pull_fetches_a_damaged_config_again() -> None:
     path = pull(MODEL).path
     (path / "config.json").resolve().write_text("{}")
     assert find_cached(MODEL) is not None
@@ -531,7 +537,7 @@ def test_a_damaged_config_is_fetched_again() -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_file_may_lie_where_the_cache_keeps_what_repositories_share() -> None:
+def test_cache_of_shared_blobs_is_read() -> None:
     path = pull(MODEL).path
     blob = (path / "editor.safetensors").resolve()
     shared = cache() / "blobs" / "ab" / ("ab" * 32)
@@ -543,7 +549,7 @@ def test_a_file_may_lie_where_the_cache_keeps_what_repositories_share() -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_pulled_models_are_offered_by_the_shell() -> None:
+def test_completion_offers_pulled_models() -> None:
     assert complete_model("jane") == []
     pull(MODEL)
     assert complete_model("jane") == [NAME]
@@ -551,7 +557,7 @@ def test_pulled_models_are_offered_by_the_shell() -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_a_link_out_of_the_cache_is_refused(tmp_path: Path) -> None:
+def test_cache_link_that_leads_out_is_refused(tmp_path: Path) -> None:
     path = pull(MODEL).path
     elsewhere = tmp_path / "editor.safetensors"
     elsewhere.write_bytes((path / "editor.safetensors").read_bytes())
@@ -561,7 +567,7 @@ def test_a_link_out_of_the_cache_is_refused(tmp_path: Path) -> None:
         Bundle.load(path)
 
 
-def test_importing_the_module_costs_nothing() -> None:
+def test_import_of_hub_loads_no_torch_and_no_http_client() -> None:
     program = "import sys, stedit.hub; print(*sorted({'torch', 'huggingface_hub', 'httpx2'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
     assert done.stdout.strip() == ""

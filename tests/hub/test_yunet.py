@@ -26,7 +26,7 @@ def published(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> HubServer:
     return hub
 
 
-def test_the_pin_is_a_whole_commit_and_a_whole_checksum() -> None:
+def test_yunet_pin_is_a_whole_commit_and_checksum() -> None:
     assert yunet.MODEL.revision
     assert (len(yunet.MODEL.revision), len(yunet.FILE.etag)) == (40, 64)
     assert (yunet.FILE.name, yunet.FILE.size) == ("face_detection_yunet_2023mar.onnx", 232589)
@@ -38,7 +38,7 @@ def test_the_pin_is_a_whole_commit_and_a_whole_checksum() -> None:
     ]
 
 
-def test_it_is_pulled_once_and_found_offline(published: HubServer) -> None:
+def test_yunet_is_pulled_once_and_found_offline(published: HubServer) -> None:
     assert yunet.find_yunet() is None
     path = yunet.pull_yunet()
     assert path.read_bytes() == CONTENT
@@ -54,7 +54,7 @@ def test_it_is_pulled_once_and_found_offline(published: HubServer) -> None:
     assert cached_models() == []  # it is no model
 
 
-def test_another_file_is_refused(published: HubServer) -> None:
+def test_yunet_of_another_checksum_is_refused(published: HubServer) -> None:
     published.served[yunet.FILE.name] = bytes(len(CONTENT))
     with pytest.raises(HubError, match=r"face_detection_yunet_2023mar.onnx of .* arrived damaged"):
         yunet.pull_yunet()
@@ -65,7 +65,7 @@ def test_another_file_is_refused(published: HubServer) -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_what_was_damaged_since_is_pulled_anew() -> None:
+def test_yunet_damaged_since_is_pulled_anew() -> None:
     blob = yunet.pull_yunet().resolve()
     blob.write_bytes(CONTENT[:-1] + b"?")
     with pytest.raises(HubError, match="is not on this machine, or is damaged: pull it") as caught:
@@ -75,7 +75,7 @@ def test_what_was_damaged_since_is_pulled_anew() -> None:
 
 
 @pytest.mark.usefixtures("published")
-def test_it_goes_with_all_its_traces() -> None:
+def test_yunet_remove_leaves_no_trace() -> None:
     folder = yunet.pull_yunet().parents[2]
     assert yunet.remove_yunet() == len(CONTENT)
     assert not folder.exists()
@@ -84,7 +84,7 @@ def test_it_goes_with_all_its_traces() -> None:
 
 
 @pytest.mark.usefixtures("hub")
-def test_a_detector_by_its_name_is_never_fetched_unasked(hub: HubServer) -> None:
+def test_yunet_by_its_name_is_never_fetched_unasked(hub: HubServer) -> None:
     with pytest.raises(HubError, match="the detector YuNet is not on this machine"):
         YuNetFinder("yunet")
     assert hub.requests == []

@@ -13,7 +13,7 @@ from stedit.imaging.animation import FRAME_MS, PAUSE_MS, Animation
 
 
 @pytest.mark.parametrize(("kind", "tolerance"), [("webp", 12), ("gif", 24)])
-def test_frames_go_there_and_back(kind: str, tolerance: int) -> None:
+def test_animation_frames_encode_and_decode_round_trip(kind: str, tolerance: int) -> None:
     frames = [np.full((24, 32, 3), (level, 255 - level, 40), np.uint8) for level in (0, 80, 160, 240)]
     data = Animation(frames).encode(kind)
     assert data == Animation(frames).encode(kind)
@@ -28,7 +28,7 @@ def test_frames_go_there_and_back(kind: str, tolerance: int) -> None:
     assert durations == [PAUSE_MS, FRAME_MS, FRAME_MS, PAUSE_MS, FRAME_MS, FRAME_MS]
 
 
-def test_what_a_format_cannot_hold_is_a_sentence() -> None:
+def test_animation_that_a_format_cannot_hold_raises() -> None:
     frames = [np.full((1, 17_000, 3), level, np.uint8) for level in (0, 255)]
     with pytest.raises(OutputError, match="cannot encode the animation as webp"):
         Animation(frames).encode("webp")

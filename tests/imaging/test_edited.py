@@ -101,7 +101,7 @@ def deep_file(kind: str, channels: int) -> bytes:
     ],
 )
 @pytest.mark.parametrize("mode", ["1", "L", "LA", "P", "RGB", "RGBA", "CMYK"])
-def test_samples_outside_the_mask_are_those_of_the_source(mode: str, kind: str, options: dict[str, object]) -> None:
+def test_pixels_outside_the_mask_are_those_of_the_source(mode: str, kind: str, options: dict[str, object]) -> None:
     if (mode == "CMYK" and kind == "PNG") or (kind == "WEBP" and mode not in {"RGB", "RGBA"}):
         pytest.skip("there are no such files")
     data = encoded(in_mode(mode), kind, **options)
@@ -156,7 +156,7 @@ def test_sixteen_bits_survive_a_turn() -> None:
 
 @pytest.mark.parametrize("byteorder", ["<", ">"])
 @pytest.mark.parametrize("compression", [None, "zlib"])
-def test_sixteen_bit_tiffs_of_another_writer(byteorder: str, compression: str | None) -> None:
+def test_sixteen_bit_tiff_of_another_writer_is_kept(byteorder: str, compression: str | None) -> None:
     tifffile = pytest.importorskip("tifffile")
     file = io.BytesIO()
     tifffile.imwrite(file, deep(3), photometric="rgb", byteorder=byteorder, compression=compression)
@@ -188,7 +188,7 @@ def test_sixteen_bits_that_only_pillow_can_read_give_a_note() -> None:
 
 
 @pytest.mark.parametrize("bits", [2, 4])
-def test_grey_of_few_bits(bits: int) -> None:
+def test_grey_of_few_bits_is_kept(bits: int) -> None:
     levels = np.asarray(Image.fromarray(scene()).convert("L")) >> (8 - bits)
     grey = Image.fromarray((levels * (255 // (2**bits - 1))).astype(np.uint8))
     image = decoded(encoded(grey, "PNG", bits=bits))
@@ -200,7 +200,7 @@ def test_grey_of_few_bits(bits: int) -> None:
         assert np.abs(np.asarray(after)[face()] - edit(image)[face()] @ (0.299, 0.587, 0.114)).max() <= step / 2 + 1
 
 
-def test_an_edit_takes_the_places_that_a_palette_has_left() -> None:
+def test_palette_edit_takes_the_colours_that_are_free() -> None:
     """100 of 256 colours are used: the edit of 900 pixels gets the rest, and comes near; those in use stay."""
     image = decoded(encoded(in_mode("P"), "PNG"))
     result = encode_edited(image, edit(image), face())
@@ -212,7 +212,7 @@ def test_an_edit_takes_the_places_that_a_palette_has_left() -> None:
     np.testing.assert_array_equal(after[used], before[used])
 
 
-def test_a_full_palette_dithers_the_edit() -> None:
+def test_palette_that_is_full_dithers_the_edit() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (HEIGHT, WIDTH, 3), np.uint8)
     image = decoded(encoded(Image.fromarray(noise).quantize(256), "PNG"))
     edited = image.pixels.copy()
@@ -224,7 +224,7 @@ def test_a_full_palette_dithers_the_edit() -> None:
 
 
 @pytest.mark.parametrize("transparency", [3, bytes(range(0, 200, 2))])
-def test_transparency_of_a_palette_is_kept(transparency: int | bytes) -> None:
+def test_palette_transparency_is_kept(transparency: int | bytes) -> None:
     data = encoded(in_mode("P"), "PNG", transparency=transparency)
     image = decoded(data)
     result = encode_edited(image, edit(image))
@@ -234,7 +234,7 @@ def test_transparency_of_a_palette_is_kept(transparency: int | bytes) -> None:
     np.testing.assert_array_equal(second[first[..., 3] < 255], first[first[..., 3] < 255])
 
 
-def test_what_is_transparent_is_not_edited() -> None:
+def test_transparent_pixels_are_not_edited() -> None:
     image = decoded(encoded(in_mode("RGBA"), "PNG"))
     samples = image.source.samples.values
     again = decoded(encode_edited(image, 255 - image.pixels).data).source.samples.values
@@ -245,9 +245,7 @@ def test_what_is_transparent_is_not_edited() -> None:
 
 
 @pytest.mark.parametrize(("mode", "key"), [("RGB", (200, 100, 50)), ("L", 77)])
-def test_the_colour_that_stands_for_transparency_is_no_colour_of_the_edit(
-    mode: str, key: int | tuple[int, ...]
-) -> None:
+def test_transparent_colour_is_no_colour_of_the_edit(mode: str, key: int | tuple[int, ...]) -> None:
     picture = in_mode(mode)
     picture.paste(key, (0, 0, 10, 10))
     image = decoded(encoded(picture, "PNG", transparency=key))
@@ -262,7 +260,7 @@ def test_the_colour_that_stands_for_transparency_is_no_colour_of_the_edit(
 
 @given(st.integers(0, 2**32 - 1))
 @settings(max_examples=50)
-def test_any_mask_and_edit_of_rgb_is_written_exactly(seed: int) -> None:
+def test_fuzz_any_mask_and_edit_of_rgb_is_written_exactly(seed: int) -> None:
     random = np.random.default_rng(seed)
     before, after = random.integers(0, 256, (2, 9, 7, 3), np.uint8)
     mask = random.integers(0, 2, (9, 7)).astype(bool)
@@ -299,7 +297,7 @@ def wide_profile(space: bytes = b"RGB ") -> bytes:
 
 
 @pytest.mark.parametrize(("kind", "options"), [("PNG", {}), ("TIFF", {}), ("WEBP", {"lossless": True})])
-def test_a_wide_profile_stays_and_the_edit_is_converted_into_it(kind: str, options: dict[str, object]) -> None:
+def test_icc_wide_profile_stays_and_the_edit_is_converted_into_it(kind: str, options: dict[str, object]) -> None:
     data = encoded(in_mode("RGB"), kind, icc_profile=wide_profile(), **options)
     image = decoded(data)
     assert difference(image.pixels, scene()) > 3  # it does turn colours
@@ -310,7 +308,7 @@ def test_a_wide_profile_stays_and_the_edit_is_converted_into_it(kind: str, optio
     assert difference(again.pixels[face()], edit(image)[face()]) < 0.8
 
 
-def test_sixteen_bits_and_a_profile() -> None:
+def test_icc_profile_of_sixteen_bits_is_kept() -> None:
     chunk = b"iCCP" + b"wide\0\0" + zlib.compress(wide_profile())
     data = deep_file("png", 3)
     data = data[:33] + struct.pack(">I", len(chunk) - 4) + chunk + struct.pack(">I", zlib.crc32(chunk)) + data[33:]
@@ -320,7 +318,7 @@ def test_sixteen_bits_and_a_profile() -> None:
     assert difference(again.pixels[face()], edit(image)[face()]) < 1
 
 
-def test_what_a_small_change_leaves_of_colours_beyond_srgb() -> None:
+def test_icc_colours_beyond_srgb_survive_a_small_change() -> None:
     """P3's pure green lies outside sRGB. Made a little darker it stays outside; made grey it is grey."""
     wide = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
     wide[...] = (10, 250, 20)
@@ -336,7 +334,7 @@ def test_what_a_small_change_leaves_of_colours_beyond_srgb() -> None:
 
 
 @pytest.mark.parametrize(("space", "mode"), [(b"GRAY", "L"), (b"RGB ", "L"), (b"GRAY", "LA"), (b"RGB ", "RGBA")])
-def test_profiles_of_other_modes(space: bytes, mode: str) -> None:
+def test_icc_profiles_of_other_modes_are_kept(space: bytes, mode: str) -> None:
     image = decoded(encoded(in_mode(mode), "PNG", icc_profile=wide_profile(space)))
     assert not any("profile" in note for note in image.notes)
     shade = image.pixels.copy()
@@ -347,7 +345,7 @@ def test_profiles_of_other_modes(space: bytes, mode: str) -> None:
     assert difference(again.pixels[face()], shade[face()]) < 4  # under transparency, changes are multiplied
 
 
-def test_an_unusable_profile_goes_back_as_it_came() -> None:
+def test_icc_unusable_profile_is_written_back_unchanged() -> None:
     image = decoded(encoded(in_mode("RGB"), "PNG", icc_profile=wide_profile()[:150]))
     again = decoded(encode_edited(image, edit(image), face()).data)
     assert again.source.metadata.icc_profile == wide_profile()[:150]
@@ -404,7 +402,7 @@ def cmyk_profile() -> bytes:
     return head.ljust(128, b"\0") + listing + body
 
 
-def test_cmyk_with_a_profile() -> None:
+def test_cmyk_with_a_profile_is_converted_back() -> None:
     profile = cmyk_profile()
     image = decoded(encoded(in_mode("CMYK"), "TIFF", icc_profile=profile))
     assert image.notes == ()
@@ -415,7 +413,7 @@ def test_cmyk_with_a_profile() -> None:
     assert difference(again.pixels[face()], edit(image)[face()]) < 4
 
 
-def test_black_ink_stays_black_where_the_edit_leaves_it_dark() -> None:
+def test_cmyk_black_ink_stays_where_the_edit_leaves_it_dark() -> None:
     inks = np.zeros((HEIGHT, WIDTH, 4), np.uint8)
     inks[..., 3] = 180
     file = io.BytesIO()
@@ -429,7 +427,7 @@ def test_black_ink_stays_black_where_the_edit_leaves_it_dark() -> None:
         assert again.source.samples.values[0, 0, 3] == black
 
 
-def test_a_cmyk_jpeg_stays_one() -> None:
+def test_cmyk_jpeg_stays_cmyk() -> None:
     data = encoded(in_mode("CMYK"), "JPEG", quality=92)
     image = decoded(data)
     result = encode_edited(image, edit(image), face())
@@ -463,7 +461,7 @@ def test_avif_keeps_its_subsampling(subsampling: str) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "PPM"])
-def test_a_format_that_is_not_written_becomes_png_with_a_note(kind: str) -> None:
+def test_unwritable_format_becomes_png_with_a_note(kind: str) -> None:
     image = decoded(encoded(in_mode("RGB"), kind))
     result = encode_edited(image, edit(image), face())
     assert result.suffix == ".png"
@@ -488,7 +486,7 @@ def test_a_format_that_is_not_written_becomes_png_with_a_note(kind: str) -> None
         ("RGBA", ".tif", None),
     ],
 )
-def test_another_format_keeps_what_it_can(mode: str, suffix: str, note: str | None) -> None:
+def test_conversion_to_another_format_keeps_what_it_can(mode: str, suffix: str, note: str | None) -> None:
     image = decoded(encoded(in_mode(mode), "TIFF"))
     result = encode_edited(image, edit(image), face(), WriteOptions(suffix=suffix))
     notes = [note for note in result.notes if "few colours" not in note]
@@ -514,7 +512,7 @@ def test_sixteen_bits_go_from_png_to_tiff_and_back(kind: str, suffix: str, chann
     np.testing.assert_array_equal(decoded(result.data).source.samples.values, deep(channels))
 
 
-def test_the_same_edit_gives_the_same_bytes() -> None:
+def test_same_edit_gives_the_same_bytes() -> None:
     for data in (encoded(in_mode("RGB"), "JPEG"), encoded(in_mode("P"), "PNG"), deep_file("tiff", 3)):
         results = {encode_edited(decoded(data), edit(decoded(data)), face()).data for _ in range(2)}
         assert len(results) == 1
@@ -554,7 +552,7 @@ def test_write_edited(tmp_path: Path) -> None:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["in.png", "out.jpg", "out.png"]
 
 
-def test_arguments_that_do_not_fit() -> None:
+def test_arguments_of_other_shapes_raise() -> None:
     image = decoded(encoded(in_mode("RGB"), "PNG"))
     with pytest.raises(TypeError, match="expected uint8"):
         encode_edited(image, image.pixels[1:])
@@ -566,7 +564,7 @@ def test_arguments_that_do_not_fit() -> None:
         encode_edited(image, image.pixels, options=WriteOptions(suffix=".gif"))
 
 
-def test_too_wide_for_the_format() -> None:
+def test_image_too_wide_for_the_format_raises() -> None:
     image = decoded(encoded(Image.new("RGB", (17_000, 2)), "PNG"))
     with pytest.raises(OutputError, match=r"^cannot encode 17000 x 2 px as webp \(.*\): try png$"):
         encode_edited(image, image.pixels, options=WriteOptions(suffix=".webp"))
@@ -617,7 +615,7 @@ def test_heic_without_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 @needs_heic
 @pytest.mark.skipif(not heic.can_write(), reason="no HEIC encoder here")
-def test_a_truncated_heic() -> None:
+def test_heic_truncated_is_refused() -> None:
     data = heic_file()
     for kept in (30, 200, len(data) // 2, len(data) - 50):
         with pytest.raises(ImageError, match=r"is damaged|is not a picture"):
@@ -629,7 +627,7 @@ def test_a_truncated_heic() -> None:
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="this system does not tell a process its peak")
 @pytest.mark.parametrize("kind", ["JPEG", "PNG"])
-def test_a_photograph_of_24_megapixels_takes_less_than_a_gigabyte(tmp_path: Path, kind: str) -> None:
+def test_photograph_of_24_megapixels_takes_less_than_a_gigabyte(tmp_path: Path, kind: str) -> None:
     """In a process of its own, imports included: decoding, an edit of the whole picture, and encoding."""
     small = Image.fromarray(scene()).resize((6000, 4000), Image.Resampling.BILINEAR)
     small.save(tmp_path / "photograph", kind, quality=90, compress_level=1)

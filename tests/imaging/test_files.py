@@ -92,7 +92,7 @@ def mean_difference(a: Pixels, b: Pixels) -> float:
         ("AVIF", {"quality": 95}, 3.0),
     ],
 )
-def test_formats(face_image: Pixels, kind: str, options: dict[str, object], tolerance: float) -> None:
+def test_every_format_is_decoded(face_image: Pixels, kind: str, options: dict[str, object], tolerance: float) -> None:
     picture = decoded(encoded(Image.fromarray(face_image), kind, **options))
     assert picture.pixels.dtype == np.uint8
     assert picture.pixels.shape == face_image.shape
@@ -102,7 +102,7 @@ def test_formats(face_image: Pixels, kind: str, options: dict[str, object], tole
 
 
 @pytest.mark.parametrize("source", ["path", "text", "stream"])
-def test_sources(face_image: Pixels, tmp_path: Path, source: str) -> None:
+def test_path_text_and_stream_are_decoded_alike(face_image: Pixels, tmp_path: Path, source: str) -> None:
     path = tmp_path / "face.dat"  # the content decides, not the name
     path.write_bytes(encoded(Image.fromarray(face_image), "PNG"))
     with path.open("rb") as stream:
@@ -111,7 +111,7 @@ def test_sources(face_image: Pixels, tmp_path: Path, source: str) -> None:
     np.testing.assert_array_equal(read_image(path), face_image)
 
 
-def test_a_pipe_can_be_read(face_image: Pixels) -> None:
+def test_pipe_can_be_read(face_image: Pixels) -> None:
     program = (
         "import sys; from stedit.imaging.files import decode_image; print(decode_image(sys.stdin.buffer).pixels.sum())"
     )
@@ -143,7 +143,7 @@ def test_exif_orientation(face_image: Pixels, kind: str, orientation: int) -> No
 
 
 @pytest.mark.parametrize("orientation", [0, 9, 65535])
-def test_an_unknown_orientation_is_ignored(face_image: Pixels, orientation: int) -> None:
+def test_unknown_orientation_is_ignored(face_image: Pixels, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     np.testing.assert_array_equal(decoded(encoded(Image.fromarray(face_image), "PNG", exif=exif)).pixels, face_image)
@@ -194,14 +194,14 @@ def test_sixteen_bit_grey_with_a_transparent_shade() -> None:
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P"])
-def test_narrow_modes(mode: str) -> None:
+def test_modes_of_few_bits_are_decoded(mode: str) -> None:
     image = Image.new("RGB", (4, 2), "white")
     image.paste("black", (0, 0, 2, 2))
     pixels = decoded(encoded(image.convert(mode), "PNG")).pixels
     np.testing.assert_array_equal(pixels[..., 1], [[0, 0, 255, 255]] * 2)
 
 
-def test_cmyk_jpeg(face_image: Pixels) -> None:
+def test_cmyk_jpeg_is_decoded(face_image: Pixels) -> None:
     data = encoded(Image.fromarray(face_image).convert("CMYK"), "JPEG", quality=98)
     assert Image.open(io.BytesIO(data)).mode == "CMYK"
     assert mean_difference(decoded(data).pixels, face_image) < 5
@@ -222,7 +222,7 @@ def test_alpha_is_kept_and_shown_on_white(mode: str, kind: str) -> None:
     assert picture.notes == ("transparent: shown on white",)
 
 
-def test_a_palette_with_transparency() -> None:
+def test_palette_with_transparency() -> None:
     image = Image.new("P", (3, 1))
     image.putpalette([255, 0, 0, 0, 255, 0, 0, 0, 255])
     for x in range(3):
@@ -235,14 +235,14 @@ def test_a_palette_with_transparency() -> None:
     assert wholly.pixels.tolist() == [[[255, 0, 0], [255, 255, 255], [0, 0, 255]]]
 
 
-def test_one_transparent_colour() -> None:
+def test_transparent_colour_is_shown_on_white() -> None:
     image = Image.new("RGB", (2, 1), (10, 20, 30))
     image.putpixel((1, 0), (1, 2, 3))
     picture = decoded(encoded(image, "PNG", transparency=(10, 20, 30)))
     assert picture.pixels.tolist() == [[[255, 255, 255], [1, 2, 3]]]
 
 
-def test_an_opaque_alpha_channel_is_no_alpha(face_image: Pixels) -> None:
+def test_opaque_alpha_channel_counts_as_none(face_image: Pixels) -> None:
     picture = decoded(encoded(Image.fromarray(face_image).convert("RGBA"), "PNG"))
     assert picture.alpha is None
     assert picture.notes == ()
@@ -250,7 +250,7 @@ def test_an_opaque_alpha_channel_is_no_alpha(face_image: Pixels) -> None:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "PNG", "WEBP", "TIFF"])
-def test_the_first_of_several_frames_is_used_with_a_note(face_image: Pixels, kind: str) -> None:
+def test_first_of_several_frames_is_used_with_a_note(face_image: Pixels, kind: str) -> None:
     frames = [Image.fromarray(face_image), Image.new("RGB", (40, 48), "red")]
     options = {"lossless": True} if kind == "WEBP" else {}
     picture = decoded(encoded(frames[0], kind, save_all=True, append_images=frames[1:], **options))
@@ -258,7 +258,7 @@ def test_the_first_of_several_frames_is_used_with_a_note(face_image: Pixels, kin
     assert picture.notes == ("several frames: only the first is used",)
 
 
-def test_the_preview_inside_a_jpeg_goes_without_a_note(face_image: Pixels) -> None:
+def test_preview_inside_a_jpeg_gives_no_note(face_image: Pixels) -> None:
     image = Image.fromarray(face_image)
     picture = decoded(encoded(image, "MPO", save_all=True, append_images=[image.resize((8, 8))], quality=98))
     assert mean_difference(picture.pixels, face_image) < 4
@@ -312,7 +312,7 @@ def srgb_of_linear(linear: float) -> int:
         ("LA", b"GRAY", "PNG"),
     ],
 )
-def test_a_profile_is_converted_to_srgb(mode: str, space: bytes, kind: str) -> None:
+def test_icc_profile_is_converted_to_srgb(mode: str, space: bytes, kind: str) -> None:
     image = Image.new("RGB", (8, 8), (128, 128, 128)).convert(mode, palette=Image.Palette.ADAPTIVE)
     picture = decoded(encoded(image, kind, icc_profile=gamma_profile(space, 1.0)))
     expected = srgb_of_linear(128 / 255)  # 188: half the light looks much brighter than half
@@ -321,20 +321,20 @@ def test_a_profile_is_converted_to_srgb(mode: str, space: bytes, kind: str) -> N
     assert picture.notes == ()
 
 
-def test_a_profile_turns_colours(face_image: Pixels) -> None:
+def test_icc_profile_changes_colours(face_image: Pixels) -> None:
     as_is = decoded(encoded(Image.fromarray(face_image), "PNG")).pixels
     linear = decoded(encoded(Image.fromarray(face_image), "PNG", icc_profile=gamma_profile(b"RGB ", 1.0))).pixels
     expected = np.vectorize(srgb_of_linear)(as_is / 255)
     assert mean_difference(linear, expected) < 1.5
 
 
-def test_an_srgb_profile_changes_nothing(face_image: Pixels) -> None:
+def test_icc_srgb_profile_changes_nothing(face_image: Pixels) -> None:
     srgb = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()
     picture = decoded(encoded(Image.fromarray(face_image), "PNG", icc_profile=srgb))
     np.testing.assert_array_equal(picture.pixels, face_image)
 
 
-def test_a_profile_that_calls_itself_srgb_is_believed(face_image: Pixels) -> None:
+def test_icc_profile_that_calls_itself_srgb_is_believed(face_image: Pixels) -> None:
     """The many sRGB profiles about differ from one another by a rounding error here and there."""
     named = gamma_profile(b"RGB ", 1.0).replace(b"plain", b"sRGB ")
     np.testing.assert_array_equal(
@@ -352,7 +352,7 @@ def test_a_profile_that_calls_itself_srgb_is_believed(face_image: Pixels) -> Non
     ],
     ids=["text", "truncated", "grey", "lab"],
 )
-def test_an_unusable_profile_is_ignored_with_a_note(face_image: Pixels, profile: bytes) -> None:
+def test_icc_unusable_profile_is_ignored_with_a_note(face_image: Pixels, profile: bytes) -> None:
     picture = decoded(encoded(Image.fromarray(face_image), "PNG", icc_profile=profile))
     np.testing.assert_array_equal(picture.pixels, face_image)
     assert picture.notes == ("its colour profile cannot be used: colours may be off",)
@@ -374,41 +374,41 @@ def test_an_unusable_profile_is_ignored_with_a_note(face_image: Pixels, profile:
         bytes(100),
     ],
 )
-def test_what_is_no_picture(data: bytes) -> None:
+def test_file_that_is_no_image_is_refused(data: bytes) -> None:
     assert refusal(data) == "it is not a picture, or its beginning is damaged: give a PNG, JPEG or WebP"
 
 
-def test_zero_bytes() -> None:
+def test_empty_file_is_refused() -> None:
     assert refusal(b"") == "it is empty: give a picture"
 
 
 @pytest.mark.parametrize("brand", [b"isom", b"mp42", b"qt  "])
-def test_a_video_is_named(brand: bytes) -> None:
+def test_video_is_named(brand: bytes) -> None:
     data = b"\0\0\0\x18ftyp" + brand + b"\0\0\0\0" + brand + b"mp41" + bytes(100)
     assert refusal(data) == "it is a video: give a picture, such as one of its frames"
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "WEBP", "GIF", "BMP", "TIFF", "PPM"])
 @pytest.mark.parametrize("kept", [0.5, 0.9])
-def test_truncated(kind: str, kept: float) -> None:
+def test_truncated_image_is_refused(kind: str, kept: float) -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = encoded(Image.fromarray(noise), kind)
     assert re.search("is damaged|is not a picture", refusal(data[: int(len(data) * kept)]))
 
 
-def test_a_truncated_avif_is_not_taken_for_a_phone_photo(face_image: Pixels) -> None:
+def test_truncated_avif_is_not_taken_for_heic(face_image: Pixels) -> None:
     data = encoded(Image.fromarray(face_image), "AVIF")
     for kept in (20, 100, len(data) // 2, len(data) - 10):
         assert re.search("is damaged|is not a picture", refusal(data[:kept]))
 
 
-def test_damage_is_described_without_control_characters() -> None:
+def test_error_of_a_damaged_image_has_no_control_characters() -> None:
     sentence = refusal(b"P3 1 1 255 \x1b[2J\x1b[2J\x1b[2J\x1b[2J\x1b[2J\x1b[2J ")
     assert "is damaged" in sentence
     assert sentence.isprintable()
 
 
-def test_a_flipped_byte_in_a_png() -> None:
+def test_flipped_byte_in_a_png_is_refused() -> None:
     noise = np.random.default_rng(0).integers(0, 256, (64, 64, 3), np.uint8)
     data = bytearray(encoded(Image.fromarray(noise), "PNG"))
     data[len(data) // 2] ^= 0xFF
@@ -418,7 +418,7 @@ def test_a_flipped_byte_in_a_png() -> None:
 BLANK_LINE = chunk(b"IDAT", zlib.compress(bytes(100)))
 
 
-def test_a_bomb_is_refused_before_it_is_decoded() -> None:
+def test_decompression_bomb_is_refused_before_it_is_decoded() -> None:
     """100 bytes of pixels: decoding would fail as truncated, so the refusal by size must come before."""
     assert refusal(png(30_000, 30_000, 8, 2, BLANK_LINE)) == "it is larger than 64 megapixels: make it smaller first"
     expected = "it has 10000 x 7000 pixels, larger than 64 megapixels: make it smaller first"
@@ -426,7 +426,7 @@ def test_a_bomb_is_refused_before_it_is_decoded() -> None:
     assert refusal(png(10_000, 10_000, 8, 2, BLANK_LINE)).startswith("it has 10000 x 10000 pixels")  # Pillow warns here
 
 
-def test_a_picture_at_the_limit_is_decoded() -> None:
+def test_image_at_the_pixel_limit_is_decoded() -> None:
     assert files.MAX_PIXELS == 8_000 * 8_000
     assert "damaged or incomplete" in refusal(png(8_000, 8_000, 8, 0, BLANK_LINE))
     assert "larger than" in refusal(png(8_000, 8_001, 8, 0, BLANK_LINE))
@@ -455,11 +455,11 @@ def bombs() -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("kind", ["GIF", "BMP", "PPM", "TIFF", "JPEG", "WEBP"])
-def test_bombs_of_other_formats(kind: str) -> None:
+def test_decompression_bomb_of_other_formats_is_refused(kind: str) -> None:
     assert "larger than 64 megapixels" in refusal(bombs()[kind])
 
 
-def test_refusing_bombs_takes_no_memory(tmp_path: Path) -> None:
+def test_decompression_bomb_is_refused_without_memory(tmp_path: Path) -> None:
     """In a process of its own, whose peak memory must stay where importing left it, within 64 MB."""
     paths = [tmp_path / "bomb.png", *(tmp_path / f"bomb.{kind}" for kind in bombs())]
     for path, data in zip(paths, [png(30_000, 30_000, 8, 2, BLANK_LINE), *bombs().values()], strict=True):
@@ -480,7 +480,7 @@ def test_refusing_bombs_takes_no_memory(tmp_path: Path) -> None:
     assert growth * (1 if sys.platform == "darwin" else 1024) < 64 * 2**20
 
 
-def test_a_profile_or_text_that_unpacks_without_end_is_harmless() -> None:
+def test_decompression_bomb_in_a_profile_or_text_is_harmless() -> None:
     zeros = zlib.compress(bytes(2**28))
     line = chunk(b"IDAT", zlib.compress(b"\0\x7f\x7f\x7f"))
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -490,12 +490,12 @@ def test_a_profile_or_text_that_unpacks_without_end_is_harmless() -> None:
 
 
 @pytest.mark.parametrize(("mode", "kind"), [("F", "TIFF"), ("LAB", "TIFF"), ("I", "TIFF")])
-def test_pixels_without_plain_colour(mode: str, kind: str) -> None:
+def test_modes_without_plain_colour_are_refused(mode: str, kind: str) -> None:
     sentence = refusal(encoded(Image.new(mode, (4, 4)), kind))
     assert sentence == f"it holds pixels of the kind {mode!r}: save it as 8 or 16-bit grey, RGB or CMYK"
 
 
-def test_a_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     class Endless(io.RawIOBase):
         taken = 0
 
@@ -511,25 +511,25 @@ def test_a_stream_is_read_no_further_than_the_limit(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.skipif(not Path("/dev/zero").exists(), reason="no /dev/zero on this system")
-def test_an_endless_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_endless_device_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(files, "MAX_FILE_BYTES", 2**20)
     with pytest.raises(ImageError, match="/dev/zero is larger than 1 MB"):
         decode_image("/dev/zero")
 
 
-def test_a_folder(tmp_path: Path) -> None:
+def test_folder_in_place_of_an_image_raises(tmp_path: Path) -> None:
     with pytest.raises(ImageError) as caught:
         decode_image(tmp_path)
     assert str(caught.value) == f"{tmp_path} is a folder: give a picture file"
 
 
-def test_a_missing_file(tmp_path: Path) -> None:
+def test_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match=r"none\.png does not exist: check the spelling$"):
         decode_image(tmp_path / "none.png")
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_an_unreadable_file(tmp_path: Path) -> None:
+def test_unreadable_file_raises(tmp_path: Path) -> None:
     path = tmp_path / "secret.png"
     path.write_bytes(b"")
     path.chmod(0)
@@ -538,7 +538,7 @@ def test_an_unreadable_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not Path("/proc/self/mem").exists(), reason="no procfs on this system")
-def test_a_disk_that_fails_while_it_is_read() -> None:
+def test_disk_error_while_reading_raises() -> None:
     with pytest.raises(ImageError, match=r"^cannot read /proc/self/mem: input/output error$"):
         decode_image("/proc/self/mem")
 
@@ -551,7 +551,7 @@ SOUND = {
 
 @settings(max_examples=500)
 @given(st.binary(max_size=200), st.sampled_from([b"", *(data[:30] for data in SOUND.values())]))
-def test_random_bytes_are_refused_in_one_sentence(data: bytes, beginning: bytes) -> None:
+def test_fuzz_random_bytes_are_refused_in_one_sentence(data: bytes, beginning: bytes) -> None:
     picture = decoded_or_refused(beginning + data)
     assert picture is None or picture.pixels.shape[2:] == (3,)
 
@@ -559,7 +559,7 @@ def test_random_bytes_are_refused_in_one_sentence(data: bytes, beginning: bytes)
 @given(
     st.sampled_from(sorted(SOUND)), st.lists(st.tuples(st.floats(0, 1), st.integers(0, 255)), min_size=1, max_size=8)
 )
-def test_changed_bytes_are_read_or_refused(kind: str, changes: list[tuple[float, int]]) -> None:
+def test_fuzz_changed_bytes_are_read_or_refused(kind: str, changes: list[tuple[float, int]]) -> None:
     data = bytearray(SOUND[kind])
     for place, value in changes:
         data[int(place * (len(data) - 1))] = value
@@ -583,7 +583,9 @@ def test_changed_bytes_are_read_or_refused(kind: str, changes: list[tuple[float,
         ("a.tiff", "TIFF", 0),
     ],
 )
-def test_write_by_suffix(face_image: Pixels, tmp_path: Path, name: str, kind: str, tolerance: float) -> None:
+def test_write_image_chooses_the_format_by_suffix(
+    face_image: Pixels, tmp_path: Path, name: str, kind: str, tolerance: float
+) -> None:
     write_image(tmp_path / name, face_image)
     with Image.open(tmp_path / name) as image:
         assert image.format == kind
@@ -595,13 +597,13 @@ def test_write_by_suffix(face_image: Pixels, tmp_path: Path, name: str, kind: st
 
 
 @pytest.mark.parametrize("kind", ["jpg", "webp"])
-def test_quality_trades_size_for_likeness(face_image: Pixels, kind: str) -> None:
+def test_encode_quality_trades_size_for_likeness(face_image: Pixels, kind: str) -> None:
     low, high = encode_image(face_image, kind, quality=30), encode_image(face_image, kind, quality=95)
     assert len(low) < 0.6 * len(high)
     assert mean_difference(decoded(low).pixels, face_image) > mean_difference(decoded(high).pixels, face_image)
 
 
-def test_jpeg_keeps_the_full_resolution_of_colour() -> None:
+def test_encode_jpeg_keeps_the_full_resolution_of_colour() -> None:
     stripes = np.zeros((16, 16, 3), np.uint8)
     stripes[:, ::2] = (255, 0, 0)
     stripes[:, 1::2] = (0, 0, 255)
@@ -609,7 +611,7 @@ def test_jpeg_keeps_the_full_resolution_of_colour() -> None:
 
 
 @pytest.mark.parametrize("name", ["a.gif", "a.txt", "a", "a.latent.safetensors"])
-def test_an_unknown_suffix(face_image: Pixels, tmp_path: Path, name: str) -> None:
+def test_write_image_unknown_suffix_raises(face_image: Pixels, tmp_path: Path, name: str) -> None:
     with pytest.raises(
         OutputError,
         match=re.escape(f"cannot write {tmp_path / name}: end its name in .png, .jpg, .webp, .avif or .tif"),
@@ -618,12 +620,12 @@ def test_an_unknown_suffix(face_image: Pixels, tmp_path: Path, name: str) -> Non
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_unknown_format(face_image: Pixels) -> None:
+def test_encode_unknown_format_raises(face_image: Pixels) -> None:
     with pytest.raises(OutputError, match="cannot write the format 'gif': choose png, jpg, webp, avif or tif"):
         encode_image(face_image, "gif")
 
 
-def test_a_picture_too_wide_for_its_format(tmp_path: Path) -> None:
+def test_encode_too_wide_for_the_format_raises(tmp_path: Path) -> None:
     wide = np.zeros((1, 70_000, 3), np.uint8)
     for kind in ("jpg", "webp"):
         with pytest.raises(OutputError, match=rf"cannot encode 70000 x 1 px as {kind} \(.*\): try png"):
@@ -633,12 +635,12 @@ def test_a_picture_too_wide_for_its_format(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(4, 4), (4, 4, 4), (1, 4, 4, 3)])
-def test_only_rgb_is_encoded(shape: tuple[int, ...]) -> None:
+def test_encode_refuses_other_than_rgb(shape: tuple[int, ...]) -> None:
     with pytest.raises(TypeError, match=r"expected uint8 \(H, W, 3\)"):
         encode_image(np.zeros(shape, np.uint8), "png")
 
 
-def test_a_full_target(face_image: Pixels, tmp_path: Path, full_device: Path) -> None:
+def test_write_image_to_a_full_disk_raises(face_image: Pixels, tmp_path: Path, full_device: Path) -> None:
     (tmp_path / "full.png").symlink_to(full_device)
     with pytest.raises(OutputError, match=r"full\.png: the disk is full, so free some space and run again$"):
         write_image(tmp_path / "full.png", face_image)
@@ -648,7 +650,7 @@ def test_a_full_target(face_image: Pixels, tmp_path: Path, full_device: Path) ->
 # Fitting
 
 
-def test_fitting_to_its_own_size_changes_nothing(face_image: Pixels) -> None:
+def test_fit_image_to_its_own_size_changes_nothing(face_image: Pixels) -> None:
     assert fit_image(face_image, face_image.shape[:2]) is face_image
 
 
@@ -656,7 +658,7 @@ def test_fitting_to_its_own_size_changes_nothing(face_image: Pixels) -> None:
     ("shape", "size", "kept"),
     [((32, 64), (16, 16), slice(16, 48)), ((32, 64), (8, 8), slice(16, 48)), ((32, 64), (32, 48), slice(8, 56))],
 )
-def test_fitting_crops_the_centre(shape: tuple[int, int], size: tuple[int, int], kept: slice) -> None:
+def test_fit_image_crops_the_centre(shape: tuple[int, int], size: tuple[int, int], kept: slice) -> None:
     pixels = np.zeros((*shape, 3), np.uint8)
     pixels[:, kept] = 200
     fitted = fit_image(pixels, size)
@@ -666,14 +668,14 @@ def test_fitting_crops_the_centre(shape: tuple[int, int], size: tuple[int, int],
     np.testing.assert_array_equal(turned, fitted.swapaxes(0, 1))
 
 
-def test_fitting_averages_when_it_shrinks() -> None:
+def test_fit_image_averages_when_it_shrinks() -> None:
     board = np.indices((64, 64)).sum(axis=0) % 2 * 255
     fitted = fit_image(np.repeat(board.astype(np.uint8)[..., None], 3, axis=2), (16, 16))
     assert np.abs(fitted[2:-2, 2:-2].astype(int) - 127).max() <= 2
 
 
 @given(st.tuples(*[st.integers(1, 40)] * 2), st.tuples(*[st.integers(1, 40)] * 2))
-def test_fitting_any_size_to_any_size(shape: tuple[int, int], size: tuple[int, int]) -> None:
+def test_fuzz_fit_image_any_size_to_any_size(shape: tuple[int, int], size: tuple[int, int]) -> None:
     fitted = fit_image(np.full((*shape, 3), 77, np.uint8), size)
     assert fitted.shape == (*size, 3)
     assert (fitted == 77).all()

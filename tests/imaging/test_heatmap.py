@@ -7,7 +7,7 @@ import numpy as np
 from stedit.imaging.heatmap import heatmap
 
 
-def test_squares_are_dark_where_numbers_are_large() -> None:
+def test_heatmap_is_dark_where_numbers_are_large() -> None:
     values = np.array([[0.0, 0.5, 1.0], [1.0, 0.0, 0.0]])
     picture = heatmap(values, rows="source style", columns="reference style", cell=20)
     left = top = 2 * 18 + 4
@@ -20,6 +20,6 @@ def test_squares_are_dark_where_numbers_are_large() -> None:
     assert labels[1].any()
 
 
-def test_a_matrix_of_zeros_is_white() -> None:
+def test_heatmap_of_zeros_is_white() -> None:
     picture = heatmap(np.zeros((2, 2)), rows="", columns="")
     assert (picture[45:75, 45:75] == 255).all()

@@ -56,7 +56,7 @@ def test_estimated_quality_of_foreign_tables_orders_them(scene: Pixels, preset: 
 @pytest.mark.parametrize("subsampling", ["4:4:4", "4:2:2", "4:2:0"])
 @pytest.mark.parametrize("options", [{"quality": 71}, {"quality": 93}, {"quality": "web_high"}])
 @pytest.mark.parametrize("progressive", [False, True])
-def test_an_edited_jpeg_has_the_sources_tables_and_subsampling(
+def test_edited_jpeg_has_the_tables_and_subsampling_of_its_source(
     scene: Pixels, subsampling: str, options: dict[str, object], progressive: bool
 ) -> None:
     data = encoded(scene, subsampling=subsampling, progressive=progressive, **options)
@@ -72,7 +72,7 @@ def test_an_edited_jpeg_has_the_sources_tables_and_subsampling(
     assert 0.8 < len(result.data) / len(data) < 1.6
 
 
-def test_an_unedited_jpeg_hardly_loses_anything(scene: Pixels) -> None:
+def test_unedited_jpeg_hardly_loses_anything(scene: Pixels) -> None:
     """The same tables on the same blocks quantise to the same numbers, but for rounding."""
     image = decoded(encoded(scene, quality=80, subsampling=0))
     again = decoded(encode_edited(image, image.pixels).data)
@@ -81,21 +81,21 @@ def test_an_unedited_jpeg_hardly_loses_anything(scene: Pixels) -> None:
     assert np.abs(other.pixels.astype(int) - image.pixels).mean() > 1
 
 
-def test_quality_overrides_the_sources(scene: Pixels) -> None:
+def test_quality_option_overrides_that_of_the_source(scene: Pixels) -> None:
     image = decoded(encoded(scene, quality=95, subsampling=2))
     low = encode_edited(image, image.pixels, options=WriteOptions(quality=40))
     assert abs(jpeg.estimated_quality(opened(low.data).quantization) - 40) <= 2
     assert JpegImagePlugin.get_sampling(opened(low.data)) == 2
 
 
-def test_a_jpeg_that_stores_rgb_stays_so(scene: Pixels) -> None:
+def test_jpeg_that_stores_rgb_stays_rgb(scene: Pixels) -> None:
     image = decoded(encoded(scene, quality=90, keep_rgb=True))
     again = opened(encode_edited(image, image.pixels).data)
     assert again.info.get("adobe_transform") == 0
     assert np.abs(np.asarray(again).astype(int) - image.pixels).mean() < 1
 
 
-def test_an_odd_subsampling_is_refined_with_a_note(scene: Pixels) -> None:
+def test_odd_subsampling_is_refined_with_a_note(scene: Pixels) -> None:
     data = encoded(scene, quality=90, subsampling=1)
     frame = data.index(b"\xff\xc0")
     tall = data[: frame + 11] + b"\x12" + data[frame + 12 :]  # 4:4:0 is 4:2:2 on its side; the scan fits no more
@@ -109,7 +109,7 @@ def test_an_odd_subsampling_is_refined_with_a_note(scene: Pixels) -> None:
 
 @pytest.mark.parametrize("options", [{}, {"progressive": True}, {"subsampling": 2}, {"restart_marker_blocks": 4}])
 @pytest.mark.parametrize("behind", [b"", b"\0" * 1000])
-def test_a_jpeg_without_its_end_marker_is_read_with_a_note(
+def test_jpeg_without_its_end_marker_is_read_with_a_note(
     scene: Pixels, options: dict[str, object], behind: bytes
 ) -> None:
     whole = encoded(scene, quality=90, **options)
@@ -119,7 +119,7 @@ def test_a_jpeg_without_its_end_marker_is_read_with_a_note(
 
 
 @pytest.mark.parametrize("progressive", [False, True])
-def test_a_jpeg_that_lacks_more_is_refused(scene: Pixels, progressive: bool) -> None:
+def test_jpeg_that_lacks_more_than_its_end_marker_is_refused(scene: Pixels, progressive: bool) -> None:
     """Wherever it is cut. Close to the end a byte may hold padding alone: the picture is whole then, and is read."""
     whole = encoded(scene, quality=90, progressive=progressive)
     expected = decoded(whole).pixels
@@ -135,14 +135,14 @@ def test_a_jpeg_that_lacks_more_is_refused(scene: Pixels, progressive: bool) -> 
     assert refused > 40
 
 
-def test_a_progressive_jpeg_that_ends_between_two_scans_is_refused(scene: Pixels) -> None:
+def test_progressive_jpeg_that_ends_between_two_scans_is_refused(scene: Pixels) -> None:
     whole = encoded(scene, quality=90, progressive=True)
     for kept in (whole.rindex(b"\xff\xda"), whole.rindex(b"\xff\xc4")):
         with pytest.raises(ImageError, match="is damaged or incomplete"):
             decoded(whole[:kept])
 
 
-def test_structure(scene: Pixels) -> None:
+def test_jpeg_structure_is_read(scene: Pixels) -> None:
     baseline = jpeg.structure_of(encoded(scene), junk=0)
     assert baseline is not None
     assert (baseline.scans, baseline.complete, baseline.ended) == (1, True, True)

@@ -130,7 +130,7 @@ SLOW = "that is slow to decode: save it as PNG first"
     ],
     ids=range(22),
 )
-def test_what_costs_too_much_is_refused_at_once(data: bytes, sentence: str) -> None:
+def test_image_beyond_the_limits_is_refused_at_once(data: bytes, sentence: str) -> None:
     start = time.process_time()
     with pytest.raises(ImageError) as caught:
         decode_image(io.BytesIO(data), name="it")
@@ -155,11 +155,11 @@ def test_what_costs_too_much_is_refused_at_once(data: bytes, sentence: str) -> N
     ],
     ids=range(10),
 )
-def test_what_is_within_the_limits_is_read(data: bytes) -> None:
+def test_image_within_the_limits_is_read(data: bytes) -> None:
     assert decode_image(io.BytesIO(data), name="it").pixels.size
 
 
-def test_a_side_at_the_limit_is_read() -> None:
+def test_side_at_the_limit_is_read() -> None:
     row = zlib.compress(b"\0" + bytes(limits.MAX_SIDE))
     wide = decode_image(io.BytesIO(png(limits.MAX_SIDE, 1, chunk(b"IDAT", row), colour=0)))
     assert wide.pixels.shape == (1, 65_535, 3)
@@ -172,7 +172,7 @@ def test_max_pixels_is_a_parameter() -> None:
         decode_image(io.BytesIO(data), name="it", max_pixels=9_999)
 
 
-def test_more_than_pillow_allows_is_read_where_that_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_max_pixels_may_exceed_the_limit_of_pillow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 1_000)
     data = encoded(Image.new("RGB", (60, 60)), "PNG")
     with pytest.raises(ImageError, match=r"^it is larger than 0.001 megapixels: make it smaller first$"):
@@ -203,7 +203,7 @@ BOMBS = {
 }
 
 
-def test_metadata_that_unpack_without_end_take_neither_time_nor_memory(tmp_path: Path) -> None:
+def test_decompression_bomb_in_metadata_takes_neither_time_nor_memory(tmp_path: Path) -> None:
     """In a process of its own: read, and written with a mark, in some seconds and 400 MB in all."""
     paths = []
     for name, bomb in BOMBS.items():
@@ -230,19 +230,19 @@ def test_metadata_that_unpack_without_end_take_neither_time_nor_memory(tmp_path:
     assert seconds < 30
 
 
-def test_a_profile_of_megabytes_is_ignored_with_a_note() -> None:
+def test_icc_profile_of_megabytes_is_ignored_with_a_note() -> None:
     data = png(1, 1, chunk(b"iCCP", b"a\0\0" + zlib.compress(bytes(2**23))), PIXEL)
     assert decode_image(io.BytesIO(data)).notes == ("its colour profile cannot be used: colours may be off",)
 
 
-def test_segments_are_counted_to_the_end_of_the_first_picture() -> None:
+def test_jpeg_segments_are_counted_to_the_end_of_the_first_image() -> None:
     data = encoded(Image.new("L", (8, 8)), "JPEG")
     found = jpeg.structure_of(data + data * 10_000, junk=0)
     assert found is not None
     assert found.scans == 1
 
 
-def test_mutated_pictures_end_in_a_picture_or_a_sentence() -> None:
+def test_fuzz_mutated_images_are_read_or_refused() -> None:
     """Read, edited and written, whatever a flipped byte does to the header, the metadata or the pixels."""
     random = np.random.default_rng(0)
     picture = Image.fromarray(random.integers(0, 256, (9, 7, 3), np.uint8))
@@ -279,7 +279,7 @@ def test_mutated_pictures_end_in_a_picture_or_a_sentence() -> None:
     assert written > 300
 
 
-def test_refusing_takes_no_memory() -> None:
+def test_image_beyond_the_limits_is_refused_without_memory() -> None:
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     with pytest.raises(ImageError):
         decode_image(io.BytesIO(b"P6 8000 8000 65535\n" + bytes(1_000)))

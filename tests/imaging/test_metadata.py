@@ -89,7 +89,7 @@ def exif_of(data: bytes) -> Image.Exif:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_exif_is_kept_and_the_place_is_not(kind: str) -> None:
+def test_exif_is_kept_and_gps_is_dropped(kind: str) -> None:
     data = rewritten(encoded(kind, exif=camera_exif()))
     exif = exif_of(data)
     assert exif[ExifTags.Base.Make] == "Optiker"
@@ -107,7 +107,7 @@ def test_exif_is_kept_and_the_place_is_not(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_the_place_is_kept_where_that_is_asked_for(kind: str) -> None:
+def test_gps_is_kept_on_request(kind: str) -> None:
     place = exif_of(rewritten(encoded(kind, exif=camera_exif()), keep_gps=True)).get_ifd(ExifTags.IFD.GPSInfo)
     assert place[2] == (48.0, 51.0, 30.0)
     assert place[4] == (2.0, 17.0, 40.0)
@@ -116,7 +116,7 @@ def test_the_place_is_kept_where_that_is_asked_for(kind: str) -> None:
 @pytest.mark.parametrize("keep_gps", [False, True])
 @pytest.mark.parametrize("target", [".jpg", ".png", ".webp", ".avif", ".tif"])
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "TIFF"])
-def test_exif_goes_from_format_to_format(kind: str, target: str, keep_gps: bool) -> None:
+def test_exif_is_kept_between_formats(kind: str, target: str, keep_gps: bool) -> None:
     exif = exif_of(rewritten(encoded(kind, exif=camera_exif()), suffix=target, keep_gps=keep_gps))
     assert exif[ExifTags.Base.Make] == "Optiker"
     assert exif.get_ifd(ExifTags.IFD.Exif)[ExifTags.Base.ExposureTime] == 1 / 250
@@ -125,7 +125,7 @@ def test_exif_goes_from_format_to_format(kind: str, target: str, keep_gps: bool)
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF", "AVIF"])
-def test_a_turned_photograph_is_written_upright(kind: str, orientation: int) -> None:
+def test_exif_orientation_is_applied_and_reset(kind: str, orientation: int) -> None:
     store = {  # how a camera in that position stores the upright scene (Exif 3.0, tag 0x0112)
         1: lambda upright: upright,
         2: lambda upright: upright[:, ::-1],
@@ -151,7 +151,7 @@ def test_a_turned_photograph_is_written_upright(kind: str, orientation: int) -> 
     assert np.abs(pixels[:8, :8] - 128).mean() < 12
 
 
-def test_the_orientation_of_xmp_counts_where_exif_has_none() -> None:
+def test_xmp_orientation_counts_where_exif_has_none() -> None:
     stored = np.ascontiguousarray(scene().swapaxes(0, 1)[::-1])
     data = encoded("JPEG", stored, xmp=XMP.replace(b'tiff:Orientation="1"', b'tiff:Orientation="6"'), quality=95)
     assert decoded(data).pixels.shape == (32, 64, 3)
@@ -160,7 +160,7 @@ def test_the_orientation_of_xmp_counts_where_exif_has_none() -> None:
     assert decoded(again).pixels.shape == (32, 64, 3)
 
 
-def test_the_thumbnail_of_the_old_picture_goes() -> None:
+def test_exif_thumbnail_of_the_source_is_dropped() -> None:
     thumbnail = encoded("JPEG", scene()[:8, :8])
     directory = struct.pack("<HHHIIHHIII", 2, 0x0201, 4, 1, 44, 0x0202, 4, 1, len(thumbnail), 0)
     block = b"II*\0\x08\0\0\0" + struct.pack("<HI", 0, 14) + directory + thumbnail
@@ -181,7 +181,7 @@ def test_the_thumbnail_of_the_old_picture_goes() -> None:
         b"II*\0\x08\0\0\0\x01\0\x25\x88\x04\0\x01\0\0\0\xff\xff\xff\x7f\0\0\0\0",
     ],
 )
-def test_damaged_exif_costs_only_itself(kind: str, exif: bytes) -> None:
+def test_exif_damaged_costs_only_itself(kind: str, exif: bytes) -> None:
     data = encoded(kind, quality=95, exif=b"Exif\0\0" + exif)
     image = decoded(data)
     result = encode_edited(image, image.pixels)
@@ -209,7 +209,7 @@ def test_exif_too_long_for_jpeg_is_left_out_with_a_note() -> None:
 
 @pytest.mark.parametrize("kind", FORMATS)
 @pytest.mark.parametrize("keep_gps", [False, True])
-def test_xmp_is_kept_but_for_the_place_and_what_is_untrue(kind: str, keep_gps: bool) -> None:
+def test_xmp_is_kept_but_for_gps_and_what_is_untrue(kind: str, keep_gps: bool) -> None:
     if kind == "PNG":
         info = PngInfo()
         info.add_itxt("XML:com.adobe.xmp", XMP.decode(), zip=True)
@@ -236,11 +236,11 @@ def test_xmp_is_kept_but_for_the_place_and_what_is_untrue(kind: str, keep_gps: b
         b"<exif:GPSAltitude>" * 100_000,
     ],
 )
-def test_xmp_that_may_hide_a_place_is_left_out(xmp: bytes) -> None:
+def test_xmp_that_may_hide_gps_is_dropped(xmp: bytes) -> None:
     assert metadata.renew_xmp(xmp, keep_gps=False) is None
 
 
-def test_extended_xmp_and_gain_maps_are_not_promised() -> None:
+def test_xmp_does_not_promise_extended_xmp_and_gain_maps() -> None:
     xmp = (
         b'<x hdrgm:Version="1.0" xmpNote:HasExtendedXMP="AB" a:b="c">'
         b"<Container:Directory><y/></Container:Directory></x>"
@@ -248,7 +248,7 @@ def test_extended_xmp_and_gain_maps_are_not_promised() -> None:
     assert metadata.renew_xmp(xmp, keep_gps=True) == b'<x a:b="c"></x>'
 
 
-def test_captions_of_iptc() -> None:
+def test_iptc_captions_are_kept() -> None:
     captions = b"\x1c\x02\x78\0\x05Hello"
     block = b"Photoshop 3.0\x008BIM\x04\x04\0\0" + struct.pack(">I", len(captions)) + captions
     thumbnail = b"8BIM\x04\x0c\0\0" + struct.pack(">I", 100) + bytes(100)
@@ -263,7 +263,7 @@ def test_captions_of_iptc() -> None:
     assert result.notes == ("its IPTC captions are left out: WebP holds none",)
 
 
-def test_comments_and_resolution() -> None:
+def test_comments_and_resolution_are_kept() -> None:
     again = rewritten(encoded("JPEG", comment=b"from the album", dpi=(300, 300)))
     with Image.open(io.BytesIO(again)) as image:
         assert image.info["comment"] == b"from the album"
@@ -273,7 +273,7 @@ def test_comments_and_resolution() -> None:
             assert image.info["dpi"] == pytest.approx((300, 300), abs=0.1)
 
 
-def test_what_a_png_says_besides_is_kept() -> None:
+def test_png_text_chunks_are_kept() -> None:
     info = PngInfo()
     info.add_text("Title", "A walk")
     info.add_text("parameters", "x" * 5000, zip=True)
@@ -292,7 +292,7 @@ def test_what_a_png_says_besides_is_kept() -> None:
 
 
 @pytest.mark.parametrize("packed", [False, True])
-def test_exif_as_imagemagick_once_put_it_into_png(packed: bool) -> None:
+def test_exif_in_png_as_imagemagick_once_wrote_it_is_read(packed: bool) -> None:
     block = camera_exif(6).tobytes()
     text = f"\nexif\n{len(block):8}\n" + "\n".join(block.hex()[i : i + 72] for i in range(0, 2 * len(block), 72))
     info = PngInfo()
@@ -306,7 +306,7 @@ def test_exif_as_imagemagick_once_put_it_into_png(packed: bool) -> None:
     assert ExifTags.IFD.GPSInfo not in exif_of(again)
 
 
-def test_the_tags_of_a_tiff_are_those_of_the_new_file() -> None:
+def test_tiff_tags_are_those_of_the_new_file() -> None:
     tiff = {270: "a caption", 50_000: "private", 305: "scanner 7"}
     data = encoded("TIFF", tiffinfo=tiff, compression="tiff_lzw")
     with Image.open(io.BytesIO(rewritten(data))) as image:

@@ -26,7 +26,7 @@ def edited(source: bytes, mark: Provenance | None, suffix: str | None = None) ->
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_an_edited_photograph_says_so(suffix: str, tmp_path: Path) -> None:
+def test_provenance_mark_is_written_into_an_edited_photograph(suffix: str, tmp_path: Path) -> None:
     data = edited(encode_image(PIXELS, "png"), MARK, suffix)
     assert read_provenance(data) == MARK
     assert MARK.version == __version__
@@ -38,14 +38,14 @@ def test_an_edited_photograph_says_so(suffix: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
-def test_without_a_mark_nothing_says_so(suffix: str) -> None:
+def test_provenance_none_writes_no_mark(suffix: str) -> None:
     data = edited(encode_image(PIXELS, "png"), None, suffix)
     assert read_provenance(data) is None
     assert b"stedit" not in data
 
 
 @pytest.mark.parametrize("kind", ["png", "jpg", "webp", "avif", "tif"])
-def test_a_rendering_can_carry_it_too(kind: str, tmp_path: Path) -> None:
+def test_provenance_mark_is_written_into_a_rendering(kind: str, tmp_path: Path) -> None:
     write_image(tmp_path / f"a.{kind}", PIXELS, provenance=MARK)
     assert read_provenance(tmp_path / f"a.{kind}") == MARK
     plain = encode_image(PIXELS, kind)
@@ -54,7 +54,7 @@ def test_a_rendering_can_carry_it_too(kind: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".tif"])
-def test_a_second_edit_replaces_the_mark(suffix: str) -> None:
+def test_provenance_mark_is_replaced_by_a_second_edit(suffix: str) -> None:
     first = edited(encode_image(PIXELS, "png"), MARK, suffix)
     second = Provenance("ffhq-1024", "older")
     data = edited(first, second)
@@ -65,7 +65,7 @@ def test_a_second_edit_replaces_the_mark(suffix: str) -> None:
     assert read_provenance(edited(first, None)) is None
 
 
-def test_it_joins_the_xmp_that_is_there() -> None:
+def test_provenance_mark_joins_the_xmp_that_is_there() -> None:
     file = io.BytesIO()
     xmp = (
         b'<?xpacket begin="" id="x"?><x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/'
@@ -79,7 +79,7 @@ def test_it_joins_the_xmp_that_is_there() -> None:
         assert b'xmp:Rating="4"' in image.info["xmp"]
 
 
-def test_it_is_read_as_other_programs_rewrite_it() -> None:
+def test_provenance_mark_rewritten_by_other_programs_is_read() -> None:
     xmp = (
         '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
         f'<rdf:Description xmlns:ns1="{NAMESPACE}"><ns1:Version>0.1</ns1:Version><ns1:Model>a</ns1:Model>'
@@ -101,29 +101,29 @@ def test_it_is_read_as_other_programs_rewrite_it() -> None:
         bytes(5_000_000),
     ],
 )
-def test_damaged_xmp_has_no_mark_and_is_replaced(xmp: bytes) -> None:
+def test_provenance_damaged_xmp_is_replaced(xmp: bytes) -> None:
     assert Provenance.from_xmp(xmp) is None
     if len(xmp) != 700_000:  # that one is sound, if deep
         assert Provenance.from_xmp(MARK.add_to(xmp)) == MARK
 
 
-def test_control_characters_do_not_break_it() -> None:
+def test_provenance_mark_survives_control_characters() -> None:
     mark = Provenance("a\0b\x1b[2J", "c\nd\ud800")
     found = Provenance.from_xmp(mark.add_to(b""))
     assert found == Provenance("a b [2J", "c d ")
 
 
 @pytest.mark.parametrize("data", [b"", b"no picture", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0"])
-def test_what_is_no_picture_has_none(data: bytes) -> None:
+def test_provenance_of_a_file_that_is_no_image_is_none(data: bytes) -> None:
     assert read_provenance(data) is None
 
 
-def test_a_missing_file_has_none(tmp_path: Path) -> None:
+def test_provenance_of_a_missing_file_is_none(tmp_path: Path) -> None:
     assert read_provenance(tmp_path / "none.png") is None
     assert read_provenance(tmp_path) is None
 
 
-def test_a_mark_survives_xmp_that_jpeg_cannot_hold() -> None:
+def test_provenance_mark_survives_xmp_that_jpeg_cannot_hold() -> None:
     block = b'<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#">'
     block += b"<!--" + b"a" * 80_000 + b"--></rdf:RDF></x:xmpmeta>"
     file = io.BytesIO()

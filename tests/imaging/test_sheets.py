@@ -15,7 +15,7 @@ def plain(height: int, width: int, shade: int) -> Pixels:
     return np.full((height, width, 3), shade, np.uint8)
 
 
-def test_a_grid_without_titles() -> None:
+def test_sheet_without_titles_is_a_grid() -> None:
     result = sheet([[plain(10, 20, 0), plain(10, 20, 50)], [plain(10, 20, 100), plain(10, 20, 150)]], gap=4)
     assert result.dtype == np.uint8
     assert result.shape == (4 + 10 + 4 + 10 + 4, 4 + 20 + 4 + 20 + 4, 3)
@@ -28,12 +28,12 @@ def test_a_grid_without_titles() -> None:
     assert (result[~inside] == 255).all()
 
 
-def test_pictures_are_not_changed(face_image: Pixels) -> None:
+def test_sheet_does_not_change_its_images(face_image: Pixels) -> None:
     result = sheet([[face_image]], titles=["face"], gap=3)
     np.testing.assert_array_equal(result[-3 - 48 : -3, 3 : 3 + 40], face_image)
 
 
-def test_smaller_pictures_are_centred_and_rows_may_be_short() -> None:
+def test_sheet_centres_smaller_images_and_takes_short_rows() -> None:
     result = sheet([[plain(30, 30, 0), plain(30, 30, 0)], [plain(10, 20, 100)]], gap=0)
     assert result.shape == (40, 60, 3)
     assert (result[30:40, 5:25] == 100).all()
@@ -41,7 +41,7 @@ def test_smaller_pictures_are_centred_and_rows_may_be_short() -> None:
     assert (result[30:40, 25:] == 255).all()
 
 
-def test_titles_stand_above_their_columns() -> None:
+def test_sheet_titles_stand_above_their_columns() -> None:
     pictures = [[plain(100, 100, 128), plain(100, 100, 128), plain(100, 100, 128)]]
     bare = sheet(pictures)
     titled = sheet(pictures, titles=["source", "", "edit"])
@@ -57,20 +57,20 @@ def test_titles_stand_above_their_columns() -> None:
     assert columns[0].sum() > columns[2].sum()
 
 
-def test_a_long_title_stays_above_its_own_column() -> None:
+def test_sheet_long_title_stays_above_its_own_column() -> None:
     pictures = [[plain(20, 60, 128), plain(20, 60, 128)]]
     titled = sheet(pictures, titles=["a very long title that cannot fit", ""])
     assert (titled[:-28, 4:64] < 128).any()
     assert (titled[:-28, 65:] == 255).all()
 
 
-def test_the_same_sheet_twice() -> None:
+def test_sheet_twice_gives_the_same_pixels() -> None:
     pictures = [[plain(40, 40, 9)]]
     np.testing.assert_array_equal(sheet(pictures, titles=["one"]), sheet(pictures, titles=["one"]))
 
 
 @pytest.mark.parametrize("rows", [[], [[]], [[], []]])
-def test_a_sheet_of_nothing(rows: list[list[Pixels]]) -> None:
+def test_sheet_of_nothing_raises(rows: list[list[Pixels]]) -> None:
     with pytest.raises(ValueError, match="a sheet needs at least one image"):
         sheet(rows)
 
@@ -80,7 +80,7 @@ def test_a_sheet_of_nothing(rows: list[list[Pixels]]) -> None:
     st.lists(st.text(max_size=12), max_size=5),
     st.integers(0, 5),
 )
-def test_any_grid_and_any_title(sizes: list[list[tuple[int, int]]], titles: list[str], gap: int) -> None:
+def test_fuzz_sheet_of_any_grid_and_any_title(sizes: list[list[tuple[int, int]]], titles: list[str], gap: int) -> None:
     result = sheet([[plain(*size, 7) for size in row] for row in sizes], titles=titles, gap=gap)
     area = sum(height * width for row in sizes for height, width in row)
     assert (result == 7).all(axis=2).sum() >= area

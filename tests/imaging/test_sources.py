@@ -54,14 +54,14 @@ def test_find_gives_the_same_of_a_folder_as_of_its_archive(archive: Path, tmp_pa
                 np.testing.assert_array_equal(reader.read(one), reader.read(other))
 
 
-def test_threads_read_one_archive_at_a_time(archive: Path, face_image: Pixels) -> None:
+def test_archive_is_read_by_one_thread_at_a_time(archive: Path, face_image: Pixels) -> None:
     with ImageReader() as reader, ThreadPoolExecutor(8) as threads:
         images = [image for image in reader.find(archive) if image.id != "broken"] * 20
         for image, pixels in zip(images, threads.map(reader.read, images), strict=True):
             np.testing.assert_array_equal(pixels, face_image if image.id == "b" else face_image[::-1])
 
 
-def test_files_are_read_as_they_are(tmp_path: Path, face_image: Pixels) -> None:
+def test_image_files_are_read_by_path(tmp_path: Path, face_image: Pixels) -> None:
     write_image(tmp_path / "face.1.png", face_image)
     with ImageReader() as reader:
         entry = ImageRef(tmp_path / "face.1.png")

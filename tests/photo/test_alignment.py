@@ -31,20 +31,20 @@ def turned(angle: float, scale: float, shift: tuple[float, float]) -> np.ndarray
     return np.array([[cos, -sin, shift[0]], [sin, cos, shift[1]]])
 
 
-def test_the_square_of_an_upright_face() -> None:
+def test_quad_of_an_upright_face() -> None:
     """Eye distance 20 and 20 down to the mouth: 2 x 20 to each side of a centre 2 below the eyes."""
     quad = Quad.of_points(POINTS)
     assert quad.corners.tolist() == [[10, 12], [10, 92], [90, 92], [90, 12]]
     assert (quad.side, quad.angle) == (80, 0)
 
 
-def test_a_long_face_is_measured_by_its_length() -> None:
+def test_quad_of_a_long_face_follows_its_length() -> None:
     long = np.add(POINTS, [[0, 0], [0, 0], [0, 10], [0, 20], [0, 20]])
     assert Quad.of_points(long).side == pytest.approx(2 * 1.8 * 40)
 
 
 @given(st.floats(-3, 3), st.floats(0.2, 20), st.tuples(st.floats(-500, 500), st.floats(-500, 500)))
-def test_the_square_turns_grows_and_moves_with_the_face(angle: float, scale: float, shift: tuple[float, float]) -> None:
+def test_quad_turns_grows_and_moves_with_the_face(angle: float, scale: float, shift: tuple[float, float]) -> None:
     way = turned(angle, scale, shift)
     quad = Quad.of_points(transform(way, POINTS))
     assert np.allclose(quad.corners, transform(way, Quad.of_points(POINTS).corners), atol=1e-6)
@@ -52,7 +52,7 @@ def test_the_square_turns_grows_and_moves_with_the_face(angle: float, scale: flo
     assert np.cos(np.radians(quad.angle) - angle) == pytest.approx(1)
 
 
-def test_an_eye_of_68_landmarks_is_the_mean_of_its_outline() -> None:
+def test_eye_of_68_landmarks_is_the_mean_of_its_outline() -> None:
     landmarks = np.zeros((68, 2))
     landmarks[36:42] = POINTS[0] + [[-3, 0], [-1, -2], [1, -2], [3, 0], [1, 2], [-1, 2]]
     landmarks[42:48] = POINTS[1] + [[-3, 0], [-1, -2], [1, -2], [3, 0], [1, 2], [-1, 2]]
@@ -62,12 +62,12 @@ def test_an_eye_of_68_landmarks_is_the_mean_of_its_outline() -> None:
 
 
 @pytest.mark.parametrize("points", [np.zeros((5, 2)), np.zeros((4, 2)), [[0, 0]] * 67, [[np.nan, 0]] * 5])
-def test_what_is_no_face_is_refused(points: object) -> None:
+def test_quad_of_points_that_are_no_face_is_refused(points: object) -> None:
     with pytest.raises(ValueError, match="points"):
         Quad.of_points(points)  # type: ignore[arg-type]
 
 
-def test_a_quad_survives_json() -> None:
+def test_quad_json_round_trip() -> None:
     quad = Quad.of_points(transform(turned(0.3, 7.7, (1000, 200)), POINTS))
     assert Quad.of_values(json.loads(json.dumps(quad.values))) == quad
 
@@ -76,17 +76,17 @@ def test_a_quad_survives_json() -> None:
     "values",
     [None, "12345678", [1.0] * 8, [0, 0, 0, 1, 1, 1, 1, "0"], [0, 0, 0, 10, 10, 10, 30, 0], [1e300] * 8, [0.0] * 7],
 )
-def test_values_that_are_no_square_are_refused(values: object) -> None:
+def test_quad_of_values_that_are_no_square_is_refused(values: object) -> None:
     with pytest.raises(ValueError, match="quad"):
         Quad.of_values(values)
 
 
-def test_a_mirrored_square_is_refused() -> None:
+def test_quad_mirrored_is_refused() -> None:
     with pytest.raises(ValueError, match="square"):
         Quad.of_values([10, 0, 10, 10, 0, 10, 0, 0])
 
 
-def test_the_crop_of_an_aligned_picture_is_the_picture() -> None:
+def test_crop_of_an_aligned_image_is_the_image() -> None:
     picture = noise(128, 128)
     quad = Quad.of_picture(128, 128)
     assert (quad.crop(picture, 128) == picture).all()
@@ -94,7 +94,7 @@ def test_the_crop_of_an_aligned_picture_is_the_picture() -> None:
     assert np.abs(quad.crop(picture, 32).astype(int) - smaller).max() <= 1
 
 
-def test_a_crop_shows_what_the_map_says() -> None:
+def test_crop_shows_what_the_map_says() -> None:
     """A picture whose colours are its coordinates: each pixel of the crop names the place that it shows."""
     x, y = np.meshgrid(np.arange(240) + 0.5, np.arange(200) + 0.5)
     picture = np.stack([x, y, np.zeros_like(x)], axis=-1).round().astype(np.uint8)
@@ -107,7 +107,7 @@ def test_a_crop_shows_what_the_map_says() -> None:
         assert np.allclose(transform(quad.to_crop(size), transform(quad.to_photo(size), places)), places, atol=1e-6)
 
 
-def test_shrinking_averages() -> None:
+def test_crop_averages_when_it_shrinks() -> None:
     checks = np.indices((400, 400)).sum(axis=0) % 2 * 255
     picture = np.repeat(checks[..., None], 3, axis=-1).astype(np.uint8)
     quad = Quad.of_points(transform(turned(0.2, 3.0, (50, 20)), POINTS))
@@ -115,7 +115,7 @@ def test_shrinking_averages() -> None:
     assert np.abs(crop.astype(int) - 127.5).max() < 8
 
 
-def test_a_crop_is_the_same_from_a_larger_photograph() -> None:
+def test_crop_is_the_same_from_a_larger_photograph() -> None:
     photo = noise(300, 400)
     quad = Quad.of_points(transform(turned(0.3, 1.5, (110, 50)), POINTS))
     shift = np.array([30.0, 17.0])
@@ -125,7 +125,7 @@ def test_a_crop_is_the_same_from_a_larger_photograph() -> None:
     assert (quad.crop(photo, 64) == moved.crop(larger, 64)).all()
 
 
-def test_beyond_the_border_it_is_mirrored_blurred_and_then_uniform() -> None:
+def test_crop_beyond_the_border_is_mirrored_blurred_then_uniform() -> None:
     photo = np.full((200, 200, 3), 60, np.uint8)
     photo[:, 100:] = 200
     photo[::2] += 40  # stripes, which a blur takes away
@@ -139,13 +139,13 @@ def test_beyond_the_border_it_is_mirrored_blurred_and_then_uniform() -> None:
     assert np.abs(crop[:, -10:] - median).max() < 30
 
 
-def test_a_uniform_photograph_stays_uniform_beyond_its_border() -> None:
+def test_crop_of_a_uniform_photograph_is_uniform_beyond_its_border() -> None:
     photo = np.full((90, 50, 3), (12, 130, 240), np.uint8)
     crop = Quad.of_points(transform(turned(1.0, 2, (0, -40)), POINTS)).crop(photo, 96)
     assert np.abs(crop.astype(int) - photo[0, 0]).max() <= 1
 
 
-def test_a_photograph_of_24_megapixels_takes_little_memory() -> None:
+def test_crop_of_24_megapixels_takes_little_memory() -> None:
     script = """
 import resource, numpy as np
 from stedit.photo.alignment import Quad
@@ -161,7 +161,7 @@ print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
     assert int(done.stdout) < 300  # megabytes
 
 
-def test_crops_that_were_aligned_are_their_own_quads() -> None:
+def test_quad_of_an_aligned_crop_is_the_whole_crop() -> None:
     if not (SHARED / "photos" / "test.jsonl.gz").is_file():
         pytest.skip("there is no ../shared/photos")
     for labels, key, size in (("photos/test", "points", 256), ("faces/dataset/test", "landmarks", 128)):

@@ -41,7 +41,7 @@ def radius_of(quad, shape):
     return np.hypot(place[..., 0], place[..., 1])
 
 
-def test_outside_the_mask_every_pixel_is_the_sources():
+def test_composite_keeps_every_pixel_outside_the_mask():
     photo = scene()
     result = composite(photo, change(factor=0.5), TILTED)
     radius = radius_of(TILTED, photo.shape)
@@ -51,7 +51,7 @@ def test_outside_the_mask_every_pixel_is_the_sources():
     assert abs(ratio.mean() - 0.5) < 0.01
 
 
-def test_an_empty_mask_gives_equal_bytes_in_a_new_array():
+def test_composite_empty_mask_gives_equal_bytes_in_a_new_array():
     photo, nothing = scene(), change()
     nothing.mask[:] = 0
     result = composite(photo, nothing, TILTED)
@@ -59,12 +59,12 @@ def test_an_empty_mask_gives_equal_bytes_in_a_new_array():
     np.testing.assert_array_equal(result, photo)
 
 
-def test_a_change_of_nothing_inside_the_mask_changes_nothing():
+def test_composite_change_of_nothing_changes_nothing():
     photo = scene()
     np.testing.assert_array_equal(composite(photo, change(), TILTED), photo)
 
 
-def test_motion_is_measured_in_sides_of_the_tilted_crop():
+def test_composite_motion_is_in_sides_of_the_tilted_crop():
     photo = scene()
     right = (TILTED[3] - TILTED[0]) * 0.05  # a twentieth of the crop's width, in the photograph
     result = composite(photo, change(motion=(0.05, 0.0)), TILTED)
@@ -74,7 +74,7 @@ def test_motion_is_measured_in_sides_of_the_tilted_crop():
     assert np.abs(result[inside].astype(int) - shifted[inside]).max() <= 1
 
 
-def test_matter_replaces_and_has_grain():
+def test_composite_new_matter_replaces_and_has_grain():
     photo = scene()
     inside = radius_of(TILTED, photo.shape) < 0.28
     plain = composite(photo, change(matter=0.6), TILTED)[inside]
@@ -85,7 +85,7 @@ def test_matter_replaces_and_has_grain():
 
 
 @pytest.mark.parametrize("shift", [(-260.0, -150.0), (260.0, 150.0), (900.0, 0.0)])
-def test_faces_that_reach_over_the_border(shift):
+def test_composite_face_that_reaches_over_the_border(shift):
     photo, quad = scene(), TILTED + np.array(shift)
     result = composite(photo, change(factor=0.5), quad)
     radius = radius_of(quad, photo.shape)
@@ -94,7 +94,7 @@ def test_faces_that_reach_over_the_border(shift):
         assert (result[radius < 0.28].astype(float) / photo[radius < 0.28]).mean() == pytest.approx(0.5, abs=0.02)
 
 
-def test_sixteen_bits_stay():
+def test_composite_keeps_sixteen_bits():
     photo = scene(kind=np.uint16)
     result = composite(photo, change(factor=0.5), TILTED)
     inside = radius_of(TILTED, photo.shape) < 0.28
@@ -103,7 +103,7 @@ def test_sixteen_bits_stay():
     assert len(np.unique(result[inside])) > 5000
 
 
-def test_a_face_of_a_few_pixels():
+def test_composite_face_of_a_few_pixels():
     photo = scene()
     small = np.array([[100.0, 100.0], [100.0, 130.0], [130.0, 130.0], [130.0, 100.0]])
     result = composite(photo, change(factor=0.5), small)
@@ -111,7 +111,7 @@ def test_a_face_of_a_few_pixels():
     assert (result != photo).any(axis=2).sum() < 30 * 30
 
 
-def test_the_seam_is_no_edge():
+def test_composite_seam_is_no_edge():
     """Steps across the mask's border are as in the source, though the middle becomes a fifth darker."""
     photo = np.rint(scene().astype(float) * 0.2 + 120).astype(np.uint8)
     result = composite(photo, change(factor=0.8), TILTED)

@@ -50,7 +50,7 @@ CASES = {
 
 
 @pytest.mark.parametrize("case", CASES.values(), ids=CASES)
-def test_a_face_is_found_where_it_was_placed(detector: FaceDetector, renders: list[Pixels], case: dict) -> None:
+def test_face_is_found_where_it_was_placed(detector: FaceDetector, renders: list[Pixels], case: dict) -> None:
     size = case.get("size", 90)
     found = []
     for number in (1, 4, 7, 9) if size < 1000 else (4,):
@@ -93,13 +93,13 @@ def test_several_faces_are_found_the_largest_first(detector: FaceDetector, rende
         choose(faces, 4, "x.jpg")
 
 
-def test_a_small_face_is_found_too_where_the_largest_is_wanted(detector: FaceDetector, renders: list[Pixels]) -> None:
+def test_small_face_is_found_too_where_the_largest_is_wanted(detector: FaceDetector, renders: list[Pixels]) -> None:
     picture = backdrop(960, 1280, 4)
     quad = place(picture, renders[8], (900, 300), 30)
     assert min(away(face, quad) for face in detector.detect(picture, largest=True)) < 0.15
 
 
-def test_where_there_is_no_face_none_is_found(detector: FaceDetector) -> None:
+def test_no_face_is_found_in_clutter(detector: FaceDetector) -> None:
     assert sum(len(detector.detect(backdrop(300, 400, seed))) for seed in range(20, 32)) <= 1
     assert detector.detect(np.zeros((300, 300, 3), np.uint8)) == []
     assert detector.detect(np.random.default_rng(0).integers(0, 256, (300, 300, 3), np.uint8)) == []
@@ -108,7 +108,7 @@ def test_where_there_is_no_face_none_is_found(detector: FaceDetector) -> None:
         choose([], "largest", "a.jpg")
 
 
-def test_an_aligned_crop_is_known(detector: FaceDetector, renders: list[Pixels]) -> None:
+def test_is_aligned_crop_knows_a_crop(detector: FaceDetector, renders: list[Pixels]) -> None:
     known = [is_aligned_crop(picture, face) for picture in renders for face in detector.detect(picture)[:1]]
     assert sum(known) >= 9
     picture = backdrop(300, 300, 2)
@@ -118,13 +118,13 @@ def test_an_aligned_crop_is_known(detector: FaceDetector, renders: list[Pixels])
     assert not is_aligned_crop(np.zeros((128, 200, 3), np.uint8), face)
 
 
-def test_the_same_picture_gives_the_same_faces(detector: FaceDetector, renders: list[Pixels]) -> None:
+def test_detect_is_deterministic(detector: FaceDetector, renders: list[Pixels]) -> None:
     picture = backdrop(400, 500, 1)
     place(picture, renders[2], (200, 200), 110, 15)
     assert detector.detect(picture) == detector.detect(picture.copy())
 
 
-def test_a_face_of_a_24_megapixel_photograph_is_found(embedded: FaceDetector, renders: list[Pixels]) -> None:
+def test_face_of_a_24_megapixel_photograph_is_found(embedded: FaceDetector, renders: list[Pixels]) -> None:
     small = backdrop(500, 750, 5)
     place(small, renders[3], (300, 250), 120, -10)
     photo = np.asarray(Image.fromarray(small).resize((6000, 4000), Image.Resampling.BILINEAR))
@@ -132,7 +132,7 @@ def test_a_face_of_a_24_megapixel_photograph_is_found(embedded: FaceDetector, re
     assert face.size == pytest.approx(120 * 8, rel=0.1)
 
 
-def test_pictures_of_a_batch_are_searched_as_each_alone(network: Aligner, renders: list[Pixels]) -> None:
+def test_detect_in_a_batch_as_each_alone(network: Aligner, renders: list[Pixels]) -> None:
     images = torch.from_numpy(np.stack(renders[:3])).permute(0, 3, 1, 2).float() / 127.5 - 1
     together = search(network, images, 0.3)
     for number, (scores, shapes) in enumerate(together):
@@ -141,7 +141,7 @@ def test_pictures_of_a_batch_are_searched_as_each_alone(network: Aligner, render
         assert torch.allclose(shapes, shape, atol=1e-2)
 
 
-def test_overlapping_answers_are_one_face() -> None:
+def test_overlapping_detections_are_one_face() -> None:
     points = np.array([[40, 50], [60, 50], [50, 60], [42, 70], [58, 70]], float)
     box = np.array([30, 30, 40, 60], float)
     sure, other = Answer(0.9, points, box), Answer(0.7, points + 2, np.add(box, [3, 3, 0, 0]))
@@ -151,7 +151,7 @@ def test_overlapping_answers_are_one_face() -> None:
     assert [one.score for one in kept] == [0.9, 0.5]
 
 
-def test_a_file_that_is_no_detector_is_refused(tmp_path: Path) -> None:
+def test_detector_file_that_is_none_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there is no detector .*none\.onnx"):
         YuNetFinder(tmp_path / "none.onnx")
     for content in (b"", b"no network", bytes(range(256)) * 100):
@@ -160,7 +160,7 @@ def test_a_file_that_is_no_detector_is_refused(tmp_path: Path) -> None:
             YuNetFinder(tmp_path / "bad.onnx")
 
 
-def test_pupils_of_photographs(detector: FaceDetector, photos: Path) -> None:
+def test_pupils_of_photographs_are_near_those_placed_by_hand(detector: FaceDetector, photos: Path) -> None:
     errors = []
     for record in json.loads((photos / "full" / "index.json").read_text()):
         true = np.array(record.get("pupils", ()))
@@ -173,7 +173,7 @@ def test_pupils_of_photographs(detector: FaceDetector, photos: Path) -> None:
     assert max(errors) < 0.1
 
 
-def test_faces_of_whole_scenes(detector: FaceDetector, photos: Path) -> None:
+def test_recall_and_precision_on_whole_scenes(detector: FaceDetector, photos: Path) -> None:
     """A fifth of them, and the labels of which YuNet is sure: some others are backs of heads."""
     wanted = found = false = 0
     with (

@@ -20,7 +20,7 @@ def written(path: Path, values: object) -> Path:
     return path
 
 
-def test_a_name_is_a_path_or_a_file_name(tmp_path: Path) -> None:
+def test_landmarks_are_known_by_path_or_file_name(tmp_path: Path) -> None:
     path = written(tmp_path / "points.json", {"party/anna.jpg": FACE, "two.jpg": [FACE, LARGER]})
     landmarks = Landmarks.read(path)
     assert [points.tolist() for points in landmarks.of("party/anna.jpg") or ()] == [FACE]
@@ -28,7 +28,7 @@ def test_a_name_is_a_path_or_a_file_name(tmp_path: Path) -> None:
     assert landmarks.of("anna.jpg") is None
 
 
-def test_68_landmarks_become_five_points(tmp_path: Path) -> None:
+def test_landmarks_68_become_five_points(tmp_path: Path) -> None:
     landmarks = np.zeros((68, 2))
     landmarks[36:42], landmarks[42:48] = FACE[0], FACE[1]
     landmarks[[30, 48, 54]] = FACE[2:]
@@ -51,13 +51,13 @@ def test_68_landmarks_become_five_points(tmp_path: Path) -> None:
         ('{"a.jpg": [[1, 2], [3, 4], [5, 6], [7, 8], [1e999, 9]]}', "cannot be used"),
     ],
 )
-def test_what_cannot_be_used_is_named(tmp_path: Path, text: str, said: str) -> None:
+def test_landmarks_malformed_raise_naming_what_is_wrong(tmp_path: Path, text: str, said: str) -> None:
     path = tmp_path / "points.json"
     path.write_text(text)
     with pytest.raises(InputError, match=said):
         Landmarks.read(path)
 
 
-def test_a_missing_file_is_named(tmp_path: Path) -> None:
+def test_landmarks_missing_file_raises(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"there are no landmarks .*none\.json"):
         Landmarks.read(tmp_path / "none.json")

@@ -50,7 +50,7 @@ def test_faces_are_found_where_they_were_put(scene: tuple[Path, Quad, Quad]) -> 
     assert corners_apart(faces[1].quad, small) < 0.08
 
 
-def test_an_edit_changes_the_chosen_face_alone(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
+def test_edit_changes_the_chosen_face_alone(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
     path, large, small = scene
     photo = Photo.open(path)
     changed = (engine.edit_photo(photo, "smile") != photo.pixels).any(axis=2)
@@ -76,7 +76,7 @@ def test_strength_zero_gives_the_photograph(engine: Engine, scene: tuple[Path, Q
     assert np.array_equal(engine.edit_photo(photo, "smile", strength=0.0), photo.pixels)
 
 
-def test_the_carried_smile_is_seen_by_the_judge(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
+def test_carried_smile_is_predicted_by_the_judge(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
     path, large, _ = scene
     photo = Photo.open(path)
     smile = engine.attributes.index("Smiling")
@@ -88,7 +88,7 @@ def test_the_carried_smile_is_seen_by_the_judge(engine: Engine, scene: tuple[Pat
     assert after > before + 0.1
 
 
-def test_an_aligned_crop_stays_where_it_is(engine: Engine) -> None:
+def test_aligned_crop_stays_where_it_is(engine: Engine) -> None:
     for path in sorted(FACES.glob("*.jpg")):
         photo = Photo.open(path)
         (quad,) = photo.find_quads(None, detector_for(engine.model))
@@ -96,7 +96,7 @@ def test_an_aligned_crop_stays_where_it_is(engine: Engine) -> None:
         assert len(engine.edit_photo(photo, "smile")) == 128
 
 
-def test_points_given_by_hand_count_before_the_detector(scene: tuple[Path, Quad, Quad]) -> None:
+def test_landmarks_by_hand_count_before_the_detector(scene: tuple[Path, Quad, Quad]) -> None:
     path, large, _ = scene
     points = np.array([[0.37, 0.48], [0.63, 0.48], [0.5, 0.6], [0.4, 0.73], [0.6, 0.73]]) * 1.0
     placed = points * 100 + 50
@@ -106,23 +106,23 @@ def test_points_given_by_hand_count_before_the_detector(scene: tuple[Path, Quad,
     assert corners_apart(quad, large) > 0.5
 
 
-def test_a_photograph_without_a_face_is_refused_in_a_sentence(engine: Engine, tmp_path: Path) -> None:
+def test_photograph_without_a_face_is_refused_in_a_sentence(engine: Engine, tmp_path: Path) -> None:
     write_image(tmp_path / "sky.png", backdrop(300, 400, seed=4))
     with pytest.raises(InputError, match=r"sky\.png: no face was found"):
         engine.edit_photo(Photo.open(tmp_path / "sky.png"), "smile")
 
 
-def test_a_face_of_a_number_that_is_not_there_is_refused(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
+def test_face_of_a_number_that_is_not_there_is_refused(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
     with pytest.raises(InputError, match="has 2 faces, so there is no face 3"):
         engine.edit_photo(Photo.open(scene[0]), "smile", search=FaceSearch(face=3))
 
 
-def test_a_model_of_other_things_searches_no_faces(engine: Engine) -> None:
+def test_model_of_other_things_searches_no_faces(engine: Engine) -> None:
     model = replace(engine.model, bundle=replace(engine.bundle, alignment="none"))
     assert detector_for(model) is None
 
 
-def test_carrying_nothing_changes_nothing() -> None:
+def test_carry_over_of_no_change_changes_nothing() -> None:
     photograph = backdrop(64, 80, seed=1)
     render = np.zeros((1, 32, 32, 3), np.uint8)
     result = carry_over(photograph, [Quad.of_picture(64, 80)], render, render)
@@ -130,12 +130,12 @@ def test_carrying_nothing_changes_nothing() -> None:
     assert result is not photograph
 
 
-def test_the_encoder_gets_a_whole_image_as_ever(engine: Engine) -> None:
+def test_encoder_gets_a_whole_image_unchanged(engine: Engine) -> None:
     image: Pixels = read_image(FACES / "serious.jpg")
     assert np.array_equal(crop_for(image, Quad.of_picture(128, 128), engine.input_size), image)
 
 
-def test_a_saved_photograph_keeps_what_was_not_edited(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
+def test_saved_photograph_keeps_what_was_not_edited(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
     photo = Photo.open(scene[0])
     edited = engine.edit_photo(photo, "glasses")
     target = scene[0].with_name("glasses.png")

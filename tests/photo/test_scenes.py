@@ -10,7 +10,7 @@ EDITS = {"room": ("smile", (-9, 9)), "park": ("no-beard", (9, 9))}  # and the ti
 
 
 @pytest.mark.parametrize("name", EDITS)
-def test_a_scene_has_one_face_which_an_edit_changes_alone(name, pytestconfig):
+def test_scene_has_one_face_which_an_edit_changes_alone(name, pytestconfig):
     attribute, (tilt, tolerance) = EDITS[name]
     photo = Photo.open(pytestconfig.rootpath / "tests/data/scenes" / f"{name}.jpg")
     (face,) = photo.faces

@@ -57,14 +57,14 @@ def distance(a, b):
     return float(np.abs(a.astype(float) - b).mean())
 
 
-def test_same_renderings_give_the_photograph_itself():
+def test_transfer_of_same_renderings_gives_the_photograph():
     photo = face(grain=0.03)
     change = estimate_change(photo, rendering(face()), rendering(face()))
     assert not change.mask.any()
     np.testing.assert_array_equal(composite(photo, change), photo)
 
 
-def test_motion_takes_the_photographs_own_detail_along():
+def test_motion_moves_the_detail_of_the_photograph():
     photo, true = face(mouth=0.0, grain=0.0), face(mouth=0.03)
     change = estimate_change(photo, rendering(photo), rendering(true))
     rows = change.motion[..., 1]
@@ -74,7 +74,7 @@ def test_motion_takes_the_photographs_own_detail_along():
     assert np.abs(rows[ellipse(rows.shape[0], 0.5, 0.35, 0.2, 0.08) < 1]).max() < 1e-3  # the forehead stays
 
 
-def test_a_factor_is_the_same_on_dark_and_on_light_skin():
+def test_lightness_factor_is_the_same_on_dark_and_light_skin():
     factors = []
     for skin in (0.25, 0.5, 0.8):
         photo = face(skin)
@@ -84,7 +84,7 @@ def test_a_factor_is_the_same_on_dark_and_on_light_skin():
     assert np.mean(factors) == pytest.approx(0.7, abs=0.06)
 
 
-def test_the_colour_of_lips_follows_the_photographs_outline():
+def test_lip_colour_follows_the_outline_of_the_photograph():
     # the model paints the mouth a little lower than it is
     photo = face(mouth=0.0)
     before, after = face(mouth=0.008), face(mouth=0.008, lips=(0.6, 0.05, 0.15))
@@ -107,14 +107,14 @@ def test_new_matter_is_opaque():
     assert distance(result, true) < 0.5 * distance(photo, true)
 
 
-def test_what_is_gone_leaves_no_ghost():
+def test_removed_matter_leaves_no_ghost():
     photo, true = face(frames=True), face()
     result = carried(photo, photo, true)
     lens = ellipse(SIZE, 0.38, 0.48, 0.12, 0.1) < 1
     assert distance(result[lens], true[lens]) < 0.15 * distance(photo[lens], true[lens])
 
 
-def test_replaced_pixels_have_the_photographs_grain():
+def test_replaced_pixels_have_the_grain_of_the_photograph():
     photo = face(frames=True, grain=0.04)
     result = carried(photo, face(frames=True), face())
     fine = [x @ LUMA - cv2.GaussianBlur(x @ LUMA, (0, 0), 1.5) for x in (photo.astype(float), result.astype(float))]
@@ -125,7 +125,7 @@ def test_replaced_pixels_have_the_photographs_grain():
     assert 0.5 < fine[1][frame > 0].std() / fine[0][cheek].std() < 1.5
 
 
-def test_a_backdrop_painted_anew_stays_out():
+def test_repainted_backdrop_stays_out_of_the_mask():
     photo = face(backdrop=0.5, grain=0.02)
     change = estimate_change(photo, rendering(face(backdrop=0.5)), rendering(face(backdrop=0.62, shade=0.7)))
     result = composite(photo, change)
@@ -135,7 +135,7 @@ def test_a_backdrop_painted_anew_stays_out():
     assert mean(result, 0.5, 0.6).mean() < 0.85 * mean(photo, 0.5, 0.6).mean()
 
 
-def test_nothing_clips_when_hair_turns_white():
+def test_white_hair_does_not_clip():
     before, after = face(), face()
     hair = (ellipse(SIZE, 0.5, 0.45, 0.38, 0.42) < 1) & (ellipse(SIZE, 0.5, 0.56, 0.28, 0.36) > 1)
     after[hair] = 200
@@ -149,7 +149,7 @@ def test_nothing_clips_when_hair_turns_white():
     assert result[inner].std() > 5  # strands are still to be seen
 
 
-def test_the_same_input_gives_the_same_bytes_with_any_threads():
+def test_transfer_is_deterministic_with_any_threads():
     photo, other = face(grain=0.02), face(frames=True, mouth=0.02)
     results = []
     threads = cv2.getNumThreads()
@@ -164,7 +164,7 @@ def test_the_same_input_gives_the_same_bytes_with_any_threads():
 
 
 @pytest.mark.parametrize("size", [40, 128, 901])
-def test_crops_of_any_size(size):
+def test_transfer_of_crops_of_any_size(size):
     photo = cv2.resize(face(grain=0.02), (size, size), interpolation=cv2.INTER_AREA)
     change = estimate_change(photo, rendering(face()), rendering(face(frames=True)))
     result = composite(photo, change)

@@ -31,20 +31,20 @@ def file_size_limit() -> Iterator[int]:
     resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
-def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
+def test_file_is_written_and_replaced(tmp_path: Path) -> None:
     write_file(tmp_path / "a.bin", b"first")
     write_file(tmp_path / "a.bin", b"second")
     assert (tmp_path / "a.bin").read_bytes() == b"second"
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_file_gets_the_permissions_of_any_new_file(tmp_path: Path) -> None:
+def test_written_file_has_the_permissions_of_any_new_file(tmp_path: Path) -> None:
     (tmp_path / "usual").touch()
     write_file(tmp_path / "ours", b"")
     assert (tmp_path / "ours").stat().st_mode == (tmp_path / "usual").stat().st_mode
 
 
-def test_a_write_that_fails_midway_leaves_the_old_file_and_no_rest(tmp_path: Path, file_size_limit: int) -> None:
+def test_write_that_fails_midway_leaves_the_old_file_and_no_rest(tmp_path: Path, file_size_limit: int) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     with pytest.raises(OutputError, match=r"cannot write .*a\.bin: File too large"):
@@ -68,7 +68,7 @@ except OutputError as error:
 """
 
 
-def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
+def test_full_disk_raises_output_error(tmp_path: Path) -> None:
     """On a real file system of 64 kB, which even an ordinary user can mount inside a namespace of their own."""
     mount = ["unshare", "--user", "--map-root-user", "--mount", "sh", "-c"]
     try:
@@ -81,13 +81,13 @@ def test_a_full_disk_is_named_as_such(tmp_path: Path) -> None:
     assert done.stdout == f"{sentence} b'kept' ['code']\n"
 
 
-def test_a_device_is_written_into_and_stays_a_device(full_device: Path) -> None:
+def test_device_is_written_into_and_stays_a_device(full_device: Path) -> None:
     with pytest.raises(OutputError, match=r"^cannot write .*/full: the disk is full"):
         write_file(full_device, b"data")
     assert full_device.is_char_device()
 
 
-def test_a_named_pipe_is_written_into(tmp_path: Path) -> None:
+def test_named_pipe_is_written_into(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     read: list[bytes] = []
@@ -99,7 +99,7 @@ def test_a_named_pipe_is_written_into(tmp_path: Path) -> None:
     assert pipe.is_fifo()
 
 
-def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
+def test_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "target").write_bytes(b"old")
     (tmp_path / "link").symlink_to("target")
     write_file(tmp_path / "link", b"new")
@@ -107,7 +107,7 @@ def test_a_link_stays_and_its_target_is_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "target").read_bytes() == b"new"
 
 
-def test_whatever_goes_wrong_nothing_is_left_behind(tmp_path: Path) -> None:
+def test_write_that_raises_leaves_no_temporary_file(tmp_path: Path) -> None:
     with pytest.raises(TypeError):
         write_file(tmp_path / "a.bin", "text, which no binary file takes")  # type: ignore[arg-type]
     assert names(tmp_path) == []
@@ -122,7 +122,7 @@ def test_whatever_goes_wrong_nothing_is_left_behind(tmp_path: Path) -> None:
         ("x" * 300, "its name is too long, so choose a shorter one"),
     ],
 )
-def test_impossible_places_are_explained(tmp_path: Path, name: str, reason: str) -> None:
+def test_write_to_an_impossible_place_raises_output_error(tmp_path: Path, name: str, reason: str) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(OutputError) as caught:
         write_file(tmp_path / name, b"data")
@@ -131,7 +131,7 @@ def test_impossible_places_are_explained(tmp_path: Path, name: str, reason: str)
 
 
 @pytest.mark.skipif(not Path("/sys/kernel").exists(), reason="no sysfs on this system")
-def test_a_forbidden_folder_is_explained() -> None:
+def test_forbidden_folder_raises_output_error() -> None:
     with pytest.raises(
         OutputError, match=r"cannot write /sys/kernel/a\.bin: (permission is denied|the disk is read-only)"
     ):
@@ -139,7 +139,7 @@ def test_a_forbidden_folder_is_explained() -> None:
 
 
 @pytest.mark.skipif(IS_ROOT, reason="root may write anywhere")
-def test_a_read_only_file_or_folder_is_left_alone(tmp_path: Path) -> None:
+def test_read_only_file_or_folder_is_left_alone(tmp_path: Path) -> None:
     target = tmp_path / "a.bin"
     target.write_bytes(b"old")
     target.chmod(0o400)
@@ -153,7 +153,7 @@ def test_a_read_only_file_or_folder_is_left_alone(tmp_path: Path) -> None:
     assert names(tmp_path) == ["a.bin"]
 
 
-def test_a_folder_replaces_another_as_a_whole(tmp_path: Path) -> None:
+def test_folder_replaces_another_as_a_whole(tmp_path: Path) -> None:
     for text in ("first", "second"):
         with write_folder(tmp_path / "model") as folder:
             (folder / text).touch()
@@ -161,7 +161,7 @@ def test_a_folder_replaces_another_as_a_whole(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == ["second"]
 
 
-def test_a_folder_whose_making_fails_is_not_seen(tmp_path: Path) -> None:
+def test_folder_whose_making_fails_does_not_appear(tmp_path: Path) -> None:
     with write_folder(tmp_path / "model") as folder:
         (folder / "old").touch()
 
@@ -175,7 +175,7 @@ def test_a_folder_whose_making_fails_is_not_seen(tmp_path: Path) -> None:
     assert names(tmp_path / "model") == ["old"]
 
 
-def test_a_disk_that_fills_up_while_a_folder_is_made_is_explained(tmp_path: Path, file_size_limit: int) -> None:
+def test_full_disk_while_a_folder_is_made_raises_output_error(tmp_path: Path, file_size_limit: int) -> None:
     with (
         pytest.raises(OutputError, match=r"cannot write .*model: File too large"),
         write_folder(tmp_path / "model") as new,
@@ -184,7 +184,7 @@ def test_a_disk_that_fills_up_while_a_folder_is_made_is_explained(tmp_path: Path
     assert names(tmp_path) == []
 
 
-def test_a_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
+def test_file_is_not_replaced_by_a_folder(tmp_path: Path) -> None:
     (tmp_path / "model").write_bytes(b"precious")
     with pytest.raises(OutputError, match="is a file"), write_folder(tmp_path / "model"):
         pass

@@ -77,7 +77,7 @@ def part_of(path: Path, name: str, **changes: object) -> dict[str, Any]:
 # Sound models
 
 
-def test_a_saved_model_comes_back(tiny_bundle: Path) -> None:
+def test_bundle_save_and_load_round_trip(tiny_bundle: Path) -> None:
     bundle = Bundle.load(tiny_bundle)
     assert (bundle.path, bundle.name, bundle.domain, bundle.license) == (tiny_bundle, "tiny-32", "noise", "MIT")
     assert bundle.description == "Random weights, for tests."
@@ -99,7 +99,7 @@ def test_a_saved_model_comes_back(tiny_bundle: Path) -> None:
     bundle.verify()
 
 
-def test_tensors_come_back_in_float32_and_fit_their_networks(tiny_bundle: Path) -> None:
+def test_tensors_are_read_in_float32_and_fit_their_networks(tiny_bundle: Path) -> None:
     bundle = Bundle.load(tiny_bundle)
     generator = Generator(GeneratorConfig.from_dict(bundle.parts["generator"].config))
     encoder = StyleTransformer(EncoderConfig.from_dict(bundle.parts["encoder"].config))
@@ -137,7 +137,7 @@ def test_precision_on_disk(tmp_path: Path, dtype: str, stored: str, error: float
     assert (relative == 0) == (error == 0)
 
 
-def test_what_half_precision_cannot_hold_stays_whole(tmp_path: Path) -> None:
+def test_tensor_that_float16_cannot_hold_stays_float32(tmp_path: Path) -> None:
     tensors = {"large": torch.tensor([1e6]), "small": torch.tensor([1.0]), "steps": torch.tensor(70_000)}
     read = save(tmp_path / "m", tensors).read_part("generator")
     assert {name: tensor.item() for name, tensor in read.items()} == {"large": 1e6, "small": 1.0, "steps": 70_000}
@@ -153,13 +153,13 @@ def test_tied_and_strided_tensors_are_saved(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_diverged_network_is_not_saved(tmp_path: Path, value: float) -> None:
+def test_diverged_network_is_not_saved(tmp_path: Path, value: float) -> None:
     with pytest.raises(BundleError, match="the tensor 'w' of the generator holds numbers that are not finite"):
         save(tmp_path / "m", {"w": torch.tensor([value])})
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
+def test_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
     tensors = {name: torch.ones(3) for name in "bca"}
     for name in ("first", "second"):
         save(tmp_path / name, tensors)
@@ -167,7 +167,7 @@ def test_the_same_model_gives_the_same_bytes(tmp_path: Path) -> None:
         assert (tmp_path / "first" / file).read_bytes() == (tmp_path / "second" / file).read_bytes()
 
 
-def test_the_generator_alone_decides_the_fingerprint(tmp_path: Path) -> None:
+def test_generator_alone_decides_the_fingerprint(tmp_path: Path) -> None:
     plain = save(tmp_path / "plain")
     expected = hashlib.sha256(plain.parts["generator"].sha256.encode()).hexdigest()[:16]
     assert plain.fingerprint == expected
@@ -182,13 +182,13 @@ def test_the_generator_alone_decides_the_fingerprint(tmp_path: Path) -> None:
     assert save(tmp_path / "other", {"weight": torch.zeros(2, 3)}).fingerprint != expected
 
 
-def test_a_missing_part(tmp_path: Path) -> None:
+def test_read_part_that_is_missing_raises(tmp_path: Path) -> None:
     with pytest.raises(MissingPartError) as caught:
         save(tmp_path / "m").read_part("editor")
     assert str(caught.value) == "the model 'small' has no editor: choose another"
 
 
-def test_a_model_is_replaced_only_on_request(tmp_path: Path) -> None:
+def test_model_is_replaced_only_on_request(tmp_path: Path) -> None:
     before = save(tmp_path / "m")
     with pytest.raises(OutputError, match="it exists already, so choose another folder"):
         save(tmp_path / "m", {"weight": torch.zeros(1)})
@@ -198,7 +198,7 @@ def test_a_model_is_replaced_only_on_request(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["m"]
 
 
-def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path: Path) -> None:
+def test_folder_that_holds_anything_else_is_never_replaced(tmp_path: Path) -> None:
     save(tmp_path / "m")
     (tmp_path / "m" / "thesis.tex").write_text("years of work")
     with pytest.raises(OutputError, match=r"it holds 'thesis\.tex', which is no part of a model"):
@@ -210,7 +210,7 @@ def test_a_folder_that_holds_anything_else_is_never_replaced(tmp_path: Path) -> 
     assert (tmp_path / "file").read_text() == "text"
 
 
-def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
+def test_empty_folder_is_filled(tmp_path: Path) -> None:
     (tmp_path / "m").mkdir()
     assert save(tmp_path / "m").path == tmp_path / "m"
 
@@ -225,7 +225,7 @@ def test_an_empty_folder_is_filled(tmp_path: Path) -> None:
         ({"attributes": [AttributeSpec("Bangs"), AttributeSpec("bangs")]}, "two of its attributes have the same name"),
     ],
 )
-def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
+def test_save_refuses_what_load_would_refuse(tmp_path: Path, changes: dict[str, Any], sentence: str) -> None:
     with pytest.raises(BundleError) as caught:
         save(tmp_path / "m", **changes)
     assert str(caught.value) == f"cannot save the model {tmp_path / 'm'}: {sentence}"
@@ -235,7 +235,7 @@ def test_what_could_not_be_loaded_is_not_saved(tmp_path: Path, changes: dict[str
 # Damaged and hostile models
 
 
-def test_places_that_are_no_model(tmp_path: Path) -> None:
+def test_load_of_a_path_that_is_no_model_raises(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     assert refusal(tmp_path / "none").startswith(f"there is no model at {tmp_path / 'none'}: ")
     assert refusal(tmp_path / "file").startswith(f"{tmp_path / 'file'} is a file, but a model is a folder")
@@ -243,19 +243,19 @@ def test_places_that_are_no_model(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", [CONFIG_NAME, "generator.safetensors", "editor.safetensors"])
-def test_a_missing_file(copy: Path, name: str) -> None:
+def test_load_with_a_missing_file_raises(copy: Path, name: str) -> None:
     (copy / name).unlink()
     assert reason(copy) == f"{name} is missing"
 
 
 @pytest.mark.parametrize("name", [CONFIG_NAME, "encoder.safetensors"])
-def test_a_link_out_of_the_folder(copy: Path, tmp_path: Path, name: str) -> None:
+def test_link_out_of_the_folder_is_refused(copy: Path, tmp_path: Path, name: str) -> None:
     (copy / name).rename(tmp_path / name)
     (copy / name).symlink_to(tmp_path / name)
     assert reason(copy) == f"{name} is a link that leads out of the folder"
 
 
-def test_a_link_within_the_folder_and_a_link_to_the_folder_are_fine(copy: Path, tmp_path: Path) -> None:
+def test_link_within_or_to_the_folder_is_read(copy: Path, tmp_path: Path) -> None:
     (copy / "encoder.safetensors").rename(copy / "real.safetensors")
     (copy / "encoder.safetensors").symlink_to("real.safetensors")
     (tmp_path / "link").symlink_to(copy)
@@ -274,7 +274,7 @@ def test_a_link_within_the_folder_and_a_link_to_the_folder_are_fine(copy: Path, 
         "",
     ],
 )
-def test_a_file_name_cannot_lead_anywhere(copy: Path, file: str) -> None:
+def test_file_name_that_leads_out_of_the_folder_is_refused(copy: Path, file: str) -> None:
     shutil.copy(copy / "generator.safetensors", copy.parent / "generator.safetensors")
     assert (
         damage(copy, parts=part_of(copy, "generator", file=file))
@@ -282,7 +282,7 @@ def test_a_file_name_cannot_lead_anywhere(copy: Path, file: str) -> None:
     )
 
 
-def test_a_changed_byte_is_found_before_use(copy: Path) -> None:
+def test_changed_byte_fails_the_checksum(copy: Path) -> None:
     data = bytearray((copy / "classifier.safetensors").read_bytes())
     data[-1] ^= 1
     (copy / "classifier.safetensors").write_bytes(data)
@@ -295,7 +295,7 @@ def test_a_changed_byte_is_found_before_use(copy: Path) -> None:
         assert str(caught.value) == expected
 
 
-def test_a_file_that_vanishes_after_loading(copy: Path) -> None:
+def test_file_that_vanishes_after_loading_raises(copy: Path) -> None:
     bundle = Bundle.load(copy)
     (copy / "encoder.safetensors").unlink()
     with pytest.raises(
@@ -306,7 +306,7 @@ def test_a_file_that_vanishes_after_loading(copy: Path) -> None:
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
 @pytest.mark.parametrize("name", [CONFIG_NAME, "encoder.safetensors"])
-def test_an_unreadable_file(copy: Path, name: str) -> None:
+def test_unreadable_file_raises(copy: Path, name: str) -> None:
     mode = (copy / name).stat().st_mode
     (copy / name).chmod(0)
     assert refusal(copy) == f"cannot read the model {copy} (Permission denied): check its permissions"
@@ -314,7 +314,7 @@ def test_an_unreadable_file(copy: Path, name: str) -> None:
 
 
 @pytest.mark.parametrize("kept", [0, 4, 8, 100, -1])
-def test_truncated_tensors(copy: Path, kept: int) -> None:
+def test_truncated_tensor_file_is_refused(copy: Path, kept: int) -> None:
     file = copy / "encoder.safetensors"
     file.write_bytes(file.read_bytes()[:kept])
     assert reason(copy).startswith("encoder.safetensors is damaged")
@@ -344,12 +344,12 @@ def tensor_file(header: object, payload: bytes = b"") -> bytes:
         ),
     ],
 )
-def test_tensor_headers_that_lie(copy: Path, data: bytes, expected: str) -> None:
+def test_tensor_header_that_lies_is_refused(copy: Path, data: bytes, expected: str) -> None:
     (copy / "generator.safetensors").write_bytes(data)
     assert reason(copy).startswith(expected)
 
 
-def test_a_huge_tensor_file_is_not_read(copy: Path) -> None:
+def test_huge_tensor_file_is_not_read(copy: Path) -> None:
     with (copy / "generator.safetensors").open("r+b") as file:
         file.truncate(2**31 + 1)  # sparse: takes no room on the disk
     assert reason(copy) == "generator.safetensors is larger than 2 GB"
@@ -370,12 +370,12 @@ def test_a_huge_tensor_file_is_not_read(copy: Path) -> None:
         (b" " * (MAX_CONFIG_BYTES + 1), "config.json is larger than 1 MB"),
     ],
 )
-def test_a_config_that_is_no_json_object(copy: Path, text: bytes, expected: str) -> None:
+def test_config_that_is_no_json_object_is_refused(copy: Path, text: bytes, expected: str) -> None:
     (copy / CONFIG_NAME).write_bytes(text)
     assert reason(copy).startswith(expected)
 
 
-def test_numbers_that_json_does_not_have_are_none(copy: Path) -> None:
+def test_config_numbers_that_json_lacks_are_none(copy: Path) -> None:
     text = (copy / CONFIG_NAME).read_text()
     (copy / CONFIG_NAME).write_text(
         text.replace('"training": {', '"training": {"a": NaN, "b": [-Infinity, 1e999], ', 1)
@@ -384,20 +384,20 @@ def test_numbers_that_json_does_not_have_are_none(copy: Path) -> None:
     assert (training["a"], training["b"]) == (None, [None, None])
 
 
-def test_parts_may_not_share_a_file(copy: Path) -> None:
+def test_parts_that_share_a_file_are_refused(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     name = values["attributes"][0]["name"]
     parts = {**values["parts"], f"editor-{name}": values["parts"]["editor"]}
     assert damage(copy, parts=parts) == "two of its parts name the same file"
 
 
-def test_parts_that_are_too_large_together(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_too_large_together_are_refused(copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.storage.bundle_config.MAX_BUNDLE_BYTES", 1000)
     assert "larger than 0 GB together" in reason(copy)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
-def test_a_part_whose_numbers_are_not_finite_is_not_used(copy: Path, value: float) -> None:
+def test_part_with_nan_is_refused(copy: Path, value: float) -> None:
     file = copy / "encoder.safetensors"
     tensors = load_file(file)
     key = next(key for key, tensor in tensors.items() if tensor.is_floating_point())
@@ -418,12 +418,12 @@ def test_a_part_whose_numbers_are_not_finite_is_not_used(copy: Path, value: floa
         ("judge", {"input_height": 2048, "input_width": 2048, "widths": [64, 64]}),
     ],
 )
-def test_networks_whose_features_fill_memory(part: str, sizes: dict[str, object]) -> None:
+def test_network_sizes_whose_features_fill_memory_are_refused(part: str, sizes: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="more than a network here may compute"):
         PART_CONFIGS[part].from_dict(sizes)
 
 
-def test_a_newer_format(copy: Path) -> None:
+def test_newer_format_is_refused(copy: Path) -> None:
     assert damage(copy, format=3) == "it is of the format version 3, and this stedit reads 1 and 2, so upgrade stedit"
 
 
@@ -446,7 +446,7 @@ def test_format_1_is_read_by_its_names(copy: Path) -> None:
     assert Bundle.load(copy).fingerprint == before.fingerprint
 
 
-def test_names_of_format_1_mean_nothing_in_format_2(copy: Path) -> None:
+def test_format_1_names_mean_nothing_in_format_2(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     encoder = values["parts"]["encoder"]["config"]
     encoder["fold"] = encoder.pop("unshuffle")
@@ -454,7 +454,7 @@ def test_names_of_format_1_mean_nothing_in_format_2(copy: Path) -> None:
 
 
 @pytest.mark.parametrize("part", [None, [], {}, {"config": None}, {"config": [1]}])
-def test_a_damaged_part_of_format_1(copy: Path, part: object) -> None:
+def test_format_1_damaged_part_is_refused(copy: Path, part: object) -> None:
     damage(copy, format=1, parts={"generator": part})
 
 
@@ -485,7 +485,7 @@ def test_a_damaged_part_of_format_1(copy: Path, part: object) -> None:
         ({"attributes": [{"name": "a"}, {"name": "A"}]}, "two of its attributes have the same name"),
     ],
 )
-def test_fields_of_the_wrong_kind(copy: Path, changes: dict[str, object], expected: str) -> None:
+def test_config_field_of_the_wrong_type_is_refused(copy: Path, changes: dict[str, object], expected: str) -> None:
     assert damage(copy, **changes) == expected
 
 
@@ -495,7 +495,7 @@ def as_read(value: object) -> object:
 
 
 @pytest.mark.parametrize("sure", ["3", None, True, 0, -1, 1e9, float("nan"), float("inf")])
-def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
+def test_target_logit_out_of_range_is_refused(copy: Path, sure: object) -> None:
     attributes = [{"name": name, "target_logit": sure} for name in TINY_ATTRIBUTES]
     assert (
         damage(copy, attributes=attributes)
@@ -505,18 +505,18 @@ def test_a_certainty_out_of_range(copy: Path, sure: object) -> None:
 
 @pytest.mark.parametrize("key", ["learned_target_logit", "reference_target_logit"])
 @pytest.mark.parametrize("logit", ["1", None, True, -1, 101, float("nan")])
-def test_a_logit_out_of_range(copy: Path, key: str, logit: object) -> None:
+def test_learned_target_logit_out_of_range_is_refused(copy: Path, key: str, logit: object) -> None:
     attributes = [{"name": name, key: logit} for name in TINY_ATTRIBUTES]
     assert damage(copy, attributes=attributes) == f"{key!r} is {as_read(logit)!r}, not a number from 0 to 100.0"
 
 
 @pytest.mark.parametrize("share", ["1", None, True, -0.1, 1.1])
-def test_a_share_out_of_range(copy: Path, share: object) -> None:
+def test_transfer_weight_out_of_range_is_refused(copy: Path, share: object) -> None:
     attributes = [{"name": name, "transfer_weight": share} for name in TINY_ATTRIBUTES]
     assert damage(copy, attributes=attributes) == f"'transfer_weight' is {share!r}, not a number from 0 to 1"
 
 
-def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
+def test_target_logit_of_an_attribute_is_read(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     values["attributes"] = [{"name": name} for name in TINY_ATTRIBUTES]
     values["attributes"][1]["target_logit"] = 5
@@ -552,18 +552,20 @@ def test_an_attribute_may_say_when_it_is_sure(copy: Path) -> None:
         ("classifier", {"style_dim": 8}, "the classifier is for codes of 8 x 8, the generator for (8, 16)"),
     ],
 )
-def test_sizes_that_are_absurd_or_disagree(copy: Path, name: str, changes: dict[str, Any], expected: str) -> None:
+def test_network_sizes_absurd_or_in_disagreement_are_refused(
+    copy: Path, name: str, changes: dict[str, Any], expected: str
+) -> None:
     parts = part_of(copy, name)
     parts[name]["config"] |= changes
     assert damage(copy, parts=parts).startswith(expected)
 
 
 @pytest.mark.parametrize("sha256", ["", "0" * 63, "Z" * 64, 5])
-def test_a_checksum_that_is_none(copy: Path, sha256: object) -> None:
+def test_malformed_checksum_is_refused(copy: Path, sha256: object) -> None:
     assert damage(copy, parts=part_of(copy, "generator", sha256=sha256)).startswith("'sha256' in config.json is ")
 
 
-def test_a_box_of_parts_has_no_generator(copy: Path) -> None:
+def test_partial_bundle_without_a_generator_loads(copy: Path) -> None:
     values = json.loads((copy / CONFIG_NAME).read_text())
     del values["parts"]["generator"]
     (copy / CONFIG_NAME).write_text(json.dumps(values))
@@ -574,18 +576,18 @@ def test_a_box_of_parts_has_no_generator(copy: Path) -> None:
     assert "'generator_fingerprint' in config.json is '../../etc'" in refusal(copy)
 
 
-def test_a_model_without_parts(copy: Path) -> None:
+def test_bundle_without_parts_is_refused(copy: Path) -> None:
     assert damage(copy, parts={}) == "it has no parts"
 
 
-def test_parts_of_a_box_must_agree(copy: Path) -> None:
+def test_partial_bundle_parts_must_agree(copy: Path) -> None:
     parts = part_of(copy, "encoder")
     del parts["generator"]
     parts["classifier"]["config"] |= {"style_count": 10}
     assert damage(copy, parts=parts) == "the classifier is for codes of 10 x 16, the encoder for (8, 16)"
 
 
-def test_a_file_that_is_not_a_file(copy: Path) -> None:
+def test_part_that_is_a_folder_is_refused(copy: Path) -> None:
     (copy / "editor.safetensors").unlink()
     (copy / "editor.safetensors").mkdir()
     assert reason(copy) == "editor.safetensors is missing"
@@ -641,7 +643,9 @@ def scratch(tiny_bundle: Path, tmp_path_factory: pytest.TempPathFactory) -> Path
 
 @settings(max_examples=300)
 @given(place=st.sampled_from(PLACES), value=JSON)
-def test_any_value_in_any_field(tiny_bundle: Path, scratch: Path, place: tuple[str, ...], value: object) -> None:
+def test_fuzz_any_value_in_any_config_field(
+    tiny_bundle: Path, scratch: Path, place: tuple[str, ...], value: object
+) -> None:
     values = json.loads((tiny_bundle / CONFIG_NAME).read_text())
     inner = values
     for key in place[:-1]:
@@ -653,14 +657,14 @@ def test_any_value_in_any_field(tiny_bundle: Path, scratch: Path, place: tuple[s
 
 @settings(max_examples=300)
 @given(st.binary(max_size=300) | st.binary(max_size=200).map(lambda text: struct.pack("<Q", len(text)) + text))
-def test_any_bytes_in_a_tensor_file(tiny_bundle: Path, scratch: Path, data: bytes) -> None:
+def test_fuzz_any_bytes_in_a_tensor_file(tiny_bundle: Path, scratch: Path, data: bytes) -> None:
     shutil.copy(tiny_bundle / CONFIG_NAME, scratch / CONFIG_NAME)
     (scratch / "editor.safetensors").write_bytes(data)
     loaded_or_refused(scratch)
     shutil.copy(tiny_bundle / "editor.safetensors", scratch / "editor.safetensors")
 
 
-def test_the_card_stays_in_the_folder_and_is_bounded(copy: Path, tmp_path: Path) -> None:
+def test_card_link_out_of_the_folder_or_too_large_is_refused(copy: Path, tmp_path: Path) -> None:
     bundle = Bundle.load(copy)
     (copy / CARD_NAME).write_text("# ü\n", encoding="utf-8")
     assert bundle.read_card() == "# ü\n"

@@ -19,7 +19,7 @@ _PACKED[20:24] = b"\xff\xff\xff\xff"
 FLIPPED = bytes(_PACKED)  # in the middle of the deflated data
 
 
-def test_a_csv_table(tmp_path: Path) -> None:
+def test_csv_table_is_read(tmp_path: Path) -> None:
     text = "image_id,Smiling, Eyeglasses\n000001.jpg,1,-1\n000002.jpg,,1\n\nthird, 0 ,no\n"
     (tmp_path / "labels.csv").write_text(text)
     (tmp_path / "labels.CSV.gz").write_bytes(gzip.compress(text.encode()))
@@ -34,7 +34,7 @@ def test_a_csv_table(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le"])
 @pytest.mark.parametrize("delimiter", [",", ";", "\t"])
-def test_tables_of_spreadsheets(tmp_path: Path, encoding: str, delimiter: str) -> None:
+def test_spreadsheet_tables_are_read(tmp_path: Path, encoding: str, delimiter: str) -> None:
     path = tmp_path / "labels.csv"
     rows = [("Datei", "smiling", "EYEGLASSES"), ("C:\\Bilder\\Zoë.JPG", "1", "0,5" if delimiter == ";" else "0.5")]
     text = "\r\n".join(delimiter.join(row) for row in rows) + "\r\n"
@@ -45,7 +45,7 @@ def test_tables_of_spreadsheets(tmp_path: Path, encoding: str, delimiter: str) -
     np.testing.assert_array_equal(LabelTable.read(path).of(["Zoë"], ["Smiling"]), [[1]])
 
 
-def test_the_offending_line_is_shown(tmp_path: Path) -> None:
+def test_error_shows_the_offending_line(tmp_path: Path) -> None:
     for name, text in [
         ("a.csv", "id,Smiling\nface.png,1,oops\n"),
         ("b.csv", "oops\n"),
@@ -57,7 +57,7 @@ def test_the_offending_line_is_shown(tmp_path: Path) -> None:
             LabelTable.read(tmp_path / name)
 
 
-def test_the_list_of_celeba(tmp_path: Path) -> None:
+def test_celeba_list_is_read(tmp_path: Path) -> None:
     path = tmp_path / "list_attr_celeba.txt"
     path.write_text("2\n5_o_Clock_Shadow Smiling \n000001.jpg -1  1\n000002.jpg  1 -1\n")
     table = LabelTable.read(path)
@@ -67,7 +67,7 @@ def test_the_list_of_celeba(tmp_path: Path) -> None:
     }
 
 
-def test_records_nested_and_flat(tmp_path: Path) -> None:
+def test_jsonl_records_nested_and_flat_are_read(tmp_path: Path) -> None:
     rows = [
         {"id": "a", "attributes": {"Smiling": 1, "Bangs": None}, "continuous": {"yaw": 3, "hair_rgb": [1, 0, 0.5]}},
         {"file": "x/b.png", "Smiling": 0, "Young": True},
@@ -87,7 +87,7 @@ def test_records_nested_and_flat(tmp_path: Path) -> None:
         }
 
 
-def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
+def test_only_wanted_attributes_are_read(tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("file,photographer,winking\na.png,Ann,1\n")
     assert LabelTable.read(path, ["winking"]).rows == {"a": Label({"winking": 1.0})}
@@ -97,7 +97,7 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
         LabelTable.read(path, ["smile", "Smiling"])
 
 
-def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
+def test_example_id_drops_the_file_ending_alone() -> None:
     for name in ("face.png", "photos/face.JPG", "face.latent.safetensors", "face"):
         assert example_id(name) == "face"
     assert example_id("face.2.png") == example_id("face.2") == "face.2"
@@ -142,7 +142,7 @@ def test_names_lose_what_stands_for_a_kind_of_file_alone() -> None:
         ("a.csv.gz", gzip.compress(b"id,Smiling\n" + b"a,1\n" * 99, mtime=0)[:-9], "cannot read"),
     ],
 )
-def test_what_is_wrong_is_named(tmp_path: Path, name: str, content: bytes, said: str) -> None:
+def test_malformed_labels_raise_naming_what_is_wrong(tmp_path: Path, name: str, content: bytes, said: str) -> None:
     (tmp_path / name).write_bytes(content)
     with pytest.raises(InputError, match=said) as caught:
         LabelTable.read(tmp_path / name)
@@ -152,26 +152,26 @@ def test_what_is_wrong_is_named(tmp_path: Path, name: str, content: bytes, said:
         LabelTable.read(tmp_path / f"nowhere-{name}")
 
 
-def test_labels_that_unpack_to_too_much(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_gzip_bomb_of_labels_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("stedit.storage.jsonl.MAX_BYTES", 2**20)
     (tmp_path / "bomb.jsonl.gz").write_bytes(gzip.compress(b" " * 2**24))
     with pytest.raises(InputError, match=r"bomb\.jsonl\.gz has a line longer than 1 MB"):
         LabelTable.read(tmp_path / "bomb.jsonl.gz")
 
 
-def test_a_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
+def test_byte_order_mark_is_no_part_of_the_text(tmp_path: Path) -> None:
     for name, text in (("a.csv", "id,Smiling\na,1\n"), ("a.jsonl", '{"id": "a", "Smiling": 1}\n' * 2)):
         (tmp_path / name).write_bytes(b"\xef\xbb\xbf" + text.encode())
         assert LabelTable.read(tmp_path / name).of(["a"], ["Smiling"]).tolist() == [[1.0]]
 
 
-def test_a_table_of_other_codes(tmp_path: Path) -> None:
+def test_table_that_names_none_of_the_codes_is_refused(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("id,Smiling\na,1\n")
     with pytest.raises(InputError, match=r"a\.csv names none of the codes \(such as x\)"):
         LabelTable.read(tmp_path / "a.csv").of(["x"], ["Smiling"])
 
 
-def test_a_small_file_that_unpacks_without_end(tmp_path: Path) -> None:
+def test_endless_gzip_is_refused(tmp_path: Path) -> None:
     packed = tmp_path / "labels.csv.gz"
     packed.write_bytes(gzip.compress(b"id,Smiling\n" + (b"a" * 1000 + b",1\n") * 100_000, 1))
     with pytest.raises(InputError, match="unpacks to more than such a table holds: split it"):

@@ -58,12 +58,12 @@ def refusal(path: Path) -> str:
         ("folder.latent.safetensors/face.png", False),
     ],
 )
-def test_names(name: str, expected: bool) -> None:
+def test_latent_path_is_known_by_its_suffix(name: str, expected: bool) -> None:
     assert is_latent_path(name) is expected
     assert is_latent_path(Path(name)) is expected
 
 
-def test_a_saved_code_comes_back(code: LatentCode, tmp_path: Path) -> None:
+def test_latent_code_save_and_load_round_trip(code: LatentCode, tmp_path: Path) -> None:
     path = tmp_path / "face.latent.safetensors"
     code.save(path)
     loaded = LatentCode.load(path)
@@ -75,7 +75,7 @@ def test_a_saved_code_comes_back(code: LatentCode, tmp_path: Path) -> None:
     assert path.read_bytes() == code.encode()
 
 
-def test_the_safetensors_library_reads_it(code: LatentCode, tmp_path: Path) -> None:
+def test_safetensors_library_reads_a_latent_file(code: LatentCode, tmp_path: Path) -> None:
     code.save(tmp_path / "a")
     with safe_open(tmp_path / "a", framework="numpy") as file:
         np.testing.assert_array_equal(file.get_tensor("w"), code.w)
@@ -85,14 +85,14 @@ def test_the_safetensors_library_reads_it(code: LatentCode, tmp_path: Path) -> N
     assert (int.from_bytes((tmp_path / "a").read_bytes()[:8], "little") + 8) % 8 == 0
 
 
-def test_a_file_that_the_safetensors_library_wrote_is_read(code: LatentCode, tmp_path: Path) -> None:
+def test_file_written_by_the_safetensors_library_is_read(code: LatentCode, tmp_path: Path) -> None:
     save_file({"w": code.w}, tmp_path / "a", metadata=METADATA)
     loaded = LatentCode.load(tmp_path / "a")
     np.testing.assert_array_equal(loaded.w, code.w)
     assert loaded.source == ""
 
 
-def test_the_same_code_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
+def test_same_code_gives_the_same_bytes_in_every_process(tmp_path: Path) -> None:
     program = (
         "import sys, numpy as np; from stedit.storage.latents import LatentCode\n"
         "LatentCode(np.ones((2, 3), np.float32), 'm', 'f', source='s', crop='c').save(sys.argv[1])"
@@ -102,14 +102,14 @@ def test_the_same_code_gives_the_same_bytes_in_every_process(tmp_path: Path) -> 
     assert len({(tmp_path / str(i)).read_bytes() for i in range(3)}) == 1
 
 
-def test_a_big_endian_or_strided_code_is_stored_alike(code: LatentCode, tmp_path: Path) -> None:
+def test_big_endian_or_strided_code_is_stored_alike(code: LatentCode, tmp_path: Path) -> None:
     code.save(tmp_path / "a")
     replace(code, w=np.asfortranarray(code.w)).save(tmp_path / "b")
     assert (tmp_path / "a").read_bytes() == (tmp_path / "b").read_bytes()
 
 
 @pytest.mark.skipif(os.name == "nt", reason="Windows has no names that are not Unicode")
-def test_a_source_whose_name_is_not_unicode(code: LatentCode, tmp_path: Path) -> None:
+def test_source_name_that_is_not_unicode_is_kept(code: LatentCode, tmp_path: Path) -> None:
     replace(code, source=os.fsdecode(b"caf\xe9.jpg")).save(tmp_path / "a")
     assert LatentCode.load(tmp_path / "a").source == "caf?.jpg"
 
@@ -127,12 +127,12 @@ def test_a_source_whose_name_is_not_unicode(code: LatentCode, tmp_path: Path) ->
         np.full((8, 16), -np.inf, np.float32),
     ],
 )
-def test_what_is_no_code_cannot_be_made(w: np.ndarray) -> None:
+def test_latent_code_of_wrong_shape_or_values_raises(w: np.ndarray) -> None:
     with pytest.raises(ValueError, match=r"^w (is|has|holds) "):
         LatentCode(w, "tiny-32", "0123456789abcdef")
 
 
-def test_the_largest_code_can_be_saved_and_loaded(code: LatentCode, tmp_path: Path) -> None:
+def test_largest_code_can_be_saved_and_loaded(code: LatentCode, tmp_path: Path) -> None:
     replace(code, w=np.ones((64, 4096), np.float32)).save(tmp_path / "a")
     assert LatentCode.load(tmp_path / "a").w.shape == (64, 4096)
 
@@ -199,7 +199,7 @@ def test_the_largest_code_can_be_saved_and_loaded(code: LatentCode, tmp_path: Pa
         ),
     ],
 )
-def test_damaged_files(tmp_path: Path, data: bytes, reason: str) -> None:
+def test_damaged_latent_file_is_refused(tmp_path: Path, data: bytes, reason: str) -> None:
     path = tmp_path / "bad.latent.safetensors"
     path.write_bytes(data)
     sentence = refusal(path)
@@ -207,7 +207,7 @@ def test_damaged_files(tmp_path: Path, data: bytes, reason: str) -> None:
     assert sentence.count(": ") >= 1  # what is wrong: what to do
 
 
-def test_a_truncated_file(code: LatentCode, tmp_path: Path) -> None:
+def test_truncated_latent_file_is_refused(code: LatentCode, tmp_path: Path) -> None:
     path = tmp_path / "a"
     code.save(path)
     whole = path.read_bytes()
@@ -216,7 +216,7 @@ def test_a_truncated_file(code: LatentCode, tmp_path: Path) -> None:
         assert "is not a latent code, or is damaged" in refusal(path)
 
 
-def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
+def test_huge_file_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(2**40)  # sparse: takes no room on the disk
@@ -226,7 +226,7 @@ def test_a_huge_file_is_not_read(tmp_path: Path) -> None:
     assert "larger than any latent code" in refusal(path)
 
 
-def test_places_that_are_no_file(tmp_path: Path) -> None:
+def test_load_of_a_path_that_is_no_file_raises(tmp_path: Path) -> None:
     assert "(it is not a file): invert the picture again" in refusal(tmp_path)
     assert refusal(tmp_path / "none") == "it does not exist: check the spelling"
     os.mkfifo(tmp_path / "pipe")
@@ -234,23 +234,23 @@ def test_places_that_are_no_file(tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
-def test_an_unreadable_file(code: LatentCode, tmp_path: Path) -> None:
+def test_unreadable_file_raises(code: LatentCode, tmp_path: Path) -> None:
     code.save(tmp_path / "a")
     (tmp_path / "a").chmod(0)
     assert refusal(tmp_path / "a") == "cannot read it: permission denied"
 
 
-def test_an_unwritable_place(code: LatentCode, tmp_path: Path) -> None:
+def test_save_to_an_unwritable_place_raises(code: LatentCode, tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="its folder does not exist, so create it first"):
         code.save(tmp_path / "none" / "face.latent.safetensors")
 
 
-def test_a_code_of_the_right_model(code: LatentCode) -> None:
+def test_require_accepts_a_code_of_the_right_model(code: LatentCode) -> None:
     code.require(model="tiny-32", fingerprint="0123456789abcdef", shape=(8, 16), path="a")
     code.require(model="tiny, renamed", fingerprint="0123456789abcdef", shape=(8, 16), path="a")
 
 
-def test_a_code_of_another_model_is_refused_by_name(code: LatentCode) -> None:
+def test_code_of_another_model_is_refused_by_name(code: LatentCode) -> None:
     with pytest.raises(LatentError) as caught:
         code.require(model="ffhq-1024", fingerprint="f" * 16, shape=(8, 16), path="a")
     assert str(caught.value) == (
@@ -259,7 +259,7 @@ def test_a_code_of_another_model_is_refused_by_name(code: LatentCode) -> None:
     )
 
 
-def test_a_code_of_another_size_is_refused(code: LatentCode) -> None:
+def test_code_of_another_size_is_refused(code: LatentCode) -> None:
     with pytest.raises(LatentError) as caught:
         code.require(model="tiny-32", fingerprint="0123456789abcdef", shape=(18, 512), path="a")
     assert str(caught.value) == (
@@ -267,7 +267,7 @@ def test_a_code_of_another_size_is_refused(code: LatentCode) -> None:
     )
 
 
-def test_hostile_text_cannot_reach_the_terminal(code: LatentCode, tmp_path: Path) -> None:
+def test_error_of_a_hostile_latent_file_has_no_control_characters(code: LatentCode, tmp_path: Path) -> None:
     (tmp_path / "a").write_bytes(file_of({"w": {**w_of([1, 1]), "dtype": "\x1b[2J"}}, bytes(4)))
     assert refusal(tmp_path / "a").isprintable()
     replace(code, model="\x1b[2Jowned", fingerprint="\x1b[31m").save(tmp_path / "a")
@@ -293,7 +293,7 @@ def test_hostile_text_cannot_reach_the_terminal(code: LatentCode, tmp_path: Path
         ).map(lambda header: file_of(header, bytes(64))),
     )
 )
-def test_random_files_are_refused_in_one_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
+def test_fuzz_random_files_are_refused_in_one_sentence(tmp_path_factory: pytest.TempPathFactory, data: bytes) -> None:
     path = tmp_path_factory.getbasetemp() / "random.latent.safetensors"
     path.write_bytes(data)
     refusal(path)

@@ -35,7 +35,7 @@ def refusal(path: Path) -> str:
     return sentence
 
 
-def test_a_saved_tuning_comes_back(tuning: Tuning, tmp_path: Path) -> None:
+def test_tuning_save_and_load_round_trip(tuning: Tuning, tmp_path: Path) -> None:
     path = tmp_path / "face.tuning.safetensors"
     tuning.save(path)
     again = Tuning.load(path)
@@ -47,7 +47,7 @@ def test_a_saved_tuning_comes_back(tuning: Tuning, tmp_path: Path) -> None:
     again.require(digest=tuning.digest, path=path)
 
 
-def test_the_same_tuning_gives_the_same_bytes_and_digest(tuning: Tuning) -> None:
+def test_same_tuning_gives_the_same_bytes_and_digest(tuning: Tuning) -> None:
     assert tuning.encode() == replace(tuning).encode()
     reordered = replace(tuning, factors=dict(reversed(tuning.factors.items())))
     assert reordered.digest == tuning.digest
@@ -56,18 +56,18 @@ def test_the_same_tuning_gives_the_same_bytes_and_digest(tuning: Tuning) -> None
     assert replace(tuning, factors={**tuning.factors, LAYER: (up + up, down)}).digest != tuning.digest
 
 
-def test_the_safetensors_library_reads_it(tuning: Tuning, tmp_path: Path) -> None:
+def test_safetensors_library_reads_a_tuning_file(tuning: Tuning, tmp_path: Path) -> None:
     tuning.save(tmp_path / "a")
     with safe_open(tmp_path / "a", framework="numpy") as file:
         assert file.metadata()["model"] == "tiny-32"
         np.testing.assert_array_equal(file.get_tensor(f"{LAYER}.up"), tuning.factors[LAYER][0])
 
 
-def test_it_lies_beside_the_latent_file() -> None:
+def test_tuning_path_lies_beside_the_latent_file() -> None:
     assert tuning_path(Path("a/face.latent.safetensors")) == Path("a/face.tuning.safetensors")
 
 
-def test_the_tuning_of_another_code_is_refused(tuning: Tuning) -> None:
+def test_tuning_of_another_code_is_refused(tuning: Tuning) -> None:
     with pytest.raises(LatentError, match="x belongs to another code than the latent file beside it"):
         tuning.require(digest="0" * 16, path="x")
 
@@ -86,7 +86,7 @@ def test_the_tuning_of_another_code_is_refused(tuning: Tuning) -> None:
         {LAYER: (half(4097, 1), half(1, 72))},
     ],
 )
-def test_what_is_no_tuning_cannot_be_made(factors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def test_tuning_of_wrong_shapes_raises(factors: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     with np.errstate(invalid="ignore"), pytest.raises(ValueError, match=r"changes|factors"):
         Tuning(factors, "m", "f")
 
@@ -97,7 +97,7 @@ def save(path: Path, tensors: dict[str, np.ndarray], **metadata: str) -> Path:
     return path
 
 
-def test_damage_is_told(tmp_path: Path) -> None:
+def test_damaged_tuning_file_is_refused(tmp_path: Path) -> None:
     path, good = tmp_path / "a", {f"{LAYER}.up": half(8, 2), f"{LAYER}.down": half(2, 72)}
     assert "is missing, which a tuned code needs beside it" in refusal(path)
     assert "is not a file" in refusal(tmp_path)
@@ -113,13 +113,13 @@ def test_damage_is_told(tmp_path: Path) -> None:
     Tuning.load(path)
 
 
-def test_a_file_of_absurd_size_is_refused_unread(tmp_path: Path) -> None:
+def test_huge_tuning_file_is_refused_unread(tmp_path: Path) -> None:
     path = tmp_path / "a"
     with path.open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
     assert "larger than any tuning" in refusal(path)
 
 
-def test_a_folder_that_is_missing(tuning: Tuning, tmp_path: Path) -> None:
+def test_save_into_a_missing_folder_raises(tuning: Tuning, tmp_path: Path) -> None:
     with pytest.raises(OutputError):
         tuning.save(tmp_path / "none" / "a")
