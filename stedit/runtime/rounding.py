@@ -1,9 +1,10 @@
-"""Round the same on the CPU however many images are computed at a time.
+"""Round the same on the CPU however many images are computed at a time, and by however many threads.
 
-PyTorch and the libraries below it take other kernels for products of fewer than four rows, and for small convolutions
-of one image, whose sums are of another order. Within `rounded_as_in_batches`, such products are filled up, which costs
-a single image a third more: with PyTorch 2.13 on x86, batches of 1, 2, 3, 4 and 8 then agree bit by bit. Whoever relies
-on it checks that, as `stedit.batch.pipeline` does, since another machine may have other kernels.
+PyTorch and the libraries below it take other kernels for products of fewer than four rows, for small convolutions of
+one image, and for 1x1 convolutions by one thread, whose sums are of another order. Within `rounded_as_in_batches`, all
+convolutions go to oneDNN, and what is too small for the usual kernels is filled up: with PyTorch 2.13 on x86, batches
+of 1 to 16 by 1 to 4 threads then agree bit by bit. Whoever relies on it checks that, as `stedit.batch.pipeline` does,
+since another machine may have other kernels.
 """
 
 from __future__ import annotations
@@ -18,9 +19,8 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 ROWS = 4
-SMALL = 20480  # numbers: up to here, a convolution of a single image does without oneDNN
+SMALL = 20480  # numbers: up to here, a transposed convolution of a single image does without oneDNN
 
-_CONVOLUTIONS = {F.conv2d, F.conv_transpose2d}
 _PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
 
 
@@ -28,15 +28,13 @@ class _AsInBatches(TorchFunctionMode):
     def __torch_function__(
         self, func: Callable[..., Any], _types: Any, args: Sequence[Any] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
-        """Fill up what is too small, and cut what was filled up off the result."""
+        """Choose the kernel, or fill up what is too small and cut what was filled up off the result."""
         kwargs = kwargs or {}
-        if func in _CONVOLUTIONS and len(args[0]) < ROWS:
-            x, rest = args[0], args[1:]
-            rows = ROWS if x.shape[-2:] == (1, 1) else 2 if len(x) == 1 and x.numel() <= SMALL else len(x)
-            groups = kwargs.get("groups", rest[5] if len(rest) > 5 else 1)
-            if rows > len(x) and groups == 1:
-                return func(_filled(x, rows), *rest, **kwargs)[: len(x)]
-        elif func is F.linear:
+        if func is F.conv2d:
+            return _convolved(*args, **kwargs) if _is_for_onednn(*args[:2]) else func(*args, **kwargs)
+        if func is F.conv_transpose2d and len(args[0]) == 1 and args[0].numel() <= SMALL:
+            return func(_filled(args[0], 2), *args[1:], **kwargs)[:1]
+        if func is F.linear:
             x, rest = args[0], args[1:]
             rows = x.numel() // x.shape[-1]
             if rows < ROWS:
@@ -50,6 +48,27 @@ class _AsInBatches(TorchFunctionMode):
 def rounded_as_in_batches(device: torch.device) -> AbstractContextManager[object]:
     """The context in which a few images are rounded as in a batch, on a CPU; elsewhere nothing changes."""
     return _AsInBatches() if device.type == "cpu" else nullcontext()
+
+
+def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
+    if not torch.backends.mkldnn.is_available() or torch.is_autocast_enabled("cpu"):
+        return False
+    return x.dtype == weight.dtype == torch.float32 and x.numel() > 0
+
+
+def _convolved(
+    x: Tensor,
+    weight: Tensor,
+    bias: Tensor | None = None,
+    stride: int | Sequence[int] = 1,
+    padding: int | Sequence[int] = 0,
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+) -> Tensor:
+    """What `F.conv2d` gives, for padding in numbers."""
+    stride, padding, dilation = ([one] * 2 if isinstance(one, int) else one for one in (stride, padding, dilation))
+    convolved: Tensor = torch.mkldnn_convolution(x, weight, bias, padding, stride, dilation, groups)
+    return convolved
 
 
 def _filled(x: Tensor, rows: int) -> Tensor:
