@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -37,8 +37,9 @@ class CodeBatch:
     originals: Sequence[Pixels | None]  # None for latent files, and where nobody asked for them
     tunings: Sequence[Tuning | None]  # of each code
     details: Sequence[dict[str, Any]]  # how the first code of each input was found
-    errors: Sequence[float | None]  # of the reconstructions: the greatest of each input, None where it is unknown
+    faces: Sequence[Pixels | None]  # what each code was found for, None for codes that were read
     photos: Sequence[Faces | None]  # None for latent files that go into no photograph
+    renderings: list[Pixels] = field(default_factory=list)  # of each code, once somebody has made them
 
     @property
     def first_codes(self) -> Latents:
@@ -51,9 +52,11 @@ def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
     inverted = iter(inverter([face for one in loaded for face in one.faces]))
     found: list[Inverted] = []
     rows = []
+    faces: list[Pixels | None] = []
     for one in loaded:
         before = len(found)
         found += [Inverted(one.code, one.tuning)] if one.code is not None else [next(inverted) for _ in one.faces]
+        faces += [None] if one.code is not None else [face for face, _ in one.faces]
         rows.append(slice(before, len(found)))
     return CodeBatch(
         [one.source for one in loaded],
@@ -62,13 +65,9 @@ def to_batch(loaded: Sequence[LoadedInput], inverter: Inverter) -> CodeBatch:
         [one.original for one in loaded],
         [one.tuning for one in found],
         [found[place.start].details for place in rows],
-        [_greatest([one.reconstruction_error for one in found[place]]) for place in rows],
+        faces,
         [Faces(one.photo, one.quads) if one.photo else None for one in loaded],
     )
-
-
-def _greatest(errors: Sequence[float | None]) -> float | None:
-    return max((error for error in errors if error is not None), default=None)
 
 
 def read_references(

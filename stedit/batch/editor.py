@@ -13,7 +13,7 @@ from stedit.batch.output import Output
 from stedit.batch.photographs import EditedPhoto
 from stedit.batch.remarks import remark_on_edits
 from stedit.batch.request import CODE_FORMATS, LabelEdit, ReferenceEdit, Strength
-from stedit.batch.results import Results, render, side_by_side
+from stedit.batch.results import Results, render, render_unedited, side_by_side
 from stedit.editing.attributes import friendly_name
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
@@ -66,7 +66,7 @@ class Editor:
         ]
 
     def _finish(self, batch: CodeBatch, edits: Sequence[Latents]) -> Sequence[Pixels | Animation | EditedPhoto]:
-        before = self._render(batch.codes, batch.tunings)
+        before = render_unedited(self.engine, batch, batch.tunings, self.request.rendering)
         results = Results(self.engine, self.request, batch, before)
         renders = [self._render(codes, batch.tunings) for codes in edits]
         if len(edits) == 1 and not self.request.sheet:

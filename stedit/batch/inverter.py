@@ -27,7 +27,6 @@ class Inverted:
 
     code: npt.NDArray[np.float32]  # (N, D)
     tuning: Tuning | None = None
-    reconstruction_error: float | None = None  # of models that know which is too large
     details: dict[str, Any] = field(default_factory=dict)
 
 
@@ -75,10 +74,6 @@ class Inverter:
             inverted = [Inverted(code) for code in self._engine.invert(fitted)]
         else:
             inverted = self._optimise(fitted, _targets(images))
-        if self._engine.bundle.reconstruction_limit is not None:
-            errors = self._engine.reconstruction_error(fitted, np.stack([one.code for one in inverted]))
-            for one, error in zip(inverted, errors.tolist(), strict=True):
-                one.reconstruction_error = error
         if self._request.tuning:
             self._tune(inverted, _targets(images))
         return inverted

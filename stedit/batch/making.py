@@ -11,7 +11,7 @@ from stedit.batch.inverter import summarise
 from stedit.batch.output import Output
 from stedit.batch.photographs import EditedPhoto
 from stedit.batch.request import CODE_FORMATS, AlignedCrop, InversionRequest, Mix, Reconstruction
-from stedit.batch.results import Results, render, side_by_side
+from stedit.batch.results import Results, render, render_unedited, side_by_side
 from stedit.editing.attributes import friendly_name
 from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
@@ -35,7 +35,7 @@ def make_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) ->
 
 def make_reconstructions(engine: Engine, request: Reconstruction, batch: CodeBatch) -> list[Output]:
     """The rendering of each code; or a sheet of the source and its reconstruction."""
-    images = render(engine, batch.codes, batch.tunings, request.rendering)
+    images = render_unedited(engine, batch, batch.tunings, request.rendering)
     if request.sheet:
         pairs = zip(batch.originals, images, strict=True)
         images = [side_by_side([("source", source), ("reconstruction", image)]) for source, image in pairs]
@@ -50,7 +50,7 @@ def make_mixes(engine: Engine, request: Mix, file_format: str, other: Latents, b
         method = request.suffix(engine.bundle)
         made = [latent_of(engine, replace(batch, codes=mixed[0]), i, method) for i in range(len(batch.sources))]
     else:
-        results = Results(engine, request, batch, render(engine, batch.codes, (), request.rendering))
+        results = Results(engine, request, batch, render_unedited(engine, batch, (), request.rendering))
         columns = [render(engine, codes, (), request.rendering) for codes in mixed]
         made = _strip(request, results, columns, file_format)
     notes = [(TUNING_UNUSED,) if any(batch.tunings[rows]) else () for rows in batch.rows]

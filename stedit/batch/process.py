@@ -38,10 +38,10 @@ from stedit.batch.request import (
 )
 from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import LinearDirection, parse_direction
+from stedit.inversion.familiarity import rendering_error
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
-    from stedit.storage.bundle import Bundle
 
 _UNFAMILIAR = (
     "unlike anything that {} has seen, so what comes of it may be no likeness (its reconstruction error is {:.2f}, "
@@ -113,7 +113,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         case _:
             assert_never(request)
     if not isinstance(request, AlignedCrop):
-        compute = partial(_with_familiarity, engine.bundle, compute)
+        compute = partial(_with_familiarity, engine, compute)
     reader = InputReader(
         engine, inverter, request.photo, keep_originals=keep_originals, several=several, note=reporter.note
     )
@@ -140,11 +140,15 @@ def _batching(engine: Engine, inverter: Inverter) -> Batching:
     return "checked" if small and inverter.takes_one_pass and engine.precision == "float32" else "alone"
 
 
-def _with_familiarity(bundle: Bundle, compute: ProcessBatch, batch: CodeBatch) -> list[Output]:
+def _with_familiarity(engine: Engine, compute: ProcessBatch, batch: CodeBatch) -> list[Output]:
     """What is made of each input, with a word on whether the model knows such images."""
+    bundle = engine.bundle
+    made = compute(batch)
+    if bundle.reconstruction_limit is None:
+        return list(made)
     outputs = []
-    for output, error in zip(compute(batch), batch.errors, strict=True):
-        if error is None or bundle.reconstruction_limit is None:
+    for output, error in zip(made, _reconstruction_errors(engine, batch), strict=True):
+        if error is None:
             outputs.append(output)
             continue
         unfamiliar = error > bundle.reconstruction_limit
@@ -152,3 +156,17 @@ def _with_familiarity(bundle: Bundle, compute: ProcessBatch, batch: CodeBatch) -
         note = (_UNFAMILIAR.format(bundle.name, error, bundle.reconstruction_limit),) if unfamiliar else ()
         outputs.append(replace(output, details=details, notes=(*output.notes, *note)))
     return outputs
+
+
+def _reconstruction_errors(engine: Engine, batch: CodeBatch) -> list[float | None]:
+    """The greatest of each input; None of a code that was read. Codes are rendered only if nobody has done so."""
+    shown = [k for k, face in enumerate(batch.faces) if face is not None]
+    if not shown:
+        return [None for _ in batch.rows]
+    faces = np.stack([face for face in batch.faces if face is not None])
+    if batch.renderings:
+        found = rendering_error(engine.model, faces, np.stack([batch.renderings[k] for k in shown]))
+    else:
+        found = engine.reconstruction_error(faces, batch.codes[shown])
+    errors = dict(zip(shown, found.tolist(), strict=True))
+    return [max((errors[k] for k in range(rows.start, rows.stop) if k in errors), default=None) for rows in batch.rows]

@@ -54,6 +54,16 @@ class Results:
         return made
 
 
+def render_unedited(
+    engine: Engine, batch: CodeBatch, tunings: Sequence[Tuning | None], rendering: Rendering
+) -> Sequence[Pixels]:
+    """What `render` gives of the codes of `batch`; kept there, if it is what they are judged by."""
+    images = render(engine, batch.codes, tunings, rendering)
+    if rendering.noise == "const" and not any(tunings):
+        batch.renderings[:] = images
+    return images
+
+
 def render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], rendering: Rendering) -> Sequence[Pixels]:
     """The images of codes (B, N, D), each by the generator that was tuned for it, if one was.
 

@@ -10,13 +10,13 @@ from __future__ import annotations
 import cv2
 import numpy as np
 import numpy.typing as npt
-import torch
 from torch import Tensor
 
 from stedit.imaging.files import Pixels, fit_image
 from stedit.runtime.arrays import to_array
 from stedit.runtime.framing import content_size, frame
 from stedit.runtime.model import Model
+from stedit.runtime.synthesis import synthesise
 
 SIDE = 128  # pixels of the longer side, at most, at which images are compared
 FINE, COARSE = 1 / 128, 16 / 128  # of the longer side: standard deviations of the blurs between which structure lies
@@ -32,12 +32,14 @@ def reconstruction_error(model: Model, images: Pixels, codes: Tensor) -> npt.NDA
         images: uint8 (B, H, W, 3), framed as the encoder takes them.
         codes: (B, N, D) on the model's device.
     """
-    generator = model.networks.generator
-    resolution = min(SIDE, generator.config.resolution)
-    with torch.no_grad(), model.autocast():
-        renderings = to_array(generator(codes, noise="const", resolution=resolution).float())
-    size = content_size(resolution, model.input_size)
-    return structure_difference(np.stack([fit_image(one, size) for one in images]), frame(renderings, size))
+    return rendering_error(model, images, frame(to_array(synthesise(model, codes)), model.target_size))
+
+
+def rendering_error(model: Model, images: Pixels, renderings: Pixels) -> npt.NDArray[np.float64]:
+    """The same of codes that are rendered already, uint8 (B, *target_size, 3), with the noise of the model."""
+    size = content_size(min(SIDE, model.output_size[0]), model.input_size)
+    fitted = (np.stack([fit_image(one, size) for one in several]) for several in (images, renderings))
+    return structure_difference(*fitted)
 
 
 def structure_difference(images: Pixels, others: Pixels) -> npt.NDArray[np.float64]:
