@@ -2,9 +2,9 @@
 
 A file that cannot be used costs itself only: it is recorded with its error, and the others are done.
 
-An output does not depend on which inputs are computed beside it. On a CPU each is computed alone or, where there are
-many and it is seen to make no difference, in batches. On a GPU, inputs of one face are computed in batches of one size,
-the last of which is filled up.
+An output does not depend on which inputs are computed beside it. On a CPU each is computed alone, by all threads; or,
+where there are many and it is seen to make no difference, in batches side by side, by one thread each. On a GPU, inputs
+of one face are computed in batches of one size, the last of which is filled up.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from __future__ import annotations
 import errno
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
 
-from stedit.batch.code_batch import to_batch
+from stedit.batch.code_batch import CodeBatch, to_batch
 from stedit.batch.naming import face_path
 from stedit.batch.output import Output
 from stedit.batch.plan import Job
@@ -28,6 +28,8 @@ from stedit.batch.reading import LoadedInput
 from stedit.batch.record import Record, Summary
 from stedit.batch.reporter import Reporter
 from stedit.errors import InputError, OutputError, SteditError
+from stedit.runtime.devices import restored_thread_count, set_thread_count
+from stedit.runtime.memory import free_bytes
 from stedit.storage.claims import Claims
 
 Write = Callable[[Job, Output], Sequence[str]]
@@ -35,8 +37,10 @@ Write = Callable[[Job, Output], Sequence[str]]
 
 READ_AHEAD = 2  # inputs in memory beside those that are computed
 WRITE_BEHIND = 2  # outputs in memory that are not written yet
-CHECKED_BATCH = 4  # inputs in a batch on a CPU; larger ones are hardly faster
+CHECKED_BATCH = 8  # inputs in a batch on a CPU, at most: larger ones are hardly faster
 MANY = 24  # inputs that are worth the check
+MOST_SIDE_BY_SIDE = 8  # batches: Python keeps hardly more threads busy
+MOST_BYTES = 2**30  # of photographs in memory, from which no more batches are begun
 POLL_SECONDS = 0.5  # between looks at what other processes are working on
 
 Loaded = tuple[Job, LoadedInput]
@@ -62,19 +66,24 @@ def run(
     """
     began = time.perf_counter()
     summary = Summary()
-    size = batch_size
+    size = min(batch_size, process.most)
     if process.batching != "filled":
-        checked = process.batching == "checked" and batch_size >= CHECKED_BATCH and len(jobs) >= MANY
-        size = CHECKED_BATCH if checked else 1
+        checked = process.batching == "checked" and len(jobs) >= MANY
+        size = min(size, CHECKED_BATCH) if checked else 1
     # One thread each: finders of faces are not made for two at a time, and outputs keep their order.
     with (
         Claims() as claims,
         ThreadPoolExecutor(1, "stedit-read") as reading,
         ThreadPoolExecutor(1, "stedit-write") as writing,
+        restored_thread_count() as threads,
     ):
+        fitting = int(free_bytes() / 2 / (size * process.image_bytes))
+        at_once = max(1, min(threads, MOST_SIDE_BY_SIDE, fitting))
+        computing = ThreadPoolExecutor(at_once, "stedit-compute", set_thread_count, (threads // at_once,))
+        shared = _shared(jobs, claims, made_since)
+        pipeline = _Pipeline(shared, process, write, size, reading, computing, writing, threads, at_once)
         try:
-            shared = _shared(jobs, claims, made_since)
-            for job, record in _Pipeline(shared, process, write, size, reading, writing).records():
+            for job, record in pipeline.records():
                 if job.output:
                     claims.release(job.output)
                 summary.count(record)
@@ -83,6 +92,7 @@ def run(
                     break
         finally:  # an interrupt waits for the files that are being read and written, and for nothing else
             reading.shutdown(wait=False, cancel_futures=True)
+            computing.shutdown(wait=False, cancel_futures=True)
             writing.shutdown(wait=True, cancel_futures=True)
     summary.untried = len(jobs) - summary.total
     summary.seconds = time.perf_counter() - began
@@ -115,26 +125,34 @@ def _shared(
 
 @dataclass
 class _Pipeline:
-    """What is underway: inputs that are being read, and outputs that are being written."""
+    """What is underway: inputs that are being read, batches that are computed, and outputs that are being written."""
 
     jobs: Iterator[tuple[Job, bool] | None]
     process: Process
     write: Write
     size: int
     reading: ThreadPoolExecutor
+    computing: ThreadPoolExecutor
     writing: ThreadPoolExecutor
+    all_threads: int
+    at_once: int
+    """Batches that are computed side by side, once it is seen that this makes no difference."""
     reads: deque[tuple[Job, Future[LoadedInput]]] = field(default_factory=deque)
+    batches: deque[tuple[int, Future[list[Finish]]]] = field(default_factory=deque)
+    """With the bytes of their photographs."""
     writes: deque[tuple[Job, Future[Record]]] = field(default_factory=deque)
     ended: bool = False
     """There are no more jobs to begin with."""
     agrees: bool | None = None
-    """Whether a batch rounds as each of its inputs alone; None before there was one."""
+    """Whether a batch by few threads rounds as each of its inputs alone by all; None before there was one."""
+    checked: CodeBatch | None = None
+    """The batch that showed it, which is still to be computed."""
 
     def records(self) -> Iterator[tuple[Job, Record]]:
         """What became of each job, in the order in which they were begun."""
-        while self.reads or not self.ended:
+        while self.reads or self.batches or not self.ended:
             others_at_work = yield from self._begin_to_read()
-            for job, finish in self._computed(self._loaded()):
+            for job, finish in self._finished(*self._loaded()):
                 self.writes.append((job, self.writing.submit(finish)))
                 yield from self._written(WRITE_BEHIND)
             if others_at_work and not self.reads:
@@ -172,25 +190,47 @@ class _Pipeline:
             read.set_exception(error)
         return read
 
-    def _loaded(self) -> list[Loaded]:
-        """The next inputs, as many as are computed together; those that cannot be used are recorded."""
+    def _loaded(self) -> tuple[list[Loaded], list[Finish]]:
+        """The next inputs, as many as are computed together; and those that cannot be used."""
         loaded: list[Loaded] = []
-        for _ in range(min(self.size, len(self.reads))):
+        failed: list[Finish] = []
+        while self.reads and len(loaded) < self.size:
             job, read = self.reads.popleft()
             try:
                 loaded.append((job, read.result()))
             except Exception as error:
                 if isinstance(error, SteditError) and not isinstance(error, InputError):
                     raise
-                self.writes.append((job, self.writing.submit(Record.failed, job.source.name, error)))
-        return loaded
+                failed.append((job, partial(Record.failed, job.source.name, error)))
+        return loaded, failed
+
+    def _finished(self, loaded: Sequence[Loaded], failed: Sequence[Finish]) -> Iterator[Finish]:
+        """What is computed by now, in order: side by side, once it is seen that this makes no difference."""
+        if not self.agrees:
+            yield from failed
+            yield from self._computed(loaded)
+            return
+        photos = sum(one.photo.pixels.nbytes for _, one in loaded if one.photo)
+        self.batches.append((photos, self.computing.submit(_listed, failed, self._computed(loaded))))
+        while self.batches and (not loaded or len(self.batches) > self.at_once or self._held > MOST_BYTES):
+            yield from self.batches.popleft()[1].result()
+
+    @property
+    def threads(self) -> int:
+        """Of each batch."""
+        return self.all_threads // self.at_once
+
+    @property
+    def _held(self) -> int:
+        return sum(photos for photos, _ in self.batches)
 
     def _computed(self, loaded: Sequence[Loaded]) -> Iterator[Finish]:
         for group in _alike(loaded):
             if self.process.batching == "filled":
                 yield from self._compute(group, self.size if len(group[0][1].faces) < 2 else 1)
             elif 1 < self.size == len(group) and self._rounds_as_alone(group):
-                yield from self._compute(group, self.size)
+                batch, self.checked = self.checked, None
+                yield from self._compute(group, self.size, batch)
             else:
                 for one in group:
                     yield from self._compute([one], 1)
@@ -200,22 +240,26 @@ class _Pipeline:
         if self.agrees is None:
             inputs = [one for _, one in group]
             try:
-                together = self._rounded(inputs)
-                self.agrees = together == b"".join(self._rounded([one]) for one in inputs)
-            except SteditError:
-                raise
-            except Exception:  # noqa: BLE001 - such as out of memory
+                batch, together = self.computing.submit(self._rounded, inputs).result()
+                set_thread_count(self.all_threads)
+                ends = [self._rounded([one])[1][0] for one in (inputs[0], inputs[-1])]
+                self.agrees = ends == [together[0], together[-1]]
+                self.checked = batch if self.agrees else None
+            except Exception as error:  # such as out of memory
+                if isinstance(error, SteditError) and not isinstance(error, InputError):
+                    raise
                 self.agrees = False
+            set_thread_count(self.threads if self.agrees else self.all_threads)
         return self.agrees
 
-    def _rounded(self, inputs: Sequence[LoadedInput]) -> bytes:
-        """The codes of inputs and their renderings, as they are before anything is rounded to colours."""
-        codes = to_batch(inputs, self.process.inverter).codes
-        renders = self.process.render(codes)
-        return b"".join(code.tobytes() + render.tobytes() for code, render in zip(codes, renders, strict=True))
+    def _rounded(self, inputs: Sequence[LoadedInput]) -> tuple[CodeBatch, list[bytes]]:
+        """The codes of inputs; and these with their renderings, before anything is rounded to colours."""
+        batch = to_batch(inputs, self.process.inverter)
+        renders = self.process.render(batch.codes)
+        return batch, [code.tobytes() + render.tobytes() for code, render in zip(batch.codes, renders, strict=True)]
 
-    def _compute(self, loaded: Sequence[Loaded], size: int) -> Iterator[Finish]:
-        """Compute inputs, filled up to `size` with the last of them; in halves, if that fails."""
+    def _compute(self, loaded: Sequence[Loaded], size: int, batch: CodeBatch | None = None) -> Iterator[Finish]:
+        """Compute inputs, filled up to `size` with the last of them, or as `batch`; in halves, if that fails."""
         if not loaded:
             return
         inputs = [one for _, one in loaded]
@@ -223,7 +267,7 @@ class _Pipeline:
         outputs: Sequence[Output] | None
         began = time.perf_counter()
         try:
-            outputs = self.process.compute(to_batch(filled, self.process.inverter))
+            outputs = self.process.compute(batch or to_batch(filled, self.process.inverter))
         except Exception as error:  # of one input, such as a tuning that does not fit; or out of memory, most likely
             if isinstance(error, SteditError) and not isinstance(error, InputError):
                 raise  # the model has no such part, say: every input would meet it
@@ -246,6 +290,10 @@ class _Pipeline:
         while len(self.writes) > most or (self.writes and self.writes[0][1].done()):
             job, record = self.writes.popleft()
             yield job, record.result()
+
+
+def _listed(failed: Sequence[Finish], computed: Iterable[Finish]) -> list[Finish]:
+    return [*failed, *computed]
 
 
 def _alike(loaded: Sequence[Loaded]) -> Iterator[list[Loaded]]:

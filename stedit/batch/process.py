@@ -39,6 +39,7 @@ from stedit.batch.request import (
 from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import LinearDirection, parse_direction
 from stedit.inversion.familiarity import rendering_error
+from stedit.runtime.memory import image_bytes, images_on_device
 
 if TYPE_CHECKING:
     from stedit.engine import Engine
@@ -64,6 +65,10 @@ class Process:
     compute: ProcessBatch
     render: Callable[[Latents], npt.NDArray[np.float32]]
     """Codes (B, N, D) to renderings (B, 3, R, R), about [-1, 1], to see how they are rounded."""
+    image_bytes: int
+    """Memory that it takes to render one."""
+    most: int
+    """Images that the device can render at a time."""
     batching: Batching = "alone"
 
 
@@ -117,7 +122,16 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
     reader = InputReader(
         engine, inverter, request.photo, keep_originals=keep_originals, several=several, note=reporter.note
     )
-    return Process(inverter, reader, compute, partial(_float_renderings, engine), _batching(engine, inverter))
+    config = engine.networks.generator.config
+    return Process(
+        inverter,
+        reader,
+        compute,
+        partial(_float_renderings, engine),
+        image_bytes(config),
+        images_on_device(config, engine.device),
+        _batching(engine, inverter),
+    )
 
 
 def _read_direction(text: str) -> None:

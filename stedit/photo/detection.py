@@ -24,9 +24,10 @@ from stedit.imaging.files import Pixels
 from stedit.models.aligner import MIRRORED, POINTS, Aligner
 from stedit.photo.alignment import Quad, transform
 from stedit.photo.search import search
+from stedit.runtime.rounding import rounded_as_in_batches
 
 SEARCH_SIDE, SMALL_SIDE = 1280, 640  # pixels of the longer side of what is searched
-GLANCE_SIDE = 192  # pixels of a square that is looked at to see whether it is a crop
+GLANCE_SIDE = 128  # pixels of a square that is looked at to see whether it is a crop: its face is large in it
 LEAST_SIDE = 16  # pixels of the shorter side: a smaller picture shows no face
 MOST = 64  # answers of the search that are looked at again, the surest
 LEAST_FACE = 12.0  # pixels of a face's size, below which nobody can use it
@@ -36,6 +37,7 @@ OVERLAP = 0.4  # intersection over union of boxes from which two answers are one
 # shifted to the right and down, in sides, and whether they are mirrored. A network errs by where the face lies on its
 # grid, so no two views are alike.
 VIEWS = ((1.35, 0.0, 0.0, False), (1.5, 0.04, 0.02, True), (1.65, 0.02, 0.04, False), (1.8, 0.06, 0.06, True))
+VIEW_SCALES = 2  # at which a view is searched
 LEAST_VIEWS = 3  # in which it must be found again
 
 # Mean score in its views from which a face is sure, and from which it may be one: a button passes for a small face more
@@ -90,8 +92,8 @@ class Finder(Protocol):
     view_side: int
     """Side in pixels of the pictures of one face in which it gives the points best."""
 
-    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
+    def find(self, image: Pixels, *, scales: int | None = None) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; at so many scales only, each half of the one before."""
 
 
 class AlignerFinder:
@@ -103,12 +105,13 @@ class AlignerFinder:
         self._network = network
         self._threshold = threshold
 
-    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
+    def find(self, image: Pixels, *, scales: int | None = None) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; at so many scales only, each half of the one before."""
         device = self._network.head.weight.device
         pixels = torch.from_numpy(np.array(image)).to(device)
         images = pixels.permute(2, 0, 1)[None].float() / 127.5 - 1
-        ((scores, shapes),) = search(self._network, images, self._threshold, levels=2 if view else None)
+        with rounded_as_in_batches(device):  # the same by any number of threads
+            ((scores, shapes),) = search(self._network, images, self._threshold, levels=scales)
         answers = []
         for score, shape in zip(scores.tolist(), shapes.double().cpu().numpy(), strict=True):
             low, high = shape[POINTS], shape[POINTS + 1]
@@ -146,11 +149,11 @@ class YuNetFinder:
                 f"the detector {path} is not YuNet's ONNX file: give face_detection_yunet_*.onnx"
             ) from error
 
-    def find(self, image: Pixels, *, view: bool = False) -> list[Answer]:
-        """The faces of uint8 (H, W, 3), surest first; of a view, those as large as the one that it shows."""
+    def find(self, image: Pixels, *, scales: int | None = None) -> list[Answer]:
+        """The faces of uint8 (H, W, 3), surest first; at so many scales only, each half of the one before."""
         longer = max(image.shape[:2])
         answers = []
-        for side in (*(side for side in YUNET_SIDES if side < longer and not view), longer):
+        for side in (*(side for side in YUNET_SIDES if side < longer and scales is None), longer):
             small = _resized(image, side / longer)
             height, width = small.shape[:2]
             self._net.setInputSize((width, height))
@@ -206,7 +209,7 @@ class FaceDetector:
         if min(height, width) < LEAST_SIDE or not _is_square(image):
             return False
         small = _resized(image, min(1.0, GLANCE_SIDE / max(height, width)))
-        seen = _central(self._finder.find(small), small.shape[0])
+        seen = _central(self._finder.find(small, scales=1), small.shape[0])
         return seen is not None and _is_at_border(small, Quad.of_points(seen.points))
 
     def _again(self, image: Pixels, answer: Answer) -> Answer | None:
@@ -233,7 +236,7 @@ class FaceDetector:
         for factor, right, down, mirrored in views:
             around = quad.enlarged(factor).shifted(right, down)
             crop = around.crop(image, size)
-            seen = _central(self._finder.find(crop[:, ::-1] if mirrored else crop, view=True), size)
+            seen = _central(self._finder.find(crop[:, ::-1] if mirrored else crop, scales=VIEW_SCALES), size)
             if seen is None:
                 continue
             points, corners = seen.points, seen.box[:2] + np.array([[0, 0], [1, 1]]) * seen.box[2:]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Literal
 
 import torch
@@ -43,3 +45,19 @@ def describe_device(name: str) -> str:
 def thread_count() -> int:
     """Of the CPU, for one operation."""
     return torch.get_num_threads()
+
+
+def set_thread_count(count: int) -> None:
+    """Of the CPU, for one operation of this thread and of those that begin later."""
+    torch.set_num_threads(count)
+
+
+@contextmanager
+def restored_thread_count() -> Iterator[int]:
+    """Give the number of threads, and set it again in the end if it was changed."""
+    count = thread_count()
+    try:
+        yield count
+    finally:
+        if thread_count() != count:
+            set_thread_count(count)

@@ -21,6 +21,7 @@ from torch.overrides import TorchFunctionMode
 ROWS = 4
 SMALL = 20480  # numbers: up to here, a transposed convolution of a single image does without oneDNN
 
+_HAS_ONEDNN: bool = torch.backends.mkldnn.is_available()  # type: ignore[no-untyped-call]
 _PRODUCTS = {torch.matmul, Tensor.matmul, Tensor.__matmul__, torch.mm, Tensor.mm}
 
 
@@ -51,7 +52,7 @@ def rounded_as_in_batches(device: torch.device) -> AbstractContextManager[object
 
 
 def _is_for_onednn(x: Tensor, weight: Tensor) -> bool:
-    if not torch.backends.mkldnn.is_available() or torch.is_autocast_enabled("cpu"):
+    if not _HAS_ONEDNN or torch.is_autocast_enabled("cpu"):
         return False
     return x.dtype == weight.dtype == torch.float32 and x.numel() > 0
 

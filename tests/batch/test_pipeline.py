@@ -14,6 +14,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from stedit import batch
 from stedit.batch import pipeline, process
@@ -89,7 +90,7 @@ def test_bytes_do_not_depend_on_batch_size_neighbours_or_order(
 
 
 def test_many_images_are_computed_in_batches_that_change_no_byte() -> None:
-    """The embedded model, of which batches of other sizes did round otherwise."""
+    """The embedded model, of which batches of other sizes, and other numbers of threads, did round otherwise."""
     whole = Engine.from_pretrained(device="cpu")
     faces = sorted((Path(__file__).resolve().parents[1] / "data/faces").glob("*.jpg"))
     Path("in").mkdir()
@@ -97,9 +98,13 @@ def test_many_images_are_computed_in_batches_that_change_no_byte() -> None:
         image = np.roll(read_image(faces[i % len(faces)]), 3 * i, axis=1)
         write_image(f"in/{i}.png", fit_image(image, whole.input_size))
     Path("in/7.png").write_bytes(b"no picture")
-    for size in (1, 8):
-        batch.run(SMILE, ["in"], output=f"by-{size}", model=whole, batch_size=size)
-    assert contents("by-8") == contents("by-1")
+    for size, threads in ((1, 1), (8, 1), (8, 2)):
+        torch.set_num_threads(threads)
+        batch.run(SMILE, ["in"], output=f"by-{size}-{threads}", model=whole, batch_size=size)
+        assert torch.get_num_threads() == threads
+    torch.set_num_threads(1)
+    assert contents("by-8-1") == contents("by-1-1")
+    assert contents("by-8-2") == contents("by-1-1")
 
 
 def test_batches_of_one_size_are_filled_up_and_halved_where_memory_ends(engine: Engine, pictures: list[str]) -> None:
