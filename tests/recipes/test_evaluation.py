@@ -164,7 +164,8 @@ def test_figures_of_a_few_pictures(measures, figures, folder, engine):
     carried = groups["photographs"]["carried"]["Smiling"]
     assert carried["added_of"] + carried["removed_of"] <= 2
     assert groups["photographs"]["smile_pairs"]["people"] == 1
-    assert figures["judge"]["Smiling"]["own"] == figures["judge"]["Smiling"]["measuring"]
+    judges = figures["judge"]["Smiling"]
+    assert judges["own"] == judges["measuring"] == judges["own, renders"] == judges["measuring, renders"]
     assert json.loads(json.dumps(figures)) == figures
 
 

@@ -125,7 +125,9 @@ def evaluate(
         found = measurer.reconstruct(crops.images[some], method="hybrid")
         figures["hybrid"] = {"images": len(some), "psnr": mean(found.psnr), "ssim": mean(found.ssim)}
     if renders is not None:
-        figures["groups"]["renders"] = of_renders(measurer, renders, attributes, sample)
+        figures["groups"]["renders"], accuracy = of_renders(measurer, renders, attributes, sample)
+        for name, row in figures["judge"].items():
+            row |= {f"{whose}, renders": accuracy.get(name, {}).get(whose) for whose in ("measuring", "own")}
     figures["behind"] = behind(figures["groups"])
     return figures
 
@@ -140,13 +142,15 @@ def report(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def of_renders(measurer: Measurer, folder: Path, attributes: Sequence[str], sample: int | None) -> dict[str, Any]:
-    """Reconstruction and edits by label of renders."""
+def of_renders(
+    measurer: Measurer, folder: Path, attributes: Sequence[str], sample: int | None
+) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Reconstruction and edits by label of renders, and how often judges are right about them."""
     crops = Crops.open(folder, "test", evenly(records_of(folder, "test"), sample))
     report(f"{len(crops)} renders")
     before, nobody = measurer.reconstruct(crops.images), np.zeros(len(crops), bool)
     edits = {"rendered": {name: measurer.edit_by_label(crops, before, name, nobody)[0] for name in attributes}}
-    return summary(crops, before, edits, ~nobody, measurer)
+    return summary(crops, before, edits, ~nobody, measurer), judge_accuracy(measurer, crops, before)
 
 
 def summary(
@@ -206,7 +210,7 @@ def frechet(first: Any, second: Any) -> float | None:
 
 
 def judge_accuracy(measurer: Measurer, crops: Crops, before: Reconstructions) -> dict[str, Any]:
-    """How often the judges predict the labels of photographs: the measuring one, and the model's own."""
+    """How often the judges predict the labels: the measuring one, the model's own, and a second person."""
     engine, names = measurer.engine, measurer.names
     predicted = {"measuring": dict(zip(names, before.seen_in_crops.attributes.T, strict=True))}
     if "judge" in engine.bundle.parts:
@@ -342,7 +346,8 @@ def tables(figures: Mapping[str, Any]) -> dict[str, str]:
         if name in groups
     ]
     judges = [
-        [name, *(percent(row[key]) for key in ("measuring", "own", "people"))] for name, row in figures["judge"].items()
+        [name, *(percent(row.get(key)) for key in ("measuring", "own", "people", "measuring, renders", "own, renders"))]
+        for name, row in figures["judge"].items()
     ]
     kinds = [
         [name, str(row["of"]), percent(row["follow"]), percent(row["reference"])]
@@ -379,7 +384,17 @@ def tables(figures: Mapping[str, Any]) -> dict[str, str]:
             ),
             people,
         ),
-        "judges": table(("attribute", "measuring judge", "the model's", "two people agree"), judges),
+        "judges": table(
+            (
+                "attribute",
+                "measuring judge",
+                "the model's",
+                "two people agree",
+                "measuring judge, renders",
+                "the model's",
+            ),
+            judges,
+        ),
         "kinds": table(("attribute", "images", "kind follows", "of the references"), kinds),
     }
 
