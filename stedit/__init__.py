@@ -2,7 +2,7 @@
 
     from stedit import Engine
 
-    engine = Engine.from_pretrained("synthface-128")
+    engine = Engine.from_pretrained()
     engine.edit("me.jpg", "smile").save("smiling.jpg")
 
 Names are imported when they are first used, so that `import stedit` costs no torch.

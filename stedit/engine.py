@@ -62,6 +62,7 @@ from stedit.runtime.networks import Networks
 from stedit.runtime.prediction import attribute_features, attribute_logits, identity_embedding, predict_attributes
 from stedit.runtime.synthesis import synthesise
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import DEFAULT_MODEL
 from stedit.storage.latents import LatentCode
 from stedit.storage.tunings import Tuning
 
@@ -144,7 +145,7 @@ class Engine:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path = "synthface-128",
+        name_or_path: str | Path = DEFAULT_MODEL,
         *,
         device: str | torch.device = "auto",
         precision: Precision = "float32",
@@ -152,7 +153,7 @@ class Engine:
         """Load an embedded model by name, a bundle from a folder, or one from the Hub.
 
         Args:
-            name_or_path: "synthface-128", a folder, or "OWNER/NAME" or "OWNER/NAME@REVISION", pulled if it is not here.
+            name_or_path: a name, a folder, or "OWNER/NAME" or "OWNER/NAME@REVISION", pulled if it is not here.
             device: "auto" (CUDA, then MPS, then CPU), or what torch calls it.
             precision: of convolutions and products; codes and images stay float32.
 

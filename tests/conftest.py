@@ -1,4 +1,4 @@
-"""Fixtures that tests of several modules share: a small model, a picture, a seed, and two processes."""
+"""Fixtures that tests of several modules share: two models, a picture, a seed, and two processes."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from hypothesis import settings
 from PIL import Image, ImageDraw
 
 import stedit
+from stedit.engine import Engine
 from stedit.imaging.files import Pixels
 from stedit.models.attribute_network import Judge
 from stedit.models.config import ClassifierConfig, EditorConfig, EncoderConfig, GeneratorConfig, JudgeConfig
@@ -101,6 +102,12 @@ def tiny_bundle(tmp_path_factory: pytest.TempPathFactory) -> Path:
         readme="# tiny-32\n",
     )
     return bundle.path
+
+
+@pytest.fixture(scope="session")
+def embedded() -> Engine:
+    """The model that is taken where none is named, on the CPU. What it measures is bounded as any such model's is."""
+    return Engine.from_pretrained(device="cpu")
 
 
 @pytest.fixture

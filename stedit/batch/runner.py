@@ -18,6 +18,7 @@ from stedit.errors import UsageError
 from stedit.hub.find import find_bundle
 from stedit.storage.atomic import sweep
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from stedit.batch.output import Output
@@ -34,7 +35,7 @@ def run(
     file_format: str | None = None,
     recursive: bool = False,
     overwrite: bool = False,
-    model: str | Path | Engine = "synthface-128",
+    model: str | Path | Engine = DEFAULT_MODEL,
     device: str = "auto",
     precision: Precision = "float32",
     batch_size: int = 8,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from stedit.cli.command import flatten_options
-from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.options import CodeInputs, Model, Overwrite, Recursive, about_files
+from stedit.storage.embedded import DEFAULT_MODEL
 
 
 @flatten_options

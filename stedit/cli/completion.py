@@ -8,8 +8,7 @@ from pathlib import Path
 import typer
 
 from stedit.errors import SteditError
-
-DEFAULT_MODEL = "synthface-128"
+from stedit.storage.embedded import DEFAULT_MODEL, embedded_bundles
 
 
 def complete_attribute(context: typer.Context, incomplete: str) -> list[str]:
@@ -34,7 +33,6 @@ def complete_direction(incomplete: str) -> list[str]:
 def complete_model(incomplete: str) -> list[str]:
     """Offer the embedded models and those pulled from the Hub; the shell itself offers folders."""
     from stedit.hub import cached_models
-    from stedit.hub.find import embedded_bundles
 
     names = [*embedded_bundles(), *(model.name for model in cached_models())]
     return [name for name in names if name.startswith(incomplete)]
@@ -43,7 +41,6 @@ def complete_model(incomplete: str) -> list[str]:
 def attributes_of(model: str = "") -> list[str]:
     """CelebA's names of what a model knows, by default the usual one; none of a model that is not on this machine."""
     from stedit.hub import HubModelId, find_cached
-    from stedit.hub.find import embedded_bundles
     from stedit.storage.bundle import Bundle
 
     name = model or os.environ.get("STEDIT_MODEL") or DEFAULT_MODEL

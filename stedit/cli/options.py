@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from stedit.cli.completion import DEFAULT_MODEL, complete_attribute, complete_direction, complete_model
+from stedit.cli.completion import complete_attribute, complete_direction, complete_model
 from stedit.cli.devices import check_device
+from stedit.storage.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
     from stedit.batch import InversionRequest, PhotoOptions, Rendering

@@ -11,11 +11,11 @@ from typing import Annotated
 import typer
 
 from stedit.cli.command import flatten_options
-from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
 from stedit.cli.options import ModelOptions
 from stedit.errors import MissingPartError, UsageError
+from stedit.storage.embedded import DEFAULT_MODEL
 
 
 @flatten_options

@@ -30,7 +30,7 @@ def assemble(result: ResultOptions, console: Console, models: Models) -> int:
 
     [bold]Examples[/]
     stedit weights assemble my-generator my-encoder my-classifier -o my-model
-    stedit weights assemble synthface-128 my-editor -o edited --overwrite   [dim]# mine in the place of its editor[/]
+    stedit weights assemble my-model my-editor -o edited --overwrite   [dim]# mine in the place of its editor[/]
     """
     from stedit.checkpoints.conversion import find_target
     from stedit.checkpoints.merge import from_bundle

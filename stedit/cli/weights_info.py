@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from stedit.cli.command import flatten_options
-from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
 from stedit.cli.weights_facts import facts_of, format_facts
 from stedit.cli.weights_models import Model, find_local, hub_id
+from stedit.storage.embedded import DEFAULT_MODEL
 
 
 @flatten_options
@@ -19,7 +19,6 @@ def info(console: Console, model: Model = DEFAULT_MODEL) -> int:
 
     [bold]Examples[/]
     stedit weights info
-    stedit weights info synthface-128
     stedit weights info ./my-model --json
     stedit weights info jane/my-face
     """

@@ -22,8 +22,8 @@ def list_models(console: Console) -> int:
     """
     from stedit import hub
     from stedit.hub import yunet
-    from stedit.hub.find import embedded_bundles
     from stedit.storage.bundle import Bundle
+    from stedit.storage.embedded import embedded_bundles
 
     failed = False
     found = [(name, path, "") for name, path in embedded_bundles().items()]

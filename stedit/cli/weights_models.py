@@ -38,7 +38,7 @@ OnHubOrYunet = Annotated[
 def hub_id(model: str) -> HubModelId | None:
     """Read the name of a model on the Hub; an embedded model and whatever lies under this path go before."""
     from stedit.hub import HubModelId
-    from stedit.hub.find import embedded_bundles
+    from stedit.storage.embedded import embedded_bundles
 
     return None if model in embedded_bundles() or Path(model).exists() else HubModelId.parse(model)
 

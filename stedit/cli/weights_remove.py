@@ -23,7 +23,7 @@ def remove(console: Console, model: OnHubOrYunet) -> int:
     """
     from stedit import hub
     from stedit.hub import yunet
-    from stedit.hub.find import embedded_bundles
+    from stedit.storage.embedded import embedded_bundles
 
     if model in embedded_bundles():
         raise UsageError(f"{model} comes with stedit and cannot be removed alone")

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from stedit.cli.command import flatten_options
-from stedit.cli.completion import DEFAULT_MODEL
 from stedit.cli.console import Console
 from stedit.cli.exit_codes import DONE
 from stedit.cli.weights_models import Model, find_local
+from stedit.storage.embedded import DEFAULT_MODEL
 
 
 @flatten_options

@@ -2,20 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 from stedit.errors import BundleError
 from stedit.hub.model_id import HubModelId
 from stedit.hub.repository import find_or_pull
-from stedit.storage.bundle_config import CONFIG_NAME
-
-
-def embedded_bundles() -> dict[str, Path]:
-    """The models that come with stedit, by name: `weights/` in a source tree, `stedit/_weights/` in a wheel."""
-    package = _package_folder()
-    folders = sorted((*package.glob("_weights/*"), *package.parent.glob("weights/*")))
-    return {folder.name: folder for folder in folders if (folder / CONFIG_NAME).is_file()}
+from stedit.storage.embedded import embedded_bundles
 
 
 def find_bundle(name_or_path: str | Path) -> Path:
@@ -35,7 +27,3 @@ def find_bundle(name_or_path: str | Path) -> Path:
         f"there is no model {str(name_or_path)!r}: give a model folder, a model on the Hub as OWNER/NAME, or an "
         f"embedded model ({names})"
     )
-
-
-def _package_folder() -> Path:
-    return Path(str(files("stedit"))).resolve()

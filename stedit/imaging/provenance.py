@@ -43,7 +43,7 @@ class Provenance:
     """How a picture was made."""
 
     model: str
-    """The model's name, such as "synthface-128"."""
+    """The model's name."""
     edit: str
     """What was done, in words, such as "smile at strength 1"."""
     version: str = __version__

@@ -14,7 +14,6 @@ import numpy as np
 from PIL import Image
 
 from stedit.errors import InputError, MissingPartError, UsageError
-from stedit.hub.find import embedded_bundles
 from stedit.imaging.edited import WriteOptions, write_edited
 from stedit.imaging.files import MAX_PIXELS, DecodedImage, Pixels, decode_image, fit_image
 from stedit.imaging.memory import decode_array, decode_pillow
@@ -27,6 +26,7 @@ from stedit.photo.transfer import estimate_change
 from stedit.runtime.model import Model
 from stedit.runtime.networks import load_network
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import embedded_bundles
 
 Alignment = Literal["auto", "always", "never"]
 Choice = Literal["largest", "all"] | int

@@ -26,6 +26,7 @@ from stedit.runtime.forking import compute_in_forked_processes
 from stedit.runtime.framing import content_size
 from stedit.runtime.networks import Encoder, Networks
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import DEFAULT_MODEL
 
 
 @dataclass(eq=False)
@@ -40,7 +41,7 @@ class Model:
     @classmethod
     def from_pretrained(
         cls,
-        name_or_path: str | Path = "synthface-128",
+        name_or_path: str | Path = DEFAULT_MODEL,
         *,
         device: str | torch.device = "auto",
         precision: Precision = "float32",

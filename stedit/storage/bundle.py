@@ -1,6 +1,6 @@
 """A model on disk: a folder with `config.json`, one safetensors file for each part, and a model card.
 
-    synthface-128/
+    my-model/
       config.json               format version, name, licence, attributes, and of each part: file, sha256, sizes
       generator.safetensors     it alone decides what a code means, see `Bundle.fingerprint`
       encoder.safetensors       images -> codes                         may be absent

@@ -13,12 +13,13 @@ from typer.testing import Result
 
 from stedit.imaging.files import read_image, write_image
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import DEFAULT_MODEL
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
 
 FACES = Path(__file__).parents[1] / "data" / "faces"
-MODEL = Path(__file__).parents[2] / "weights" / "synthface-128"
+MODEL = DEFAULT_MODEL
 COUNT = 40
 
 pytestmark = pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no CUDA GPU")

@@ -21,6 +21,7 @@ from stedit.imaging.files import Pixels, encode_image, read_image, write_image
 from stedit.models.lpips import Lpips
 from stedit.storage.bundle import Bundle
 from stedit.storage.bundle_config import PART_CONFIGS
+from stedit.storage.embedded import DEFAULT_MODEL
 
 Cli = Callable[..., Result]
 Process = Callable[..., "subprocess.Popen[bytes]"]
@@ -115,18 +116,18 @@ def test_evaluate_photographs_without_face_are_reported(cli: Cli, tmp_path: Path
     (tmp_path / "party").mkdir()
     write_image("party/scene.png", scene)
     write_image("party/nobody.png", nobody)
-    result = cli("evaluate", "party", "-m", "synthface-128")
+    result = cli("evaluate", "party", "-m", DEFAULT_MODEL)
     assert result.exit_code == 0, result.stderr
     (line,) = result.stderr.splitlines()
     assert line.startswith("left out: party/nobody.png: no face was found")
     assert "1 without a face is left out" not in result.stdout  # the terminal's tables bear no explanation
-    record = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--json").stdout)
+    record = json.loads(cli("evaluate", "party", "-m", DEFAULT_MODEL, "--json").stdout)
     assert (record["images"], record["without_face"], record["failed"]) == (1, 1, 0)
     assert record["run"]["images"] == "1, 1 left out without a face"
-    whole = json.loads(cli("evaluate", "party", "-m", "synthface-128", "--align", "never", "--json").stdout)
+    whole = json.loads(cli("evaluate", "party", "-m", DEFAULT_MODEL, "--align", "never", "--json").stdout)
     assert (whole["images"], whole["without_face"]) == (2, 0)
     assert whole["reconstructions"][0]["psnr"] < record["reconstructions"][0]["psnr"] - 2
-    cli("evaluate", "party", "-m", "synthface-128", "-o", "report.html")
+    cli("evaluate", "party", "-m", DEFAULT_MODEL, "-o", "report.html")
     assert "1 images and their reconstructions; 1 without a face is left out." in Path("report.html").read_text()
 
 

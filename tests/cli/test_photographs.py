@@ -12,8 +12,10 @@ from photo.scenes import backdrop, place
 from PIL import Image
 from typer.testing import Result
 
+from stedit.engine import Engine
 from stedit.imaging.files import decode_image, read_image
 from stedit.imaging.provenance import read_provenance
+from stedit.storage.embedded import DEFAULT_MODEL
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
@@ -24,7 +26,7 @@ FACES = Path(__file__).parents[1] / "data" / "faces"
 def photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """me.jpg in the current folder: one tilted person in a scene, with EXIF and a place."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("STEDIT_MODEL", "synthface-128")
+    monkeypatch.setenv("STEDIT_MODEL", DEFAULT_MODEL)
     picture = backdrop(480, 640, seed=7)
     place(picture, read_image(FACES / "serious.jpg"), (300, 240), 170, angle=-15)
     exif = Image.Exif()
@@ -52,7 +54,7 @@ def test_edit_photograph_changes_its_face_only(cli: Cli, photo: Path) -> None:
     assert not exif.get_ifd(0x8825)
     mark = read_provenance("me.smile.jpg")
     assert mark is not None
-    assert (mark.model, mark.edit) == ("synthface-128", "smile")
+    assert (mark.model, mark.edit) == (DEFAULT_MODEL, "smile")
 
 
 def test_edit_photograph_gps_and_provenance_follow_options(cli: Cli, photo: Path) -> None:
@@ -75,13 +77,13 @@ def test_edit_strength_zero_gives_the_photograph(cli: Cli, photo: Path) -> None:
     assert np.array_equal(read_image("same.png"), read_image(photo))
 
 
-def test_result_option_gives_photo_crop_or_render(cli: Cli, photo: Path) -> None:
+def test_result_option_gives_photo_crop_or_render(cli: Cli, photo: Path, embedded: Engine) -> None:
     shapes = {}
     for name in ("photo", "crop", "render"):
         assert cli("edit", "-a", "smile", photo, "--result", name, "-o", f"{name}.png").exit_code == 0
         shapes[name] = read_image(f"{name}.png").shape
     assert shapes["photo"] == (480, 640, 3)
-    assert shapes["render"] == (128, 128, 3)
+    assert shapes["render"] == (*embedded.output_size, 3)
     side = shapes["crop"][0]
     assert shapes["crop"] == (side, side, 3)
     assert 230 < side < 320  # 170 / 0.625 = 272

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
-from stedit.hub.find import embedded_bundles
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import embedded_bundles
 
 Cli = Callable[..., Result]
 

@@ -20,9 +20,9 @@ from photo.scenes import backdrop, place
 from typer.testing import Result
 
 from stedit.hub import yunet
-from stedit.hub.find import embedded_bundles
 from stedit.imaging.files import Pixels, read_image, write_image
 from stedit.storage.bundle import Bundle
+from stedit.storage.embedded import DEFAULT_MODEL, embedded_bundles
 
 Cli = Callable[..., Result]
 Process = Callable[..., "Popen[bytes]"]
@@ -192,7 +192,7 @@ def test_remove(cli: Cli, tiny_bundle: Path) -> None:
     assert (result.exit_code, result.stdout) == (0, f"{NAME}: removed, 0.1 MB freed\n")
     assert [line.split()[0] for line in cli("weights", "list").stdout.splitlines()] == list(embedded_bundles())
     assert cli("weights", "remove", NAME).exit_code == 1
-    for other, reason in (("synthface-128", "comes with stedit"), (tiny_bundle, "is a folder of yours")):
+    for other, reason in ((DEFAULT_MODEL, "comes with stedit"), (tiny_bundle, "is a folder of yours")):
         result = cli("weights", "remove", other)
         assert result.exit_code == 2
         assert reason in result.stderr
@@ -249,7 +249,7 @@ def test_yunet_is_pulled_listed_used_and_removed(cli: Cli, detector: bytes, hub:
     scene = backdrop(480, 640, seed=7)
     place(scene, read_image(FACES / "serious.jpg"), (300, 240), 170, angle=-15)
     write_image("me.png", scene)
-    use = ("align", "me.png", "--model", "synthface-128", "--overwrite", "--detector")
+    use = ("align", "me.png", "--model", DEFAULT_MODEL, "--overwrite", "--detector")
     missing = cli(*use, "yunet")
     assert (missing.exit_code, hub.requests) == (1, [])
     assert missing.stderr == (

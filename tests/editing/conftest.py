@@ -15,9 +15,9 @@ FACES = Path(__file__).resolve().parents[1] / "data/faces"
 
 
 @pytest.fixture(scope="session")
-def model() -> Engine:
+def model(embedded: Engine) -> Engine:
     """The embedded model."""
-    return Engine.from_pretrained("synthface-128", device="cpu")
+    return embedded
 
 
 @pytest.fixture(scope="session")

@@ -16,7 +16,7 @@ from stedit.imaging.files import decode_image, encode_image, write_image
 from stedit.imaging.provenance import NAMESPACE, Provenance, read_provenance
 
 PIXELS = np.full((32, 48, 3), 90, np.uint8)
-MARK = Provenance("synthface-128", 'smile at strength 1.5, "no glasses" <& more>')
+MARK = Provenance("my-model", 'smile at strength 1.5, "no glasses" <& more>')
 SUFFIXES = [".png", ".jpg", ".webp", ".avif", ".tif", *([".heic"] if heic.can_write() else [])]
 
 

@@ -20,11 +20,6 @@ def tiny(tiny_bundle: Path) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def embedded() -> Engine:
-    return Engine.from_pretrained(device="cpu")
-
-
-@pytest.fixture(scope="session")
 def faces() -> Pixels:
     """Three sample pictures, uint8 (3, 128, 128, 3)."""
     return np.stack([read_image(FACES / name) for name in ("glasses.jpg", "hat.jpg", "smile.jpg")])

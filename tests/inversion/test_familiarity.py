@@ -98,7 +98,7 @@ def test_records_say_which_images_the_model_does_not_know(
         assert (known.details["out_of_distribution"], unknown.details["out_of_distribution"]) == (False, True)
         assert not [note for note in known.notes if note.startswith("unlike anything")]
         (note,) = [note for note in unknown.notes if note.startswith("unlike anything")]
-        assert "that synthface-128 has seen" in note
+        assert f"that {embedded.bundle.name} has seen" in note
     heard = Heard()
     batch.run(batch.LabelEdit("smile"), ["strange.latent.safetensors"], model=embedded, reporter=heard)
     assert "out_of_distribution" not in heard.records[0].details  # of a code, nobody can say

@@ -6,12 +6,10 @@ from pathlib import Path
 
 import pytest
 
-from stedit.hub.find import find_bundle
+from stedit.engine import Engine
 from stedit.imaging.files import Pixels, read_image
 from stedit.models.aligner import Aligner
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder
-from stedit.runtime.networks import load_network
-from stedit.storage.bundle import Bundle
 
 ROOT = Path(__file__).parents[2]
 YUNET = ROOT.parent / "shared" / "models" / "yunet_n_dynamic.onnx"
@@ -24,12 +22,12 @@ def renders() -> list[Pixels]:
 
 
 @pytest.fixture(scope="session")
-def network() -> Aligner:
-    return load_network(Bundle.load(find_bundle("synthface-128")), "aligner")
+def network(embedded: Engine) -> Aligner:
+    return embedded.networks.aligner
 
 
 @pytest.fixture(scope="session")
-def embedded(network: Aligner) -> FaceDetector:
+def embedded_detector(network: Aligner) -> FaceDetector:
     return FaceDetector(AlignerFinder(network))
 
 
@@ -40,7 +38,7 @@ def yunet() -> FaceDetector:
     return FaceDetector(YuNetFinder(YUNET))
 
 
-@pytest.fixture(scope="session", params=["embedded", "yunet"])
+@pytest.fixture(scope="session", params=["embedded_detector", "yunet"])
 def detector(request: pytest.FixtureRequest) -> FaceDetector:
     return request.getfixturevalue(request.param)
 

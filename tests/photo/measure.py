@@ -1,7 +1,7 @@
 """How well faces are found and aligned.
 
-    python tests/photo/measure.py synthface-128 yunet.onnx        on photographs, and renders placed in scenes
-    python tests/photo/measure.py --validation synthface-128      for thresholds, on what was held out of training
+    python tests/photo/measure.py MODEL yunet.onnx        on photographs, and renders placed in scenes
+    python tests/photo/measure.py --validation MODEL      for thresholds, on what was held out of training
 
 The photographs are those of ../shared/photos: hand-placed pupils, whole scenes, crops. Nothing of them that the first
 command reads is read by the second, and no seed of clutter is common to training and either.

@@ -124,11 +124,11 @@ def test_detect_is_deterministic(detector: FaceDetector, renders: list[Pixels]) 
     assert detector.detect(picture) == detector.detect(picture.copy())
 
 
-def test_face_of_a_24_megapixel_photograph_is_found(embedded: FaceDetector, renders: list[Pixels]) -> None:
+def test_face_of_a_24_megapixel_photograph_is_found(embedded_detector: FaceDetector, renders: list[Pixels]) -> None:
     small = backdrop(500, 750, 5)
     place(small, renders[3], (300, 250), 120, -10)
     photo = np.asarray(Image.fromarray(small).resize((6000, 4000), Image.Resampling.BILINEAR))
-    (face,) = embedded.detect(photo, largest=True)
+    (face,) = embedded_detector.detect(photo, largest=True)
     assert face.size == pytest.approx(120 * 8, rel=0.1)
 
 

@@ -11,19 +11,17 @@ from photo.scenes import backdrop, place
 
 from stedit import Engine, FaceSearch, Photo, read_image
 from stedit.errors import InputError
-from stedit.imaging.files import Pixels, write_image
+from stedit.imaging.files import Pixels, fit_image, write_image
 from stedit.photo.alignment import Quad
 from stedit.photo.landmarks import Landmarks
 from stedit.photo.photograph import carry_over, crop_for, detector_for
-from stedit.storage.bundle import Bundle
 
 FACES = Path(__file__).parents[1] / "data" / "faces"
-MODEL = Path(__file__).parents[2] / "weights" / "synthface-128"
 
 
 @pytest.fixture(scope="module")
-def engine() -> Engine:
-    return Engine.from_pretrained(MODEL, device="cpu")
+def engine(embedded: Engine) -> Engine:
+    return embedded
 
 
 @pytest.fixture(scope="module")
@@ -92,8 +90,8 @@ def test_aligned_crop_stays_where_it_is(engine: Engine) -> None:
     for path in sorted(FACES.glob("*.jpg")):
         photo = Photo.open(path)
         (quad,) = photo.find_quads(None, detector_for(engine.model))
-        assert corners_apart(quad, Quad.of_picture(128, 128)) < 0.09, path.name
-        assert len(engine.edit_photo(photo, "smile")) == 128
+        assert corners_apart(quad, Quad.of_picture(*photo.pixels.shape[:2])) < 0.09, path.name
+        assert engine.edit_photo(photo, "smile").shape == photo.pixels.shape
 
 
 def test_landmarks_by_hand_count_before_the_detector(scene: tuple[Path, Quad, Quad]) -> None:
@@ -132,7 +130,8 @@ def test_carry_over_of_no_change_changes_nothing() -> None:
 
 def test_encoder_gets_a_whole_image_unchanged(engine: Engine) -> None:
     image: Pixels = read_image(FACES / "serious.jpg")
-    assert np.array_equal(crop_for(image, Quad.of_picture(128, 128), engine.input_size), image)
+    fitted = fit_image(image, engine.input_size)
+    assert np.array_equal(crop_for(image, Quad.of_picture(*image.shape[:2]), engine.input_size), fitted)
 
 
 def test_saved_photograph_keeps_what_was_not_edited(engine: Engine, scene: tuple[Path, Quad, Quad]) -> None:
@@ -143,6 +142,6 @@ def test_saved_photograph_keeps_what_was_not_edited(engine: Engine, scene: tuple
     assert np.array_equal(read_image(target), edited)
 
 
-def test_embedded_model_has_an_aligner_of_less_than_a_megabyte() -> None:
-    part = Bundle.load(MODEL).parts["aligner"]
-    assert (MODEL / part.file).stat().st_size < 1_000_000
+def test_embedded_model_has_an_aligner_of_less_than_a_megabyte(engine: Engine) -> None:
+    part = engine.bundle.parts["aligner"]
+    assert (engine.bundle.path / part.file).stat().st_size < 1_000_000

@@ -8,7 +8,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from stedit import Engine
 from stedit.editing.attributes import related
 from stedit.errors import InputError
 from stedit.metrics.distortion import psnr
@@ -38,8 +37,8 @@ def evaluation():
 
 
 @pytest.fixture(scope="module")
-def engine():
-    return Engine.from_pretrained(device="cpu")
+def engine(embedded):
+    return embedded
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,6 @@ import re
 import numpy as np
 import pytest
 
-from stedit import Engine
 from stedit.errors import InputError
 from stedit.imaging.files import read_image
 from stedit.training.data.images import ImageSet
@@ -47,15 +46,14 @@ def test_parameters_of_unknown_images_are_refused(transfer_check, tmp_path):
         transfer_check.load_parameters(tmp_path / "records.jsonl", images)
 
 
-def test_nearer_counts_images(transfer_check):
-    engine = Engine.from_pretrained(device="cpu")
+def test_nearer_counts_images(transfer_check, embedded):
     folder = ROOT / "tests/data/faces"
     truth = np.stack([read_image(folder / name) for name in ("glasses.jpg", "hat.jpg", "smile.jpg", "beard.jpg")])
     distractor = truth[::-1].copy()
-    assert transfer_check.nearer(engine, truth, truth, distractor) == (1.0, 1.0)
-    assert transfer_check.nearer(engine, distractor, truth, distractor) == (0.0, 0.0)
+    assert transfer_check.nearer(embedded, truth, truth, distractor) == (1.0, 1.0)
+    assert transfer_check.nearer(embedded, distractor, truth, distractor) == (0.0, 0.0)
     half = np.concatenate([truth[:2], distractor[2:]])
-    assert transfer_check.nearer(engine, half, truth, distractor) == (0.5, 0.5)
+    assert transfer_check.nearer(embedded, half, truth, distractor) == (0.5, 0.5)
 
 
 @pytest.mark.usefixtures("renderer")

@@ -10,7 +10,7 @@ import sys
 import numpy as np
 from stedit import Engine
 
-Engine.from_pretrained("synthface-128", device="cpu").reconstruct(np.zeros((128, 128, 3), np.uint8))
+Engine.from_pretrained(device="cpu").reconstruct(np.zeros((128, 128, 3), np.uint8))
 print(sorted({"torch._dynamo", "sympy"} & set(sys.modules)))
 """
 

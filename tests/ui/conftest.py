@@ -20,8 +20,8 @@ TOKEN = "a-token-for-tests"
 
 
 @pytest.fixture(scope="session")
-def engine() -> Engine:
-    return Engine.from_pretrained("synthface-128", device="cpu")
+def engine(embedded: Engine) -> Engine:
+    return embedded
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from PIL import Image
 
 from stedit import batch
 from stedit.engine import Engine
+from stedit.storage.embedded import DEFAULT_MODEL
 from stedit.ui.session import KEPT, Edits, Session, safe_name
 
 DATA = Path(__file__).parents[1] / "data"
@@ -83,7 +84,7 @@ def test_the_page_comes_whole_and_fetches_nothing(page: Page) -> None:
     assert "default-src 'none'" in headers["Content-Security-Policy"]
     assert headers["Referrer-Policy"] == "no-referrer"
     state = json.loads(page.get("state"))
-    assert state["model"] == "synthface-128"
+    assert state["model"] == DEFAULT_MODEL
     assert {"smile", "glasses", "beard", "old"} <= set(state["attributes"])
     assert len(state["attributes"]) == 32
 

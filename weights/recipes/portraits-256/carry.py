@@ -24,6 +24,7 @@ from PIL import Image
 from stedit.engine import Engine
 from stedit.photo.compositing import composite
 from stedit.photo.transfer import estimate_change
+from stedit.storage.embedded import DEFAULT_MODEL
 
 Pixels = NDArray[np.uint8]
 SIZE, SEED = 512, 4242
@@ -181,7 +182,7 @@ def main() -> None:
     """Read the arguments, measure."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=("renders", "pairs"))
-    parser.add_argument("--model", default="synthface-128")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--people", type=int, default=6)
     parser.add_argument("--model-free", action="store_true", help="take the true edit, shrunk, for the model's")

@@ -26,6 +26,7 @@ from renderer.pictures import Order, render_orders
 from stedit import Engine
 from stedit.errors import InputError, SteditError
 from stedit.imaging.files import Pixels, decode_image
+from stedit.storage.embedded import DEFAULT_MODEL
 from stedit.storage.jsonl import read_records
 from stedit.training.data.images import ImageSet
 
@@ -56,7 +57,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--data", type=Path, required=True, help="the folder of test-*.zip and test.jsonl.gz")
-    parser.add_argument("--model", default="synthface-128")
+    parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--count", type=int, default=100, help="images for each group")
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1)
     given = parser.parse_args(arguments)
