@@ -68,7 +68,7 @@ def test_the_page_on_python_runs(checkout: Path) -> None:
     assert [type(image) for image in names["edited"]] == [Image.Image] * 2
 
 
-def test_the_notebook_runs_and_shows_pictures(checkout: Path) -> None:
+def test_the_notebook_runs_and_shows_pictures(checkout: Path, embedded: stedit.Engine) -> None:
     assert NOTEBOOK["nbformat"] == 4
     assert all(cell["outputs"] == [] for cell in NOTEBOOK["cells"] if cell["cell_type"] == "code")
     names: dict[str, Any] = {}
@@ -76,6 +76,6 @@ def test_the_notebook_runs_and_shows_pictures(checkout: Path) -> None:
     pictures = [one._repr_png_() for one in shown if hasattr(one, "_repr_png_")]
     sizes = [size_of(picture) for picture in pictures]
     assert len(sizes) == 10
-    assert sizes.count((128, 128)) == 5
+    assert sizes.count(embedded.output_size) == 5
     assert names["psnr"][-1] > names["psnr"][0]
     assert size_of(checkout / "older.jpg") == (1280, 960)

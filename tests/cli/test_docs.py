@@ -16,6 +16,7 @@ import pytest
 from safetensors import safe_open
 from typer.testing import Result
 
+from stedit.engine import Engine
 from stedit.imaging.files import Pixels, write_image
 from stedit.storage.bundle_config import PART_CONFIGS
 
@@ -107,12 +108,12 @@ def test_pages_show_what_commands_print(cli: Cli, page: str) -> None:
             assert list(map(without_numbers, printed)) == list(map(without_numbers, shown))
 
 
-def test_editing_page_python_example_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_editing_page_python_example_runs(monkeypatch: pytest.MonkeyPatch, embedded: Engine) -> None:
     monkeypatch.chdir(DOCS.parent)
     (code,) = re.findall(r"^```python\n(.*?)^```", EDITING, flags=re.MULTILINE | re.DOTALL)
     found: dict[str, Any] = {}
     exec(compile(code, "editing.md", "exec"), found)
-    assert [image.shape for image in found["images"]] == [(1, 128, 128, 3)] * 3
+    assert [image.shape for image in found["images"]] == [(1, *embedded.output_size, 3)] * 3
 
 
 def test_command_line_page_lists_all_fields_of_records(cli: Cli) -> None:
