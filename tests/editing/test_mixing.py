@@ -44,13 +44,7 @@ def test_engine_mix_takes_arrays_and_tensors(tiny_bundle: Path) -> None:
 def test_mix_layers_carry_what_the_page_says(model: Engine, faces: np.ndarray) -> None:
     """Fine styles change the colours of a face, coarse ones where its edges are."""
     a, b = faces[2:3], faces[:1]
-    source, coarse, fine = (
-        picture.astype(float)
-        for picture in model.synthesise(
-            np.concatenate(
-                [a, model.mix(a, b, strength=1, layers=range(4)), model.mix(a, b, strength=1, layers=range(7, 12))]
-            )
-        )
-    )
+    coarse, fine = (model.mix(a, b, strength=1, layers=range(*some)) for some in ((0, 4), (7, a.shape[1])))
+    source, coarse, fine = (picture.astype(float) for picture in model.synthesise(np.concatenate([a, coarse, fine])))
     colour = [np.abs((picture - source).mean(axis=(0, 1))).mean() for picture in (coarse, fine)]
     assert colour[1] > 2 * colour[0]

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from stedit.engine import Engine
-from stedit.imaging.files import Pixels, read_image
+from stedit.imaging.files import Pixels, fit_image, read_image
 
 FACES = Path(__file__).resolve().parents[1] / "data/faces"
 
@@ -20,9 +20,10 @@ def tiny(tiny_bundle: Path) -> Engine:
 
 
 @pytest.fixture(scope="session")
-def faces() -> Pixels:
-    """Three sample pictures, uint8 (3, 128, 128, 3)."""
-    return np.stack([read_image(FACES / name) for name in ("glasses.jpg", "hat.jpg", "smile.jpg")])
+def faces(embedded: Engine) -> Pixels:
+    """Three sample pictures in the size of the embedded model's renderings, uint8 (3, R, R, 3)."""
+    pictures = [read_image(FACES / name) for name in ("glasses.jpg", "hat.jpg", "smile.jpg")]
+    return np.stack([fit_image(picture, embedded.target_size) for picture in pictures])
 
 
 @pytest.fixture
