@@ -365,9 +365,10 @@ def test_edit_by_label_contradicting_directions_raise(model: Engine, faces: Late
         model.edit_by_label(faces, ())
     with pytest.raises(UsageError, match="both to be edited and to be kept"):
         model.edit_by_label(faces, "smile", keep=["no-smile"])
-    with pytest.raises(UsageError, match=r"among those of this model, 0\.\.11"):
-        model.edit_by_label(faces, "smile", layers=[11, 12])
-    vector = np.zeros((12, 256), np.float32)
+    last = model.code_shape[0] - 1
+    with pytest.raises(UsageError, match=rf"among those of this model, 0\.\.{last}"):
+        model.edit_by_label(faces, "smile", layers=[last, last + 1])
+    vector = np.zeros(model.code_shape, np.float32)
     vector[3] = 1
     path = tmp_path / "third.safetensors"
     Directions({"third": vector}, {"model": "other", "fingerprint": "f" * 16}).save(path)

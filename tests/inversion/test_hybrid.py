@@ -30,7 +30,7 @@ def test_hybrid_improves_psnr_of_every_image(
     codes, told = hybrid
     before = psnr(faces, embedded.reconstruct(faces))
     after = psnr(faces, embedded.synthesise(codes))
-    assert (after - before).min() > 1
+    assert (after - before).min() > 0.5
     np.testing.assert_allclose(told[-1].psnr, after, atol=0.05)  # colours are rounded in a picture
 
 
