@@ -30,6 +30,7 @@ from stedit import (
     read_image,
     write_image,
 )
+from stedit.faces import PhotoEdit, edit_photo
 from stedit.imaging.files import Pixels
 from stedit.runtime.arrays import to_array
 
@@ -244,6 +245,17 @@ def test_a_latent_file_is_a_reference_as_its_code_is(faces: Engine, tmp_path: Pa
     expected = faces.edit_by_reference(code, other, "glasses")
     np.testing.assert_array_equal(faces.edit_by_reference(code, file, "glasses").w, expected.w)
     assert (expected.w != code.w).any()
+
+
+def test_edit_photo_is_a_function_of_the_model(faces: Engine) -> None:
+    photo, w = Photo.open(ROOM), faces.invert(FACES / "glasses.jpg").w[None]
+    by_label, by_reference = PhotoEdit("smile", 0.8, result="crop"), PhotoEdit("glasses", references=[torch.tensor(w)])
+    crop = faces.edit_photo(photo, "smile", strength=0.8, result="crop")
+    np.testing.assert_array_equal(edit_photo(faces.model, photo, by_label), crop)
+    np.testing.assert_array_equal(
+        edit_photo(faces.model, photo, by_reference), faces.edit_photo(photo, "glasses", reference=w)
+    )
+    refused(lambda: faces.edit_photo(photo, "smile", method="best"), "there is no method 'best'")
 
 
 def test_a_code_of_another_model_is_refused_by_name(engine: Engine, code: LatentCode) -> None:
