@@ -438,7 +438,7 @@ def evaluate(paths: Paths, output: Path) -> None:
     figures = measure_model(measurer, paths.photos, paths.small, hybrid=HYBRID)
     write_file(paths.work / "figures.json", (json.dumps(figures, indent=1) + "\n").encode())
     write_card(output, figures)
-    print("\n\n".join(tables(figures).values()), flush=True)
+    print(*filter(None, tables(figures).values()), sep="\n\n", flush=True)
     pairs = [item for path in sorted(paths.small.glob("pairs*")) for item in ("--ground-truth", str(path))]
     command = [sys.executable, "-m", "stedit", "evaluate", "--model", str(output), "--align", "never", *pairs]
     subprocess.run(command, check=True)  # noqa: S603 - our own command
