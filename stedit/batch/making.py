@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from stedit.batch.code_batch import CodeBatch, Latents, latent_of, one_by_one
 from stedit.batch.inverter import summarise
@@ -17,6 +17,7 @@ from stedit.errors import InputError
 from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels
+from stedit.photo.alignment import Quad
 from stedit.storage.latents import LatentCode
 
 if TYPE_CHECKING:
@@ -79,19 +80,36 @@ def make_crops(request: AlignedCrop, batch: CodeBatch) -> list[Output]:
         first, *further = (
             quad.crop(faces.photo.pixels, request.size or max(1, round(quad.side))) for quad in faces.quads
         )
-        places = [[round(value, 2) for value in quad.values] for quad in faces.quads]
+        places = [_corners(quad) for quad in faces.quads]
         details = {"quad": places[0], **({"quads": places} if further else {})}
         outputs.append(Output(first, details, further=tuple(further)))
     return outputs
 
 
 def make_classifications(engine: Engine, batch: CodeBatch) -> list[Output]:
-    """No image, but the probability of each attribute."""
+    """No image, but the probability of each attribute; where several faces are meant, of each of them."""
+    probabilities = one_by_one(engine, engine.classify, batch.codes)
     outputs = []
-    for source, row in zip(batch.sources, one_by_one(engine, engine.classify, batch.first_codes), strict=True):
-        named = sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1])
-        listing = "\n".join(
-            [source.name, *(f"  {probability:.3f}  {friendly_name(name, 1)}" for name, probability in named)]
-        )
-        outputs.append(Output(None, {"attributes": {name: round(p, 6) for name, p in named}}, listing))
+    for source, rows, faces in zip(batch.sources, batch.rows, batch.photos, strict=True):
+        found = [
+            dict(sorted(zip(engine.attributes, map(float, row), strict=True), key=lambda pair: -pair[1]))
+            for row in probabilities[rows]
+        ]
+        rounded = [{name: round(value, 6) for name, value in one.items()} for one in found]
+        titles = [source.name, *(f"{source.name}, face {number}" for number in range(2, len(found) + 1))]
+        listing = "\n".join(_listing(title, one) for title, one in zip(titles, found, strict=True))
+        details: dict[str, Any] = {"attributes": rounded[0]}
+        if faces and len(found) > 1:
+            details["faces"] = [
+                {"quad": _corners(quad), "attributes": one} for quad, one in zip(faces.quads, rounded, strict=True)
+            ]
+        outputs.append(Output(None, details, listing))
     return outputs
+
+
+def _listing(title: str, found: dict[str, float]) -> str:
+    return "\n".join([title, *(f"  {value:.3f}  {friendly_name(name, 1)}" for name, value in found.items())])
+
+
+def _corners(quad: Quad) -> list[float]:
+    return [round(value, 2) for value in quad.values]

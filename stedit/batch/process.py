@@ -112,7 +112,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
                 reporter.note(f"{request.other}: {TUNING_UNUSED}")
             compute, several = partial(make_mixes, engine, request, file_format, other.codes), not latent
         case Classification():
-            compute = partial(make_classifications, engine)
+            compute, several = partial(make_classifications, engine), True
         case AlignedCrop():
             compute, several = partial(make_crops, request), True
         case _:

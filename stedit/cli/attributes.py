@@ -36,6 +36,7 @@ def attributes(
     [bold]Examples[/]
     stedit attributes           [dim]# the names[/]
     stedit attributes face.png
+    stedit attributes --face all party.jpg
     stedit attributes --json -r photos > attributes.jsonl
     """
     from stedit.batch import Classification, plan_request

@@ -183,6 +183,19 @@ def test_align_all_faces_to_standard_output_is_refused(cli: Cli, party: Path) ->
     assert "standard output takes the crop of one face" in result.stderr
 
 
+def test_attributes_of_all_faces_are_those_of_each(cli: Cli, party: Path) -> None:
+    record = json.loads(cli("attributes", "--face", "all", party, "--json").stdout)
+    each = [json.loads(cli("attributes", "--face", n, party, "--json").stdout) for n in (1, 2, 3)]
+    assert [one["attributes"] for one in record["faces"]] == [one["attributes"] for one in each]
+    assert record["attributes"] == each[0]["attributes"]
+    assert not any("faces" in one for one in each)
+    hat, glasses = "Wearing_Hat", "Eyeglasses"
+    assert [one["attributes"][hat] > 0.5 for one in record["faces"]] == [False, True, False]
+    assert [one["attributes"][glasses] > 0.5 for one in record["faces"]] == [True, False, False]
+    lines = cli("attributes", "--face", "all", party).stdout.splitlines()
+    assert [line for line in lines if line[0] != " "] == ["party.jpg", "party.jpg, face 2", "party.jpg, face 3"]
+
+
 def test_photograph_without_face_fails_alone(cli: Cli, photo: Path) -> None:
     Image.fromarray(backdrop(300, 400, seed=4)).save("sky.jpg")
     result = cli("edit", "-a", "smile", "sky.jpg", photo)
