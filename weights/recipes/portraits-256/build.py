@@ -28,7 +28,8 @@ import torch
 from calibration import calibrate, fit_transfer_weight, soft_labels
 from card import write_card
 from evaluation import evaluate as measure_model
-from evaluation import find_measurer, tables
+from evaluation import find_measurer
+from figure_tables import tables
 from ground_truth_edits import ground_truth_edits
 from mapping_network import fit_mapping
 from perceptual_network import train_network

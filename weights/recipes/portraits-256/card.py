@@ -2,7 +2,8 @@
 
     python card.py figures.json weights/portraits-256
 
-CARD.md holds the words; in braces, the path of a figure in the file, or the name of one of its tables.
+CARD.md holds the words; in braces, the path of a figure in the file, or the name of one of its tables. Beside the card,
+FIGURES.md gets all tables.
 """
 
 from __future__ import annotations
@@ -14,13 +15,22 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from evaluation import look_up, tables
+from figure_tables import look_up, tables
 
 from stedit.errors import InputError, SteditError, describe_cause
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import CARD_NAME
 
 CARD = Path(__file__).resolve().with_name("CARD.md")
+TITLES = {
+    "reconstruction": "Reconstruction, compared at 128 px",
+    "sources": "Reconstruction by source of the photographs",
+    "edits": "Edits of photographs that show, and unrelated attributes that change",
+    "ways": "Attributes added and removed, in how many photographs that lacked or had them",
+    "groups": "Groups of people",
+    "kinds": "Kinds of glasses, beards and hair colours that follow the reference",
+    "judges": "Labels that judges predict",
+}
 FIELD = re.compile(r"\{([\w .,]+)(?::([^}]*))?\}")
 
 
@@ -43,8 +53,11 @@ def fill(card: str, figures: Mapping[str, Any]) -> str:
 
 
 def write_card(model: Path, figures: Mapping[str, Any]) -> None:
-    """Write the card of the model in a folder. Raises OutputError if it cannot be written."""
+    """Write README.md and FIGURES.md of the model in a folder. Raises OutputError if one cannot be written."""
     write_file(model / CARD_NAME, fill(CARD.read_text(encoding="utf-8"), figures).encode())
+    made = tables(figures)
+    parts = [f"## {title}\n\n{made[name]}" for name, title in TITLES.items() if made[name]]
+    write_file(model / "FIGURES.md", "\n\n".join([f"# Figures of {figures['model']}", *parts, ""]).encode())
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

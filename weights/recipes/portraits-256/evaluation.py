@@ -4,7 +4,7 @@
     python evaluation.py MODEL --judge JUDGE --photos PHOTOS --renders RENDERS --sample 60 --carried 30
 
 JUDGE is a model that has one, or a .safetensors file of an attribute network, whose first outputs are --attributes.
-Each folder holds test-*.zip and test.jsonl.gz. Prints tables in Markdown; `card.py` puts the figures into the card.
+Each folder holds test-*.zip and test.jsonl.gz. Prints tables in Markdown; `card.py` puts them into the card.
 """
 
 from __future__ import annotations
@@ -13,11 +13,12 @@ import argparse
 import json
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from figure_tables import TOLD_APART, look_up, percent, tables
 from measures import Crops, Edits, Mask, Measurer, Reconstructions, evenly, groups_of, parts_of, records_of
 from torch import nn
 
@@ -72,7 +73,6 @@ PEOPLE_AGREE = {  # of 240 photographs that two people labelled
     "Brown_Hair": 0.911,
 }
 PAIR = ("london_neutral", "london_smile")  # sources that show the same people without and with a smile
-TOLD_APART = ("women", "men", "child", "young", "middle", "old", "dark skin", "medium skin", "light skin")
 BEHIND = 0.05  # of a share, below that of all photographs, from which on the card names a group
 LEAST = 10  # images, or people, of such a group
 
@@ -319,130 +319,6 @@ def behind(groups: Mapping[str, Any]) -> list[str]:
 def size_of(figures: Mapping[str, Any], what: str) -> int:
     """How many images, or people, figures are of."""
     return int(look_up(figures, ("smile_pairs", "people") if what == "smile_pairs" else ("images",)) or 0)
-
-
-def look_up(figures: Mapping[str, Any], keys: Sequence[str]) -> Any:
-    """A figure by its path, or None."""
-    for key in keys:
-        figures = figures.get(key) or {}
-    return figures if figures != {} else None
-
-
-def tables(figures: Mapping[str, Any]) -> dict[str, str]:
-    """Markdown tables by name: reconstruction, edits, groups, judges, kinds."""
-    groups = figures["groups"]
-    sources = ["photographs", "real", "generated", *(name for name in groups if name.startswith("source")), "renders"]
-    reconstruction = [
-        [name.removeprefix("source "), str(groups[name]["images"]), *cells(groups[name]["reconstruction"])]
-        for name in sources
-        if name in groups
-    ]
-    ways = ("rendered", "carried", "reference")
-    edits = [
-        [
-            name,
-            *(cell for way in ways for cell in pair(look_up(groups["photographs"], (way, name)))),
-            *pair(look_up(groups.get("renders", {}), ("rendered", name))),
-        ]
-        for name in groups["photographs"]["rendered"]
-    ]
-    people = [
-        [
-            name,
-            str(groups[name].get("images", "–")),
-            number(look_up(groups[name], ("reconstruction", "psnr")), 1),
-            percent(look_up(groups[name], ("reconstruction", "agreement"))),
-            *(percent(look_up(groups[name], (way, "mean", "shown"))) for way in ways),
-            percent(look_up(groups[name], ("rendered", "mean", "side_effects"))),
-            percent(look_up(groups[name], ("smile_pairs", "rendered, features"))),
-            percent(look_up(groups[name], ("smile_pairs", "rendered, mouth"))),
-        ]
-        for name in ("photographs", *TOLD_APART)
-        if name in groups
-    ]
-    judges = [
-        [name, *(percent(row.get(key)) for key in ("measuring", "own", "people", "measuring, renders", "own, renders"))]
-        for name, row in figures["judge"].items()
-    ]
-    kinds = [
-        [name, str(row["of"]), percent(row["follow"]), percent(row["reference"])]
-        for name, row in figures["kinds"].items()
-    ]
-    return {
-        "reconstruction": table(("", "images", "PSNR, dB", "SSIM", "seen alike", "Fréchet distance"), reconstruction),
-        "edits": table(
-            (
-                "attribute",
-                "rendered",
-                "side effects",
-                "carried over",
-                "side effects",
-                "by reference",
-                "side effects",
-                "renders",
-                "side effects",
-            ),
-            edits,
-        ),
-        "groups": table(
-            (
-                "",
-                "images",
-                "PSNR, dB",
-                "seen alike",
-                "rendered",
-                "carried over",
-                "by reference",
-                "side effects",
-                "smile, features",
-                "smile, mouth",
-            ),
-            people,
-        ),
-        "judges": table(
-            (
-                "attribute",
-                "measuring judge",
-                "the model's",
-                "two people agree",
-                "measuring judge, renders",
-                "the model's",
-            ),
-            judges,
-        ),
-        "kinds": table(("attribute", "images", "kind follows", "of the references"), kinds),
-    }
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Markdown; "" without rows."""
-    if not rows:
-        return ""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def cells(reconstruction: Mapping[str, Any]) -> Iterator[str]:
-    """PSNR, SSIM, agreement, Fréchet distance."""
-    yield number(reconstruction["psnr"], 2)
-    yield number(reconstruction["ssim"], 3)
-    yield percent(reconstruction["agreement"])
-    yield number(reconstruction["frechet"], 3)
-
-
-def pair(row: Mapping[str, Any] | None) -> tuple[str, str]:
-    """In how many an edit shows, and its side effects."""
-    return (percent(row["shown"]), percent(row["side_effects"])) if row else ("–", "–")
-
-
-def percent(share: float | None) -> str:
-    """`97.5 %`."""
-    return "–" if share is None else f"{100 * share:.1f} %"
-
-
-def number(value: float | None, digits: int) -> str:
-    """A number, or a dash."""
-    return "–" if value is None else f"{value:.{digits}f}"
 
 
 def find_measurer(model: str, judge: str, attributes: str | None, device: str) -> Measurer:
