@@ -20,8 +20,11 @@ class Reporter(Protocol):
     def planned(self, plan: Plan) -> None:
         """What cannot or need not be done has been recorded; the jobs of `plan` follow."""
 
-    def loaded(self, engine: Engine) -> None:
-        """The model is ready, and time counts from here; not called if there is nothing to compute."""
+    def loaded(self, engine: Engine | None) -> None:
+        """The model is ready, and time counts from here; not called if there is nothing to compute.
+
+        None where several processes are about to load it.
+        """
 
     def note(self, text: str) -> None:
         """Something worth knowing about the whole run, in one sentence."""
@@ -39,7 +42,7 @@ class SilentReporter:
     def planned(self, plan: Plan) -> None:
         """Ignore it."""
 
-    def loaded(self, engine: Engine) -> None:
+    def loaded(self, engine: Engine | None) -> None:
         """Ignore it."""
 
     def note(self, text: str) -> None:

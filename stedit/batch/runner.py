@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from stedit.batch.naming import face_path
-from stedit.batch.origins import foreign_output, signature
-from stedit.batch.plan import Job, Plan, plan_request
+from stedit.batch.plan import Plan, plan_request
 from stedit.batch.record import Summary
 from stedit.batch.reporter import Reporter, SilentReporter
 from stedit.batch.request import Request
+from stedit.batch.worker import Task, file_writer, is_made_since
 from stedit.errors import UsageError
 from stedit.hub.find import find_bundle
 from stedit.storage.atomic import sweep
@@ -21,10 +21,12 @@ from stedit.storage.bundle import Bundle
 from stedit.storage.embedded import DEFAULT_MODEL
 
 if TYPE_CHECKING:
-    from stedit.batch.output import Output
     from stedit.batch.pipeline import Write
     from stedit.engine import Engine
     from stedit.runtime.devices import Precision
+
+Spread = Literal["local", "ray"]
+"""What a run is done by: this machine, or a cluster of Ray."""
 
 
 def run(
@@ -43,6 +45,8 @@ def run(
     exclude: Sequence[str] = (),
     shard: tuple[int, int] | None = None,
     fail_fast: bool = False,
+    spread: Spread = "local",
+    ray_address: str | None = None,
     reporter: Reporter | None = None,
 ) -> Summary:
     """Make what `request` says of every input, and write it; an input that cannot be used costs itself only.
@@ -55,12 +59,14 @@ def run(
         recursive: look into the folders of folders.
         overwrite: make all outputs anew, and replace whatever is in their places; see `plan_request`.
         model: an embedded model, a folder, one on the Hub, or an engine; loaded only if there is something to compute.
-        device: of a model that is to be loaded.
+        device: of a model that is to be loaded; several, separated by commas, share the work: a process for each.
         precision: of a model that is to be loaded.
         batch_size: inputs computed at a time on a GPU; on a CPU one or, where there are many, four.
         include, exclude: patterns of the files that are taken from folders, such as `*.jpg`.
         shard: (i, n) for the i-th of n parts of the inputs, from 1; see `plan_request`.
         fail_fast: stop at the first input that fails.
+        spread: "ray" has a cluster of Ray do it, or several processes here if there is none.
+        ray_address: of the cluster; None for that of RAY_ADDRESS.
         reporter: told of every input and of how it goes on; None for nobody.
 
     Returns:
@@ -98,6 +104,8 @@ def run(
         precision=precision,
         batch_size=batch_size,
         fail_fast=fail_fast,
+        spread=spread,
+        ray_address=ray_address,
         reporter=reporter or SilentReporter(),
     )
 
@@ -110,6 +118,8 @@ def run_plans(
     precision: Precision = "float32",
     batch_size: int = 8,
     fail_fast: bool = False,
+    spread: Spread = "local",
+    ray_address: str | None = None,
     reporter: Reporter,
     write: Write | None = None,
     details: bool = True,
@@ -130,31 +140,81 @@ def run_plans(
         reporter.record(record)
     reporter.planned(whole)
     if whole.jobs and not (fail_fast and summary.failed):
-        from stedit.batch import pipeline, process
-        from stedit.engine import Engine
-
-        if isinstance(model, str | Path):
-            model = Engine.from_pretrained(model, device=device, precision=precision)
-        reporter.loaded(model)
+        how = _How(model, device, precision, batch_size, fail_fast, details)
+        if spread == "ray" or "," in device:
+            if write is not None:
+                raise UsageError("several processes write files: name a file or a folder as output", argument="output")
+            do = _by_workers(how, spread, ray_address, reporter)
+        else:
+            do = _by_this_process(how, write, reporter)
         for plan in plans:
-            if not plan.jobs:
-                continue
-            prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=details)
-            done = pipeline.run(
-                plan.jobs,
-                prepared,
-                reporter,
-                write=write or _file_writer(plan),
-                batch_size=batch_size,
-                fail_fast=fail_fast,
-                made_since=partial(_is_made_since, plan),
-            )
+            done = do(plan) if plan.jobs else Summary()
             summary += done
             if done.untried:
                 break
     summary.untried = len(whole.jobs) + len(whole.undone()) - (summary.done + summary.failed + summary.skipped)
     _sweep(whole)
     return summary
+
+
+@dataclass(frozen=True)
+class _How:
+    model: str | Path | Engine
+    device: str
+    precision: Precision
+    batch_size: int
+    fail_fast: bool
+    details: bool
+
+
+def _by_this_process(how: _How, write: Write | None, reporter: Reporter) -> Callable[[Plan], Summary]:
+    """Load the model; gives what does a plan."""
+    from stedit.batch import pipeline, process
+    from stedit.engine import Engine
+
+    model = how.model
+    if isinstance(model, str | Path):
+        model = Engine.from_pretrained(model, device=how.device, precision=how.precision)
+    reporter.loaded(model)
+
+    def do(plan: Plan) -> Summary:
+        prepared = process.start(plan.request, model, reporter, file_format=plan.format, details=how.details)
+        return pipeline.run(
+            plan.jobs,
+            prepared,
+            reporter,
+            write=write or file_writer(plan),
+            batch_size=how.batch_size,
+            fail_fast=how.fail_fast,
+            made_since=partial(is_made_since, plan),
+        )
+
+    return do
+
+
+def _by_workers(how: _How, spread: Spread, ray_address: str | None, reporter: Reporter) -> Callable[[Plan], Summary]:
+    """Processes that load the model each. Raises UsageError if it is in this one."""
+    if not isinstance(how.model, str | Path):
+        raise UsageError("several processes load the model each: give its name or folder instead of an engine")
+    model = str(how.model)
+    reporter.loaded(None)
+
+    def do(plan: Plan) -> Summary:
+        task = Task(plan, model, how.device, how.precision, how.batch_size, how.details, how.fail_fast)
+        began = time.perf_counter()
+        if spread == "ray":
+            from stedit.batch.ray import run_on_ray
+
+            done = run_on_ray(task, ray_address, reporter)
+        else:
+            from stedit.batch.devices import run_on_devices
+
+            done = run_on_devices(task, how.device.split(","), reporter)
+        done.seconds = time.perf_counter() - began
+        done.untried = len(plan.jobs) - done.total
+        return done
+
+    return do
 
 
 def _together(plans: Sequence[Plan]) -> Plan:
@@ -168,34 +228,7 @@ def _together(plans: Sequence[Plan]) -> Plan:
     )
 
 
-def _is_made_since(plan: Plan, job: Job) -> bool:
-    """Whether another process has made the output of a job since the plan was made."""
-    if plan.recipe is None or job.output is None or signature(job.output) == job.replaces:
-        return False
-    return plan.recipe.standing(job.output, job.source) == "same"
-
-
 def _sweep(plan: Plan) -> None:
     """Remove what killed runs have left in the folders of the outputs."""
     for folder in {job.output.parent for job in (*plan.jobs, *plan.skipped) if job.output}:
         sweep(folder)
-
-
-def _file_writer(plan: Plan) -> Write:
-    from stedit.batch.writing import write_output
-
-    def write(job: Job, output: Output) -> Sequence[str]:
-        if job.output is None:
-            return ()
-        origin = plan.recipe.origin(output.source) if plan.recipe else None
-        places = [face_path(job.output, number) for number, _ in enumerate(output.further, 2)]
-        # Something may have come to lie there since the run was planned.
-        changed = [job.output] if signature(job.output) != job.replaces else []
-        for place in () if plan.overwrite else (*places, *changed):
-            if plan.recipe and plan.recipe.standing(place, None) == "foreign":
-                raise foreign_output(place)
-        for place, crop in zip(places, output.further, strict=True):  # before the first, by which a rerun goes
-            write_output(replace(output, made=crop), place, plan.format, origin=origin, mark=plan.mark)
-        return write_output(output, job.output, plan.format, origin=origin, mark=plan.mark)
-
-    return write

@@ -90,6 +90,8 @@ def run_all(plans: Sequence[Plan], model: ModelOptions, reporter: TerminalReport
                 precision=model.precision,
                 batch_size=model.batch_size,
                 fail_fast=many.fail_fast,
+                spread=many.engine,
+                ray_address=many.ray_address,
                 reporter=reporter,
                 write=write if to_stdout else None,
                 details=console.json or console.verbose,
@@ -182,9 +184,10 @@ class TerminalReporter:
             self._bar = self._closing.enter_context(self.console.bar(len(plan.jobs), self._verb))
             self._heartbeat = None if self.console.terminal else Heartbeat(len(plan.jobs), self.console)
 
-    def loaded(self, engine: Engine) -> None:
+    def loaded(self, engine: Engine | None) -> None:
         """Name the model and the device, for those who ask for more."""
-        self.console.verbose_note(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
+        if engine:
+            self.console.verbose_note(f"{engine.bundle.name} on {engine.device}, {engine.precision}")
         self._bar.begin()
 
     def note(self, text: str) -> None:

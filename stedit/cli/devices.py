@@ -18,6 +18,8 @@ def check_device(name: str) -> str:
     Raises UsageError for a name that is none, and DeviceError for one that this machine cannot have. What only torch
     knows, such as how many GPUs there are, is found out when the model is loaded.
     """
+    if "," in name:
+        return ",".join(map(check_device, name.split(",")))
     name = name.strip().lower()
     name = _SYNONYMS.get(name, name)
     if not _NAMES.fullmatch(name):

@@ -74,7 +74,7 @@ _FORMAT = (
 )
 _OUTPUT = "Where to write; an output folder mirrors the tree of an input folder."
 _MODEL = "An embedded model (see stedit weights list), a folder that holds one, or one on the Hub, pulled if need be."
-_DEVICE = "Where to compute: auto, cpu, cuda, cuda:N or mps."
+_DEVICE = "Where to compute: auto, cpu, cuda, cuda:N or mps; several, as cuda:0,cuda:1, share a folder."
 _NOISE_MODE = "The generator's noise inputs: its own constants, sampled from --seed, or none."
 _METHOD = (
     "How to invert: one pass of the encoder, optimisation from the mean code, hybrid (optimisation from the encoder's "
@@ -200,6 +200,14 @@ class BatchOptions:
     shard: Annotated[
         str | None,
         _about_many("--shard", metavar="I/N", show_default=False, help="Do the I-th of N parts, for job arrays."),
+    ] = None
+    engine: Annotated[
+        Literal["local", "ray"],
+        _about_many("--engine", help="What the work is done by: this machine, or a cluster of Ray."),
+    ] = "local"
+    ray_address: Annotated[
+        str | None,
+        _about_many("--ray-address", metavar="HOST:PORT", show_default=False, help="Where the head of the cluster is."),
     ] = None
     failures: Annotated[
         Path | None,

@@ -35,7 +35,7 @@ class Listener(batch.SilentReporter):
     def planned(self, plan: batch.Plan) -> None:
         self.calls.append(f"planned {len(plan.jobs)}")
 
-    def loaded(self, engine: Engine) -> None:
+    def loaded(self, engine: Engine | None) -> None:
         self.calls.append(f"loaded {engine.bundle.name}")
 
     def note(self, text: str) -> None:
