@@ -58,7 +58,8 @@ def as_array(value: object) -> Array | None:
     plain: Tensor = value.detach()
     if plain.dtype == torch.bool or plain.is_quantized:
         return None
-    return (plain.float() if plain.dtype == torch.bfloat16 else plain).numpy()
+    known = plain.dtype in {torch.float16, torch.float32, torch.float64} or not plain.is_floating_point()
+    return (plain if known else plain.float()).numpy()
 
 
 def _read_npy(path: Path) -> Any:

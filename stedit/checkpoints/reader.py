@@ -110,10 +110,15 @@ def _read_safetensors(path: Path, view: View) -> dict[str, Any]:
     if struct.unpack("<Q", view[:8])[0] > MAX_HEADER_BYTES:
         raise ValueError("its header claims to be larger than any checkpoint's")
     with library_reads(f"its header is damaged, so {AGAIN}"), safe_open(path, framework="pt") as file:
-        tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - it is no dict
+        tensors = {key: _without_float8(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118 - it is no dict
         opts = dict(file.metadata() or {})
     mean = tensors.pop("latent_avg", None)
     return {"state_dict": tensors, "latent_avg": mean, "opts": opts}
+
+
+def _without_float8(tensor: Tensor) -> Tensor:
+    """NumPy, and most of PyTorch, know no floating-point numbers of one byte."""
+    return tensor.float() if tensor.is_floating_point() and tensor.element_size() == 1 else tensor
 
 
 def _read_array(path: Path) -> Tensor:

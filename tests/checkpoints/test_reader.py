@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from safetensors.torch import save_file
 from torch import Tensor
 
+from stedit.checkpoints.arrays import as_array
 from stedit.checkpoints.formats import convert
 from stedit.checkpoints.reader import load_file
 from stedit.errors import InputError
@@ -140,6 +141,16 @@ def test_safetensors_file_is_read(tmp_path: Path) -> None:
     assert same(content["state_dict"], {"encoder.x": torch.ones(2)})
     assert torch.equal(content["latent_avg"], torch.zeros(3))
     assert content["opts"] == {"encoder_type": "Encoder4Editing"}
+
+
+@pytest.mark.parametrize("dtype", [torch.float8_e4m3fn, torch.float8_e5m2, torch.float8_e8m0fnu], ids=str)
+def test_numbers_of_one_byte_are_widened(tmp_path: Path, dtype: torch.dtype) -> None:
+    values = torch.tensor([0.5, 1.0, 2.0])
+    save_file({"x": values.to(dtype)}, tmp_path / "m.safetensors")
+    assert same(load_file(tmp_path / "m.safetensors").content["state_dict"], {"x": values})
+    array = as_array(values.to(dtype))
+    assert array is not None
+    assert array.tolist() == values.tolist()
 
 
 def test_numpy_array_is_read(tmp_path: Path) -> None:
