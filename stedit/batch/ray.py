@@ -33,7 +33,7 @@ def run_on_ray(task: Task, address: str | None, reporter: Reporter) -> Summary:
         import ray
         import ray.data
     except ImportError as error:
-        raise UsageError("Ray is not installed: pip install 'stedit[ray]'", argument="engine") from error
+        raise UsageError("Ray is not installed: pip install 'stedit[ray]'") from error
     for name in ("ray", "ray.data"):
         logging.getLogger(name).setLevel(logging.ERROR)
     started = not ray.is_initialized()
@@ -41,9 +41,7 @@ def run_on_ray(task: Task, address: str | None, reporter: Reporter) -> Summary:
         try:
             ray.init(address, log_to_driver=False, logging_level=logging.ERROR)
         except (ConnectionError, ValueError) as error:
-            raise UsageError(
-                f"there is no Ray cluster at {address}: start one with `ray start --head`", argument="ray_address"
-            ) from error
+            raise UsageError(f"there is no Ray cluster at {address}: name another", argument="ray_address") from error
     try:
         return _run(task, reporter)
     finally:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import subprocess
 import time
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -188,3 +190,33 @@ def test_interrupt_while_libraries_are_loaded_ends_without_a_traceback(process: 
     assert ran.returncode == 130
     assert stderr.startswith(b"stopped")
     assert stderr.count(b"\n") == 1
+
+
+def test_a_log_shows_that_a_run_is_alive(cli: Cli, photos: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("stedit.cli.batch.HEARTBEAT_SECONDS", 0.0)
+    (photos / "b.jpg").write_bytes(b"no picture")
+    result = cli("reconstruct", photos, "-o", "out")
+    beats = [line for line in result.stderr.splitlines() if line.endswith(" left")]
+    assert len(beats) == 2  # nothing is left after the last
+    assert re.fullmatch(r"1 of 3, \d+\.\d images/s, 0:\d\d:\d\d left", beats[0])
+    assert re.fullmatch(r"2 of 3, 1 failed, \d+\.\d images/s, 0:\d\d:\d\d left", beats[1])
+    monkeypatch.setattr("stedit.cli.batch.HEARTBEAT_SECONDS", 30.0)
+    assert " left" not in cli("reconstruct", photos, "-o", "again").stderr
+
+
+def test_several_devices_share_a_folder(cli: Cli, photos: Path) -> None:
+    result = cli("reconstruct", photos, "-o", "out", "--device", "cpu, cpu")
+    assert (result.exit_code, len(list(Path("out").glob("*.png")))) == (0, 3), result.stderr
+    unknown = cli("reconstruct", photos, "-o", "out", "--device", "cpu,tpu")
+    assert unknown.exit_code == 2
+    assert "'tpu' is no device" in unknown.stderr
+    stream = cli("reconstruct", photos / "a.png", "-o", "-", "--device", "cpu,cpu")
+    assert stream.exit_code == 2
+    assert "several processes write files" in stream.stderr
+
+
+@pytest.mark.skipif(find_spec("ray") is not None, reason="Ray is installed")
+def test_a_cluster_needs_ray(cli: Cli, photos: Path) -> None:
+    result = cli("reconstruct", photos, "-o", "out", "--engine", "ray")
+    assert result.exit_code == 2
+    assert result.stderr == "error: Ray is not installed: pip install 'stedit[ray]'\n"
