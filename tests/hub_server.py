@@ -12,7 +12,8 @@ import hashlib
 import json
 import re
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -75,6 +76,7 @@ class HubServer:
         self.stall: dict[str, int] = {}  # file name -> after so many bytes nothing more comes
         self.claimed_sizes: dict[str, int] = {}  # file name -> what the listing says
         self.served: dict[str, bytes] = {}  # file name -> what comes instead
+        self.listing: Iterable[bytes] = ()  # what comes instead of what the Hub says of a model
         self.status: int | None = None  # of every answer
         self.stalled = threading.Event()
 
@@ -178,6 +180,15 @@ class _Handler(BaseHTTPRequestHandler):
 
     def model_info(self, name: str, revision: str = "main", blobs: str = "") -> None:
         if not (found := self._find(name, revision)):
+            return
+        if self.hub.listing:
+            self.send_response(HTTPStatus.OK)
+            self.send_header("Connection", "close")
+            self.end_headers()
+            self.close_connection = True
+            with suppress(OSError):  # the client has heard enough
+                for block in self.hub.listing:
+                    self.wfile.write(block)
             return
         repository, commit = found
         siblings: list[dict[str, Any]] = []

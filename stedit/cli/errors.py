@@ -19,7 +19,6 @@ _FLAGS = {
     "batch_size": "--batch-size",
     "device": "--device",
     "direction": "--direction",
-    "engine": "--engine",
     "encoder_type": "--encoder-type",
     "face": "--face",
     "landmarks": "--landmarks",

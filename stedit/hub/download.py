@@ -13,6 +13,7 @@ from stedit._version import __version__
 from stedit.errors import HubError
 from stedit.hub.cache import repository_folder
 from stedit.hub.client import cache_folder, quiet_library
+from stedit.hub.listing import within_time
 from stedit.hub.model_id import HubModelId
 
 MAX_SMALL_BYTES = 2**20
@@ -43,7 +44,7 @@ def listed_file(item: Any, limit: int) -> HubFile:
 def fetch_small(model: HubModelId, commit: str, file: HubFile) -> bytes:
     """A file that fits into memory."""
     data = io.BytesIO()
-    _download(model, commit, file, data)
+    within_time(lambda: _download(model, commit, file, data))
     return data.getvalue()
 
 

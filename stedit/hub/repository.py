@@ -30,6 +30,7 @@ from stedit.hub.download import (
     make_parent,
     matches_sha256,
 )
+from stedit.hub.listing import ask_for_model
 from stedit.hub.model_id import HubModelId
 from stedit.storage.atomic import write_file
 from stedit.storage.bundle import CARD_NAME, Bundle
@@ -69,11 +70,7 @@ def find_or_pull(model: HubModelId) -> Path:
 def fetch_info(model: HubModelId) -> RemoteModel:
     """Ask the Hub for a model and check its `config.json`. Raises HubError."""
     with translated_errors(model):
-        from huggingface_hub import constants
-
-        info = hub_api().model_info(
-            model.repository, revision=model.revision, files_metadata=True, timeout=constants.HF_HUB_ETAG_TIMEOUT
-        )
+        info = ask_for_model(model)
         commit = str(info.sha)
         if not COMMIT.fullmatch(commit):
             raise ValueError("the Hub names no commit")

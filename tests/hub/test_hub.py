@@ -8,8 +8,9 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +23,7 @@ from stedit.cli.options import complete_model
 from stedit.errors import BundleError, HubError, UsageError
 from stedit.hub import HubModelId, cached_models, find_cached, find_or_pull, is_non_commercial, pull, push, remove
 from stedit.hub.find import find_bundle
+from stedit.hub.listing import MAX_LISTING_BYTES
 from stedit.storage.bundle import Bundle
 from stedit.storage.embedded import DEFAULT_MODEL
 
@@ -382,6 +384,52 @@ def test_pull_other_refusals_of_the_hub_raise(hub: HubServer, status: int, advic
     hub.status = status
     with pytest.raises(HubError, match=rf"{advice}.*\({status}\)$"):
         pull(MODEL)
+
+
+@pytest.mark.usefixtures("published")
+@pytest.mark.parametrize(
+    "listing",
+    [
+        b"",
+        b"null",
+        b"[]",
+        b"{}",
+        b"<html>",
+        b'{"a":' * 10**5,
+        b'{"id":"a/b","siblings":"x"}',
+        b'{"id":"a/b","siblings":[1]}',
+    ],
+)
+def test_pull_of_a_senseless_listing_raises(hub: HubServer, listing: bytes) -> None:
+    hub.listing = [listing]
+    with pytest.raises(HubError, match="the Hub's answer makes no sense; choose another"):
+        pull(MODEL)
+
+
+@pytest.mark.usefixtures("published")
+def test_pull_takes_no_listing_without_end(hub: HubServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    sent = []
+
+    def endless() -> Iterator[bytes]:
+        for _ in range(200):
+            sent.append(2**20)
+            yield b" " * 2**20
+
+    hub.listing = endless()
+    with pytest.raises(HubError, match="the Hub's answer is larger than any listing"):
+        pull(MODEL)
+    assert sum(sent) < 2 * MAX_LISTING_BYTES
+
+    def dripping() -> Iterator[bytes]:
+        while not done.wait(0.05):
+            yield b" "
+
+    done = threading.Event()
+    hub.listing = dripping()
+    monkeypatch.setattr("stedit.hub.listing.SECONDS", 0.5)
+    with pytest.raises(HubError, match=r"it takes longer than 0 s.*check the connection"):
+        pull(MODEL)
+    done.set()
 
 
 @pytest.mark.usefixtures("published")
