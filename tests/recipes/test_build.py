@@ -1,6 +1,7 @@
 """The whole recipe at the size of a toy: it renders, trains, assembles, and measures a model that edits."""
 
 import importlib.util
+import shutil
 import sys
 
 import numpy as np
@@ -136,7 +137,7 @@ def rows_of(path):
 
 
 @pytest.mark.usefixtures("renderer")
-def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path, monkeypatch, capfd):
+def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, embedded, tmp_path, monkeypatch, capfd):
     paths, facekit = toy, faces / "facekit.npz"
     write_photographs(facekit, paths.photos)
     counts = build.Counts(small=40, train=40, test=4, pairs=1, edits=12)
@@ -171,12 +172,13 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, tmp_path,
 
     monkeypatch.setattr(build, "fit_transfer_weight", record_edits)
     monkeypatch.setattr(build, "calibrate", record_network)
+    shutil.copytree(embedded.bundle.path, paths.aligner)
     build.assemble(paths, tmp_path / "toy")
     made_at = paths.codes.stat().st_mtime_ns
     _, codes = build._with_codes(paths)
     assert (len(codes), paths.codes.stat().st_mtime_ns) == (20 + 40 + 12, made_at)  # those of this encoder stay
     bundle = Bundle.load(tmp_path / "toy")
-    assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge"}
+    assert set(bundle.parts) == {"generator", "encoder", "classifier", "editor", "judge", "aligner"}
     photographs = rows_of(paths.photos / "train.jsonl.gz")
     names = list(photographs[0]["attributes"])
     assert [item.name for item in bundle.attributes] == names

@@ -120,6 +120,11 @@ class Paths:
         return self.work / "judge"
 
     @property
+    def aligner(self) -> Path:
+        """A model that has an aligner, which is trained apart; without it the model finds no faces."""
+        return self.work / "aligner"
+
+    @property
     def labels(self) -> Path:
         """Attributes of all pictures, and parameters of renders."""
         return self.work / "labels.jsonl"
@@ -372,6 +377,7 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
     if [item.name for item in judging.attributes] != [item.name for item in specs]:
         raise BundleError(f"the judge {paths.judge} knows other attributes than the classifier: train both anew")
     network = engine.networks.parts()
+    aligner = {"aligner": Bundle.load(paths.aligner).stored_parts()["aligner"]} if paths.aligner.exists() else {}
     Bundle.save(
         output,
         name=NAME,
@@ -392,6 +398,7 @@ def finish(paths: Paths, finetuned: Bundle, codes: LatentSet, output: Path) -> N
                 for name in ("generator", "encoder", "classifier", "editor")
             },
             "judge": judging.stored_parts()["judge"],
+            **aligner,
         },
         readme=f"# {NAME}\n",  # until it is measured
         overwrite=True,
