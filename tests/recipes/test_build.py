@@ -15,11 +15,10 @@ from stedit.storage.jsonl import read_records
 from stedit.storage.labels import LabelTable
 from stedit.training.classifier.config import ClassifierTrainingConfig
 from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
-from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.generator.config import AutoencoderTrainingConfig, GeneratorFinetuneConfig
+from stedit.training.generator.config import AutoencoderTrainingConfig
 from stedit.training.judge.config import JudgeTrainingConfig
 
-SIZE = 64  # px of all images
+SIZE, SMALL = 64, 32  # px of large and small images
 
 TOY = {
     "perceptual_network": f"""
@@ -39,11 +38,10 @@ TOY = {
     "generator": f"""
         steps = 2
         batch_size = 4
-        half_resolution_steps = 1
-        resolution = {SIZE}
+        resolution = {SMALL}
         style_dim = 16
         mapping_layers = 1
-        channels = [16, 16, 8, 8, 4]
+        channels = [16, 16, 8, 8]
         encoder_size = 32
         encoder_stem = 4
         encoder_widths = [4, 4, 8, 16]
@@ -57,23 +55,6 @@ TOY = {
         steps = 2
         batch_size = 4
         jitter = 1.0
-        perceptual = "judge"
-    """,
-    "autoencoder-adversarial": """
-        steps = 2
-        batch_size = 4
-        adversarial_weight = 0.1
-        discriminator_channels = [8, 8, 8, 8, 4]
-        synthetic_fraction = 0.0
-        perceptual = "judge"
-    """,
-    "encoder": """
-        finetune = true
-        corrections = 1
-        steps = 2
-        batch_size = 4
-        val_images = 2
-        identity_weight = 0.0
         perceptual = "judge"
     """,
     "classifier": "steps = 4\nhidden = [16]\nembedding = 4\ncovariance_rank = 4\nbatch_size = 16\n",
@@ -108,7 +89,7 @@ def toy(build, tmp_path, monkeypatch):
     import calibration
 
     monkeypatch.setattr(build, "SIZE", SIZE)
-    monkeypatch.setattr(build, "SMALL", SIZE)
+    monkeypatch.setattr(build, "SMALL", SMALL)
     monkeypatch.setattr(calibration, "RESOLUTION", SIZE)
     monkeypatch.setattr(calibration, "TARGET_LOGITS", (1.0, 2.0))
     monkeypatch.setattr(calibration, "LEARNED_TARGET_LOGITS", (0.0, 2.0))
@@ -148,16 +129,16 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, embedded,
 
     build.train(paths)
     networks = [path.read_bytes() for path in (*paths.perceptual_networks, paths.calibration_network)]
-    assert len(set(networks)) == 3
-    assert rows_of(paths.labels)[0]["id"] == "photo-train_000000"
+    assert len(set(networks)) == 2
+    assert rows_of(paths.labels)[0]["id"] == "train_000000"
     assert len(rows_of(paths.labels)) == 20 + 40 + 12
     judge = JudgeTrainingConfig.read(paths.work / "judge.run" / "config.toml", {})
-    assert judge.repeat == (build.PHOTOGRAPHS, 1)
+    assert judge.repeat == (build.PHOTOGRAPHS, build.RENDERS)
     assert judge.cache_images
-    for name in ("generator", "generator-256", "adversarial"):
+    for name in ("generator", "generator-256"):
         config = AutoencoderTrainingConfig.read(paths.work / f"{name}.run" / "config.toml", {})
         assert config.judge == tuple(map(str, paths.perceptual_networks))
-    assert config.repeat == (build.PHOTOGRAPHS, 1, 1)
+    assert config.repeat == (build.PHOTOGRAPHS, build.RENDERS)
 
     used_edits, calibrating = [], []
     fit_transfer_weight, calibrate = build.fit_transfer_weight, build.calibrate
@@ -186,7 +167,8 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, embedded,
     assert {
         logit for item in bundle.attributes for logit in (item.learned_target_logit, item.reference_target_logit)
     } <= {0.0, 2.0}
-    assert bundle.parts["encoder"].config["corrections"] == 1
+    assert bundle.parts["generator"].config["resolution"] == SIZE
+    assert bundle.parts["encoder"].config["corrections"] == 0
     assert bundle.reconstruction_limit is not None
 
     # transfer weights are fitted on edits from which the editor has not learned
@@ -211,12 +193,6 @@ def test_build_of_toy_size_makes_a_model_that_edits(build, toy, faces, embedded,
     ready = Bundle.load(paths.work / "ready").attributes  # fine-tuned are edits as far as they are to go
     assert Bundle.load(paths.work / "finetuned").attributes == ready
 
-    soft, sharp, blended = (
-        Bundle.load(paths.work / name).read_part("generator") for name in ("generator-256", "adversarial", "blended")
-    )
-    for key, value in blended.items():
-        expected = torch.lerp(soft[key].float(), sharp[key].float(), build.SHARPNESS)
-        torch.testing.assert_close(value.float(), expected, rtol=2e-3, atol=1e-4)
     assert bundle.training["editor"]["codes"] == 50  # seven tenths of 72
     assert bundle.parts["judge"].config["widths"] == [4, 8]
     engine = Engine.from_pretrained(tmp_path / "toy", device="cpu")
@@ -250,27 +226,16 @@ def test_configs_of_the_recipe_fit_together(build, tmp_path):
     paths = build.Paths(tmp_path, tmp_path)
     data = {"data": ("pictures.zip",)}
     generator = paths.config("generator", AutoencoderTrainingConfig, **data)
-    assert generator.generator_config().style_count == 14
+    assert generator.generator_config().style_count == 12
     assert generator.device == "cpu"
     assert generator.deterministic
-    for name in ("generator-256", "autoencoder-adversarial"):
-        config = paths.config(name, AutoencoderTrainingConfig, init_from="generator", **data)
-        assert len(config.repeat) == 3
-    assert len(config.discriminator_channels) == len(generator.generator_config().channels)
-    encoder = paths.config("encoder", EncoderTrainingConfig, model="model", **data)
-    assert encoder.finetune
-    assert encoder.corrections > 0
+    paths.config("generator-256", AutoencoderTrainingConfig, init_from="generator", **data)
     paths.config("judge", JudgeTrainingConfig, labels="labels.jsonl", **data)
     codes = {"model": "model", "codes": ("codes.safetensors",)}
     paths.config("classifier", ClassifierTrainingConfig, labels="labels.jsonl", **codes)
     editor = paths.config("editor", EditorTrainingConfig, edits="edits.jsonl", **codes)
     assert generator.style_dim % editor.heads == 0
     paths.config("editor-finetune", EditorFinetuneConfig, **codes)
-    on_codes = {"init_from": "m", "edits": "e.jsonl", "codes": ("c",), **data}
-    finetune = paths.config("generator-finetune", GeneratorFinetuneConfig, **on_codes)
-    assert 0 < finetune.edited_fraction < 1
-    patches = paths.config("generator-patchgan", GeneratorFinetuneConfig, **on_codes)
-    assert patches.adversarial_weight > finetune.adversarial_weight == 0
 
 
 def test_build_on_a_gpu_may_choose_the_fastest_algorithms(build, tmp_path):

@@ -31,6 +31,7 @@ from evaluation import evaluate as measure_model
 from evaluation import find_measurer
 from figure_tables import tables
 from ground_truth_edits import ground_truth_edits
+from grow import grow, grown_editor
 from mapping_network import fit_mapping
 from perceptual_network import train_network
 from reconstruction_limit import find_limit, reconstruction_errors, set_limit
@@ -44,7 +45,7 @@ from stedit import Engine
 from stedit.errors import BundleError, SteditError
 from stedit.models.edit_transformer import EditTransformer
 from stedit.storage.atomic import write_file, write_folder
-from stedit.storage.bundle import PART_CONFIGS, Bundle
+from stedit.storage.bundle import Bundle
 from stedit.storage.jsonl import read_records
 from stedit.storage.labels import LabelTable
 from stedit.training import checkpoint, loop
@@ -57,8 +58,6 @@ from stedit.training.data.latents import LatentSet, validation_mask
 from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.editor.finetune import build as build_editor_finetuning
 from stedit.training.editor.train import build as build_editor
-from stedit.training.encoder.config import EncoderTrainingConfig
-from stedit.training.encoder.train import build as build_encoder
 from stedit.training.generator.autoencoder import build as build_autoencoder
 from stedit.training.generator.config import AutoencoderTrainingConfig
 from stedit.training.judge.config import JudgeTrainingConfig
@@ -69,10 +68,10 @@ from stedit.training.provenance import with_parts
 HERE = Path(__file__).resolve().parent
 NAME = "portraits-256"
 TRAIN_SEED, TEST_SEED, PAIRS_SEED = 1, 2, 3  # of the rendered sets
-PHOTOGRAPHS = 3  # times that a photograph is shown while a render is shown once
-PERCEPTUAL_NETWORKS = 2  # networks of the perceptual loss: it is harder to learn to deceive both
+PHOTOGRAPHS, RENDERS = 3, 2  # times that each is shown in a round
+RELABELLED = 3  # one in so many renders is rendered from its code, for the classifier to learn what it looks like
+PERCEPTUAL_NETWORKS = 1  # networks of the perceptual loss
 SIZE, SMALL = 256, 128  # sides of rendered pictures, in pixels
-SHARPNESS = 0.85  # weights trained with a discriminator alone draw streaks on skin, and stray further from the picture
 NOT_BY_LABEL = {"Young"}  # lines of age are hardly seen, and the classifier's direction shows them better
 
 HYBRID = 60  # photographs that are inverted by the hybrid method as well, of which each takes seconds
@@ -87,6 +86,7 @@ class Paths:
     work: Path
     photos: Path
     device: str = "cpu"
+    init_from: Path | None = None  # a model of SMALL px whose networks are the start
     configs: Path = HERE
 
     @property
@@ -154,9 +154,9 @@ class Paths:
         """Zip files of photographs and of small portraits."""
         return [*self.photographs, *sorted(self.small.glob("train-*.zip"))]
 
-    def repeat(self, sources: Sequence[Path], times: int) -> tuple[int, ...]:
-        """How often the pictures of each source count: photographs `times`, renders once."""
-        return tuple(times if source in self.photographs else 1 for source in sources)
+    def repeat(self, sources: Sequence[Path]) -> tuple[int, ...]:
+        """How often the pictures of each source count."""
+        return tuple(PHOTOGRAPHS if source in self.photographs else RENDERS for source in sources)
 
     def config(self, name: str, config_type: type[Config], **keys: object) -> Config:
         """The config of a training, with what depends on the place."""
@@ -167,7 +167,7 @@ class Paths:
 
     def pictured(self, sources: Sequence[Path]) -> dict[str, object]:
         """The keys of a training on pictures."""
-        return {"data": tuple(map(str, sources)), "repeat": self.repeat(sources, PHOTOGRAPHS)}
+        return {"data": tuple(map(str, sources)), "repeat": self.repeat(sources)}
 
 
 @dataclass(frozen=True)
@@ -223,7 +223,7 @@ def write_tables(paths: Paths) -> None:
     small = list(read_records(paths.small / "train.jsonl.gz"))
     edits = [row for path in paths.edits.glob("edits.jsonl*") for row in read_records(path)]
     kept = ("id", "attributes", "params")
-    labels = [{key: row[key] for key in kept if key in row} for row in (*photographs, *small, *edits)]
+    labels = [{key: row[key] for key in kept if key in row} for row in (*small, *photographs, *edits)]
     tables = [(paths.labels, labels)]
     if edits:
         portraits = [row for path in paths.data.glob("train.jsonl*") for row in read_records(path)]
@@ -233,7 +233,7 @@ def write_tables(paths: Paths) -> None:
 
 
 def train(paths: Paths) -> None:
-    """Train the judge, the perceptual networks, encoder and generator together, then the encoder alone."""
+    """Train the judge, the networks that compare images and calibrate edits, then encoder and generator together."""
     train_judge(paths)
     for seed in range(PERCEPTUAL_NETWORKS + 1):
         train_perceptual_network(paths, seed)
@@ -258,7 +258,7 @@ def train_perceptual_network(paths: Paths, seed: int) -> None:
         network = train_network(
             [str(path) for path in sources],
             paths.labels,
-            **{**keys, "repeat": paths.repeat(sources, PHOTOGRAPHS)},
+            **{**keys, "repeat": paths.repeat(sources)},
             seed=seed,
             device=paths.device,
         )
@@ -266,48 +266,26 @@ def train_perceptual_network(paths: Paths, seed: int) -> None:
 
 
 def train_autoencoder(paths: Paths) -> None:
-    """Train encoder and generator together, at half size, in full, with a discriminator; then the encoder alone."""
+    """Train encoder and generator together: at SMALL px, from `init_from` if there is one, then grown, at SIZE px."""
     write_tables(paths)
-    common = {"judge": tuple(map(str, paths.perceptual_networks))}
-    labelled = {**common, "labels": str(paths.labels)}
-    config: TrainingConfig = paths.config(
-        "generator", AutoencoderTrainingConfig, **labelled, **paths.pictured(paths.first_pictures)
-    )
-    first = run(build_autoencoder, config, paths.work / "generator.run", paths.work / "generator")
-    pictured = paths.pictured(paths.pictures)
-    config = paths.config("generator-256", AutoencoderTrainingConfig, init_from=str(first.path), **labelled, **pictured)
-    soft = run(build_autoencoder, config, paths.work / "generator-256.run", paths.work / "generator-256")
+    common = {"judge": tuple(map(str, paths.perceptual_networks)), "labels": str(paths.labels)}
     config = paths.config(
-        "autoencoder-adversarial", AutoencoderTrainingConfig, init_from=str(soft.path), **labelled, **pictured
+        "generator",
+        AutoencoderTrainingConfig,
+        init_from=str(paths.init_from or ""),
+        **common,
+        **paths.pictured(paths.first_pictures),
     )
-    sharp = run(build_autoencoder, config, paths.work / "adversarial.run", paths.work / "adversarial")
-    blended = blend(soft, sharp, paths.work / "blended")
-    config = paths.config("encoder", EncoderTrainingConfig, model=str(blended.path), **common, **pictured)
-    run(build_encoder, config, paths.work / "encoder.run", paths.work / "autoencoder")
-
-
-def blend(soft: Bundle, sharp: Bundle, output: Path) -> Bundle:
-    """Encoder and generator SHARPNESS of the way from the weights before adversarial training to those after."""
-    return Bundle.save(
-        output,
-        name=NAME,
-        domain=sharp.domain,
-        license=sharp.license,
-        training={"generator": soft.training, "adversarial": sharp.training, "sharpness": SHARPNESS},
-        parts={name: between(soft, sharp, name, SHARPNESS) for name in ("generator", "encoder")},
-        readme="",
-        overwrite=True,
+    small = run(build_autoencoder, config, paths.work / "generator.run", paths.work / "generator")
+    grown = grow(small.path, paths.work / "grown")
+    config = paths.config(
+        "generator-256",
+        AutoencoderTrainingConfig,
+        init_from=str(grown.path),
+        **common,
+        **paths.pictured([*paths.photographs, *sorted(paths.data.glob("train-*.zip"))]),
     )
-
-
-def between(before: Bundle, after: Bundle, name: str, share: float) -> tuple[Any, dict[str, Tensor]]:
-    """Sizes and weights of a part, `share` of the way between those of two models."""
-    ends = [bundle.read_part(name) for bundle in (before, after)]
-    state = {
-        key: torch.lerp(value.float(), ends[1][key].float(), share) if value.is_floating_point() else value
-        for key, value in ends[0].items()
-    }
-    return PART_CONFIGS[name].from_dict(after.parts[name].config), state
+    run(build_autoencoder, config, paths.work / "generator-256.run", paths.work / "autoencoder")
 
 
 def assemble(paths: Paths, output: Path) -> None:
@@ -336,10 +314,32 @@ def learn_edits(paths: Paths) -> tuple[Bundle, LatentSet]:
         "classifier", ClassifierTrainingConfig, model=str(base.path), labels=str(paths.labels), **common
     )
     classified = run(build_classifier, config, paths.work / "classifier.run", paths.work / "classifier")
+    start = with_grown_editor(paths, classified)
     config = paths.config(
-        "editor", EditorTrainingConfig, model=str(classified.path), edits=str(paths.ground_truth_edits), **common
+        "editor",
+        EditorTrainingConfig,
+        model=str(start.path),
+        edits=str(paths.ground_truth_edits),
+        finetune="editor" in start.parts,
+        **common,
     )
     return run(build_editor, config, paths.work / "editor.run", paths.work / "editor"), codes
+
+
+def with_grown_editor(paths: Paths, classified: Bundle) -> Bundle:
+    """The model with the editor of `init_from`, grown, to learn from; without it, as it is.
+
+    Raises BundleError if the attributes of both do not begin alike.
+    """
+    if paths.init_from is None:
+        return classified
+    former = Engine.from_pretrained(paths.init_from, device="cpu")
+    names = [item.name for item in classified.attributes]
+    if names[: len(former.attributes)] != list(former.attributes):
+        raise BundleError(f"{paths.init_from} knows other attributes than the labels: train without it")
+    editor = grown_editor(former.networks.editors["editor"], len(names))
+    parts = {"editor": (editor.config, editor.state_dict())}
+    return with_parts(classified, paths.work / "with-editor", parts, {}, overwrite=True)
 
 
 def measure_edits(paths: Paths, edited: Bundle, codes: LatentSet) -> Bundle:
@@ -420,6 +420,8 @@ def relabel(paths: Paths, model: Bundle, codes: LatentSet) -> Bundle:
     engine = Engine.from_pretrained(model.path, device=paths.device)
     edits = {str(row["id"]) for path in paths.edits.glob("edits.jsonl*") for row in read_records(path)}
     kept = [k for k, name in enumerate(codes.names) if name not in edits]  # which are of the same people
+    people = set(photographed(paths, codes).names)
+    kept = [k for k in kept if codes.names[k] in people or k % RELABELLED == 0]
     portraits = LatentSet(tuple(codes.names[k] for k in kept), codes.codes[kept])
     portraits.save(paths.work / "portraits.safetensors", model)
     labels = torch.from_numpy(LabelTable.read(paths.labels).of(portraits.names, engine.attributes))
@@ -518,12 +520,13 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--facekit", type=Path, default=Path("facekit.npz"))
     parser.add_argument("--work", type=Path, required=True)
     parser.add_argument("--photos", type=Path, default=Path("photos"), help="labelled, aligned photographs")
+    parser.add_argument("--init-from", type=Path, help="a model of 128 px whose networks are the start")
     parser.add_argument("--device", default="cpu", help="what trains: cpu, or cuda")
     parser.add_argument("--output", type=Path, default=Path("weights") / NAME)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes that render")
     given = parser.parse_args(arguments)
     given.work.mkdir(parents=True, exist_ok=True)
-    paths = Paths(given.work, given.photos, given.device)
+    paths = Paths(given.work, given.photos, given.device, given.init_from)
     steps: dict[str, Callable[[], None]] = {
         "render": lambda: render(given.facekit, paths, Counts(), given.workers),
         "train": lambda: train(paths),
