@@ -85,13 +85,13 @@ def read_references(
     return to_batch([reader.read(Source.of(path)) for path in paths], inverter)
 
 
-def latent_of(engine: Engine, batch: CodeBatch, index: int, method: str) -> LatentCode:
-    """The code of an input of one face, with all that a latent file says of it."""
-    source, row, faces = batch.sources[index], batch.rows[index].start, batch.photos[index]
+def latent_of(engine: Engine, batch: CodeBatch, index: int, method: str, face: int = 0) -> LatentCode:
+    """The code of an input, or of one of its faces, with all that a latent file says of it."""
+    source, row, faces = batch.sources[index], batch.rows[index].start + face, batch.photos[index]
     file_name = source.path.name if source.path else ""  # in which folder it lay is nobody's business
     tuning, bundle = batch.tunings[row], engine.bundle
     digest = tuning.digest if tuning else ""
-    crop = "" if faces is None else crop_of(faces.photo, faces.quads[0])
+    crop = "" if faces is None else crop_of(faces.photo, faces.quads[face])
     return LatentCode(batch.codes[row], bundle.name, bundle.fingerprint, method, file_name, crop, tuning=digest)
 
 

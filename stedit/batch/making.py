@@ -27,11 +27,13 @@ TUNING_UNUSED = "its tuning is left out: a mix is rendered by the model's own ge
 
 
 def make_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) -> list[Output]:
-    """The code of each input, and its tuning."""
-    return [
-        Output(latent_of(engine, batch, i, request.method), batch.details[i], summarise(batch.details[i]), tuning)
-        for i, tuning in enumerate(batch.tunings)
-    ]
+    """The code of each input and its tuning, or the codes of all of its faces."""
+    outputs = []
+    for i, (rows, details) in enumerate(zip(batch.rows, batch.details, strict=True)):
+        faces = range(rows.stop - rows.start)
+        first, *further = (latent_of(engine, batch, i, request.method, face) for face in faces)
+        outputs.append(Output(first, details, summarise(details), batch.tunings[rows.start], further=tuple(further)))
+    return outputs
 
 
 def make_reconstructions(engine: Engine, request: Reconstruction, batch: CodeBatch) -> list[Output]:

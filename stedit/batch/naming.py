@@ -83,21 +83,29 @@ def strength_text(strength: float | Sequence[float]) -> str:
 
 
 def face_path(path: Path, number: int) -> Path:
-    """Where the crop of a face goes, counted from the largest: `party.aligned.jpg`, `party.aligned.face-2.jpg`."""
-    return path if number == 1 else path.with_name(f"{path.stem}.face-{number}{path.suffix}")
+    """Where what is made of a face goes, counted from the largest: `party.aligned.jpg`, `party.aligned.face-2.jpg`."""
+    stem, suffix = _split_suffix(path)
+    return path if number == 1 else path.with_name(f"{stem}.face-{number}{suffix}")
 
 
 def first_face_path(path: Path) -> Path:
     """The same of the largest face: `party.aligned.jpg` for `party.aligned.face-2.jpg`."""
-    return path.with_name(_FURTHER_FACE.sub("", path.stem) + path.suffix)
+    stem, suffix = _split_suffix(path)
+    return path.with_name(_FURTHER_FACE.sub("", stem) + suffix)
+
+
+def _split_suffix(path: Path) -> tuple[str, str]:
+    """`party` and `.jpg`; `party` and `.latent.safetensors`."""
+    suffix = path.name[-len(LATENT_SUFFIX) :] if is_latent_path(path) else path.suffix
+    return path.name[: len(path.name) - len(suffix)], suffix
 
 
 def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
     """Which `files` of one folder are outputs of earlier runs: by name, and by what they were made of being there.
 
     `face.smile.png` is one if `smile` is an attribute and `face.jpg` or `face.latent.safetensors` lies beside it;
-    `face.latent.safetensors` is one beside `face.jpg`, and `face.npz` beside either; `holiday.2024.png` is none of
-    `holiday.png`.
+    `face.latent.safetensors` and `face.face-2.latent.safetensors` are some beside `face.jpg`, and `face.npz` beside
+    either; `holiday.2024.png` is none of `holiday.png`.
     """
     # Of a.jpg and a.png, an output may be called a.jpg.smile.png: see `plan._outputs`.
     stems = {name for file in files for name in (stem_of(file), file.name)}
@@ -106,7 +114,7 @@ def own_outputs(files: Sequence[Path], attributes: Sequence[str]) -> set[Path]:
 
     def is_output(file: Path) -> bool:
         stem = stem_of(file)
-        if is_code_path(file) and stem in (images if is_latent_path(file) else inverted):
+        if is_code_path(file) and _FURTHER_FACE.sub("", stem) in (images if is_latent_path(file) else inverted):
             return True
         dots = [place for place, letter in enumerate(stem) if letter == "."]
         return any(stem[:dot] in stems and _names_our_steps(stem[dot:], attributes) for dot in dots)

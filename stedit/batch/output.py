@@ -24,7 +24,7 @@ class Output:
     summary: str = ""  # the same for a person
     tuning: Tuning | None = None  # of a code
     notes: tuple[str, ...] = ()  # what was not done of what one may expect
-    further: tuple[Pixels, ...] = ()  # crops of the other faces, each for a file of its own: see `naming.face_path`
+    further: tuple[Pixels | LatentCode, ...] = ()  # the same of other faces, each for its own file: `naming.face_path`
     source: str = UNKNOWN  # the digest of the bytes that it was made of
 
     @property

@@ -204,7 +204,7 @@ def plan_request(
     )
     plan = replace(plan, mark=mark_of(request, bundle))
     if writes_further_faces(request) and plan.writes_to_stdout:
-        raise UsageError("standard output takes the crop of one face: choose it, or name an output", argument="face")
+        raise UsageError("standard output takes one face: choose it, or name an output", argument="face")
     if isinstance(request, ReferenceEdit) and request.attention:
         _require_place(request.attention, plan, request.references, overwrite=overwrite)
     if isinstance(request, InversionRequest) and request.tuning:

@@ -93,6 +93,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         case InversionRequest():
             inverter = Inverter(engine, request, reporter)
             compute: ProcessBatch = partial(make_latents, engine, request)
+            several = request.tuning is None
         case Reconstruction():
             inverter = Inverter(engine, request.inversion, reporter)
             compute, keep_originals = partial(make_reconstructions, engine, request), request.sheet

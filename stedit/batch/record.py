@@ -26,7 +26,7 @@ class Record:
     size: tuple[int, int] | None = None
     """(width, height) in pixels of the image that was written; None where that is no image."""
     further: tuple[str, ...] = ()
-    """Where else something was written: the crops of further faces."""
+    """Where else something was written: the crops or codes of further faces."""
     error: Exception | None = None
     """Of a failure."""
 

@@ -385,7 +385,7 @@ def keeps_format(request: Request, bundle: Bundle) -> bool:
 
 def writes_further_faces(request: Request) -> bool:
     """Whether an input may have several outputs, one for each face: see `naming.face_path`."""
-    return isinstance(request, AlignedCrop) and request.photo.face == "all"
+    return isinstance(request, AlignedCrop | InversionRequest) and request.photo.face == "all"
 
 
 def _listed(names: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:

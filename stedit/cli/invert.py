@@ -31,7 +31,9 @@ def invert(
     """Find the latent code of each image.
 
     face.png gives face.latent.safetensors. Other commands take such a latent
-    file in place of an image, and need not invert the image again.
+    file in place of an image, and need not invert the image again. With
+    --face all, further faces of a photograph give face.face-2.latent.safetensors
+    and so on.
 
     [bold]Examples[/]
     stedit invert face.png

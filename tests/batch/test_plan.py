@@ -230,6 +230,8 @@ def test_folder_without_a_picture_is_told() -> None:
         "face.reconstruct.png",
         "face.reconstruct.sheet.jpg",
         "face.aligned.face-2.jpg",
+        "face.face-2.latent.safetensors",
+        "face.face-2.npz",
         "face.aligned.face-12.smile.jpg",
         "face.smile.png",
         "face.no-smile.png",

@@ -180,7 +180,27 @@ def test_align_all_faces_leaves_a_foreign_file_alone(cli: Cli, party: Path) -> N
 def test_align_all_faces_to_standard_output_is_refused(cli: Cli, party: Path) -> None:
     result = cli("align", "--face", "all", party, "-o", "-")
     assert result.exit_code == 2
-    assert "standard output takes the crop of one face" in result.stderr
+    assert "standard output takes one face" in result.stderr
+
+
+def test_invert_all_faces_gives_a_code_of_each_that_goes_back_into_its_place(cli: Cli, party: Path) -> None:
+    files = ["party.latent.safetensors", "party.face-2.latent.safetensors", "party.face-3.latent.safetensors"]
+    result = cli("invert", "--face", "all", party)
+    assert (result.exit_code, result.stdout.splitlines()) == (0, files), result.stderr
+    for number, name in enumerate(files, 1):
+        assert cli("invert", "--face", number, party, "-o", "one.latent.safetensors", "--overwrite").exit_code == 0
+        one, found = LatentCode.load("one.latent.safetensors"), LatentCode.load(name)
+        assert (found.crop, found.source) == (one.crop, "party.jpg")
+        assert np.abs(found.w - one.w).max() < 1e-3  # of a batch, rounded in another order
+    Path("one.latent.safetensors").unlink()
+    assert cli("edit", "-a", "glasses", files[1], "--into", party, "-o", "second.png").exit_code == 0
+    changed = (read_image("second.png") != read_image(party)).any(axis=(0, 2))
+    assert changed[60:300].any()
+    assert not changed[320:].any()
+    listed = cli("edit", "-a", "smile", ".", "--face", "all", "--json").stdout.splitlines()
+    assert [json.loads(line)["input"] for line in listed] == ["me.jpg", "party.jpg", "second.png"]
+    assert cli("invert", "--face", "all", *sorted(Path().glob("party*"))).stdout == ""
+    assert cli("invert", "--face", "all", party, "-f", "npz").stdout.splitlines()[1] == "party.face-2.npz"
 
 
 def test_attributes_of_all_faces_are_those_of_each(cli: Cli, party: Path) -> None:
