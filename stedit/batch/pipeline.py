@@ -255,7 +255,7 @@ class _Pipeline:
     def _rounded(self, inputs: Sequence[LoadedInput]) -> tuple[CodeBatch, list[bytes]]:
         """The codes of inputs; and these with their renderings, before anything is rounded to colours."""
         batch = to_batch(inputs, self.process.inverter)
-        renders = self.process.render(batch.codes)
+        renders = self.process.render(batch)
         return batch, [code.tobytes() + render.tobytes() for code, render in zip(batch.codes, renders, strict=True)]
 
     def _compute(self, loaded: Sequence[Loaded], size: int, batch: CodeBatch | None = None) -> Iterator[Finish]:

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from stedit.batch.code_batch import CodeBatch, Latents, read_references
+from stedit.batch.code_batch import CodeBatch, read_references
 from stedit.batch.editor import Editor
 from stedit.batch.inverter import Inverter
 from stedit.batch.making import (
@@ -39,6 +39,8 @@ from stedit.batch.request import (
 from stedit.checkpoints.interchange import load_directions
 from stedit.editing.directions import LinearDirection, parse_direction
 from stedit.inversion.familiarity import rendering_error
+from stedit.runtime.arrays import to_array
+from stedit.runtime.framing import frame
 from stedit.runtime.memory import image_bytes, images_on_device
 
 if TYPE_CHECKING:
@@ -63,8 +65,8 @@ class Process:
     inverter: Inverter
     reader: InputReader
     compute: ProcessBatch
-    render: Callable[[Latents], npt.NDArray[np.float32]]
-    """Codes (B, N, D) to renderings (B, 3, R, R), about [-1, 1], to see how they are rounded."""
+    render: Callable[[CodeBatch], npt.NDArray[np.float32]]
+    """Renders the codes as they are: (B, 3, R, R), about [-1, 1], to see how they are rounded."""
     image_bytes: int
     """Memory that it takes to render one."""
     most: int
@@ -143,9 +145,11 @@ def _read_direction(text: str) -> None:
             load_directions(part.file)
 
 
-def _float_renderings(engine: Engine, codes: Latents) -> npt.NDArray[np.float32]:
-    renders: npt.NDArray[np.float32] = engine.synthesise(torch.from_numpy(codes)).numpy()
-    return renders
+def _float_renderings(engine: Engine, batch: CodeBatch) -> npt.NDArray[np.float32]:
+    rendered = engine.synthesise(torch.from_numpy(batch.codes))
+    batch.renderings[:] = frame(to_array(rendered), engine.target_size)
+    numbers: npt.NDArray[np.float32] = rendered.numpy()
+    return numbers
 
 
 def _batching(engine: Engine, inverter: Inverter) -> Batching:

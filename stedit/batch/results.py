@@ -58,10 +58,11 @@ def render_unedited(
     engine: Engine, batch: CodeBatch, tunings: Sequence[Tuning | None], rendering: Rendering
 ) -> Sequence[Pixels]:
     """What `render` gives of the codes of `batch`; kept there, if it is what they are judged by."""
-    images = render(engine, batch.codes, tunings, rendering)
-    if rendering.noise == "const" and not any(tunings):
-        batch.renderings[:] = images
-    return images
+    if rendering.noise != "const" or any(tunings):
+        return render(engine, batch.codes, tunings, rendering)
+    if not batch.renderings:
+        batch.renderings[:] = render(engine, batch.codes, (), rendering)
+    return batch.renderings
 
 
 def render(engine: Engine, codes: Latents, tunings: Sequence[Tuning | None], rendering: Rendering) -> Sequence[Pixels]:

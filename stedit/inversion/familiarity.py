@@ -7,6 +7,8 @@ in the image. So the middle of the image is compared, in luma, between two scale
 
 from __future__ import annotations
 
+from functools import cache
+
 import cv2
 import numpy as np
 import numpy.typing as npt
@@ -58,7 +60,10 @@ def _structure(image: Pixels) -> npt.NDArray[np.float32]:
     luma = cv2.cvtColor(np.ascontiguousarray(image), cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     side = max(luma.shape)
     band = cv2.GaussianBlur(luma, (0, 0), FINE * side) - cv2.GaussianBlur(luma, (0, 0), COARSE * side)
-    height, width = luma.shape
+    return np.asarray(band[_oval(*luma.shape)])
+
+
+@cache
+def _oval(height: int, width: int) -> npt.NDArray[np.bool_]:
     row, column = np.mgrid[:height, :width] + 0.5
-    inside = np.hypot(row / height - CENTRE[0], column / width - CENTRE[1]) < RADIUS
-    return np.asarray(band[inside])
+    return np.asarray(np.hypot(row / height - CENTRE[0], column / width - CENTRE[1]) < RADIUS)

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import math
-from typing import cast
+from copy import deepcopy
+from itertools import pairwise
+from typing import TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 FIR_TAPS = (1.0, 3.0, 3.0, 1.0)  # StyleGAN2's binomial low-pass filter
+
 SQRT2 = math.sqrt(2.0)  # gain that keeps unit variance through a leaky ReLU of slope 0.2
+
+ModuleT = TypeVar("ModuleT", bound=nn.Module)
 
 
 def gaussian(*shape: int, std: float = 1.0) -> nn.Parameter:
@@ -78,6 +84,16 @@ def upsample(x: Tensor) -> Tensor:
     taps = 2 * torch.tensor(FIR_TAPS, dtype=x.dtype, device=x.device) / sum(FIR_TAPS)
     kernel = (taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
     return F.conv_transpose2d(x, kernel, stride=2, padding=1, groups=x.shape[1])
+
+
+def folded(network: ModuleT) -> ModuleT:
+    """A copy for evaluation, with batch normalisations folded into the convolutions that they follow in sequences."""
+    network = deepcopy(network).eval()
+    for sequence in [module for module in network.modules() if isinstance(module, nn.Sequential)]:
+        for i, (before, after) in enumerate(pairwise(list(sequence))):
+            if isinstance(before, nn.Conv2d) and isinstance(after, nn.BatchNorm2d):
+                sequence[i], sequence[i + 1] = fuse_conv_bn_eval(before, after), nn.Identity()
+    return network
 
 
 class Attention(nn.Module):

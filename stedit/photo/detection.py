@@ -22,6 +22,7 @@ from stedit.errors import InputError
 from stedit.hub.yunet import YUNET, require_yunet
 from stedit.imaging.files import Pixels
 from stedit.models.aligner import MIRRORED, POINTS, Aligner
+from stedit.models.layers import folded
 from stedit.photo.alignment import Quad, transform
 from stedit.photo.search import search
 from stedit.runtime.rounding import rounded_as_in_batches
@@ -102,7 +103,7 @@ class AlignerFinder:
     view_side = 192
 
     def __init__(self, network: Aligner, threshold: float = 0.4) -> None:
-        self._network = network
+        self._network = network if network.training else folded(network)
         self._threshold = threshold
 
     def find(self, image: Pixels, *, scales: int | None = None) -> list[Answer]:
