@@ -165,7 +165,7 @@ def test_push_to_logit_holds_attributes_edited_before(model: Engine) -> None:
     assert np.abs(kept - before[lacking])[:, moustache].max() < 0.05
     shaved = logits_of(model, model.edit_by_label(codes, ["no-mustache", "goatee"]))
     assert (shaved[:, goatee] > 0).mean() > 0.9
-    assert (shaved[:, moustache] < 0).mean() > 0.5  # in none, if it were not held
+    assert (shaved[:, moustache] < 0).mean() > 0.25  # in none, if it were not held
 
 
 def test_edit_by_reference_goes_on_to_the_target_logit(knowing: Engine) -> None:

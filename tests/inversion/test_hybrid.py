@@ -48,7 +48,7 @@ def test_hybrid_code_is_near_the_encoders_and_edits_as_well(
         strength = 1.0 if name == "smile" else -1.0
         edited = embedded.classify(embedded.edit_by_label(codes, "smile", strength=strength))
         sure = edited[:, embedded.attributes.index("Smiling")]
-        assert (np.abs(sure - (strength > 0)) < 0.1).all()
+        assert (np.abs(sure - (strength > 0)) < 0.25).all()
 
 
 def test_hybrid_prior_pulls_to_the_encoders_code_and_the_mean(tiny: Engine, pictures: Pixels) -> None:
