@@ -68,7 +68,7 @@ def run(
     summary = Summary()
     size = min(batch_size, process.most)
     if process.batching != "filled":
-        checked = process.batching == "checked" and len(jobs) >= MANY
+        checked = process.batching == "checked" and (len(jobs) >= MANY or True in process.verdict)
         size = min(size, CHECKED_BATCH) if checked else 1
     # One thread each: finders of faces are not made for two at a time, and outputs keep their order.
     with (
@@ -82,6 +82,8 @@ def run(
         computing = ThreadPoolExecutor(at_once, "stedit-compute", set_thread_count, (threads // at_once,))
         shared = _shared(jobs, claims, made_since)
         pipeline = _Pipeline(shared, process, write, size, reading, computing, writing, threads, at_once)
+        if process.verdict:
+            pipeline.agree(process.verdict[0])
         try:
             for job, record in pipeline.records():
                 if job.output:
@@ -249,8 +251,14 @@ class _Pipeline:
                 if isinstance(error, SteditError) and not isinstance(error, InputError):
                     raise
                 self.agrees = False
-            set_thread_count(self.threads if self.agrees else self.all_threads)
+            self.process.verdict[:] = [self.agrees]
+            self.agree(self.agrees)
         return self.agrees
+
+    def agree(self, agrees: bool) -> None:
+        """Go on in batches side by side, or one by one."""
+        self.agrees = agrees
+        set_thread_count(self.threads if agrees else self.all_threads)
 
     def _rounded(self, inputs: Sequence[LoadedInput]) -> tuple[CodeBatch, list[bytes]]:
         """The codes of inputs; and these with their renderings, before anything is rounded to colours."""

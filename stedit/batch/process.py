@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import TYPE_CHECKING, Literal, assert_never
 
@@ -72,6 +72,8 @@ class Process:
     most: int
     """Images that the device can render at a time."""
     batching: Batching = "alone"
+    verdict: list[bool] = field(default_factory=list)
+    """Whether a batch rounds as each of its inputs alone, once a run has seen it; the next need not look again."""
 
 
 def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: str, details: bool = True) -> Process:
