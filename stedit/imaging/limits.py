@@ -102,7 +102,7 @@ def _tiff_refusal(data: bytes) -> str:
             tag, kind, numbers, _ = struct.unpack_from(order + entry_form, data, place)
             if kind not in _BYTE_TYPES and numbers > MAX_TIFF_NUMBERS:
                 return f"is a TIFF with {numbers:,} numbers under the tag {tag}: save it anew first"
-    except struct.error:
+    except (struct.error, OverflowError):  # a BigTIFF's offsets have 64 bits, and Python's have a sign
         return "is damaged (its directory lies beyond its end): get a whole copy of it"
     return ""
 

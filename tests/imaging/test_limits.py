@@ -116,6 +116,10 @@ SLOW = "that is slow to decode: save it as PNG first"
             "it is damaged (its directory lies beyond its end): get a whole copy of it",
         ),
         (
+            b"II+\0\x08\0\0\0" + struct.pack("<QQ", 2**64 - 1, 0),
+            "it is damaged (its directory lies beyond its end): get a whole copy of it",
+        ),
+        (
             gif(GIF_COMMENT * 1, b"\xff" + b"a" * 255, *[b"\xff" + b"a" * 255] * 300, b"\0"),
             "it is a GIF with a comment",
         ),
@@ -128,7 +132,7 @@ SLOW = "that is slow to decode: save it as PNG first"
         (rle_bmp(2000, b"\x01\x05" * 100), SLOW),
         (rle_bmp(100, b"\x00\x01" * 15_000_000), SLOW),
     ],
-    ids=range(22),
+    ids=range(23),
 )
 def test_image_beyond_the_limits_is_refused_at_once(data: bytes, sentence: str) -> None:
     start = time.process_time()
