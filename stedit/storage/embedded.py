@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.resources import files
 from pathlib import Path
 
-DEFAULT_MODEL = "synthface-128"
+DEFAULT_MODEL = "portraits-256"
 
 
 def embedded_bundles() -> dict[str, Path]:

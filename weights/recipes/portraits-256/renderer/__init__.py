@@ -1,4 +1,4 @@
-"""A renderer of portraits whose every attribute is known: the source of all pictures that synthface-128 learns from.
+"""A renderer of portraits whose every attribute is known: the source of all renders that portraits-256 learns from.
 
 A picture is a pure function of about two hundred numbers, each about N(0, 1):
 
