@@ -167,9 +167,9 @@ def fit_image(pixels: Pixels, size: tuple[int, int]) -> Pixels:
     if (height, width) == size:
         return pixels
     scale = min(height / size[0], width / size[1])  # source pixels per result pixel
-    crop_height, crop_width = size[0] * scale, size[1] * scale
+    crop_height, crop_width = min(size[0] * scale, height), min(size[1] * scale, width)  # min: float rounding
     top, left = (height - crop_height) / 2, (width - crop_width) / 2
-    box = (left, top, min(left + crop_width, width), min(top + crop_height, height))  # min: float rounding
+    box = (left, top, min(left + crop_width, width), min(top + crop_height, height))
     return np.array(Image.fromarray(pixels).resize((size[1], size[0]), Image.Resampling.LANCZOS, box=box))
 
 
