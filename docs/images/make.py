@@ -63,20 +63,18 @@ def main() -> None:
     engine = Engine.from_pretrained()
     room, park = (Photo.open(ROOT / "tests/data/scenes" / f"{name}.jpg") for name in ("room", "park"))
 
-    def edited(photo: Photo, attribute: str, strength: float = 1.0) -> Image.Image:
-        options = f" --strength {strength}" if strength != 1 else ""
-        command = f"stedit edit -a {attribute}{options} {Path(photo.name).name}"
-        return panel(engine.edit_photo(photo, attribute, strength=strength), command)
+    def edited(photo: Photo, attribute: str) -> Image.Image:
+        return panel(engine.edit_photo(photo, attribute), f"stedit edit -a {attribute} {Path(photo.name).name}")
 
     scenes = [
-        *[panel(room.pixels, "room.jpg"), edited(room, "smile", 1.5), edited(room, "blond")],
+        *[panel(room.pixels, "room.jpg"), edited(room, "smile"), edited(room, "blond")],
         *[panel(park.pixels, "park.jpg"), edited(park, "no-beard"), edited(park, "glasses")],
     ]
     grid(scenes, 3, "edits.jpg")
     left, top, right, bottom = FACE
     faces = [
         panel(engine.edit_photo(room, "smile", strength=strength)[top:bottom, left:right], f"--strength {strength:g}")
-        for strength in (0, 0.5, 1, 1.5)
+        for strength in (0, 0.5, 1, 1.3)
     ]
     grid(faces, 4, "strength.jpg")
     grid(attribute_panels(engine, [room, park]), COLUMNS, "attributes.jpg")

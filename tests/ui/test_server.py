@@ -75,7 +75,7 @@ def room(page: Page) -> str:
     return page.send(ROOM)
 
 
-def test_the_page_comes_whole_and_fetches_nothing(page: Page) -> None:
+def test_the_page_comes_whole_and_fetches_nothing(embedded: Engine, page: Page) -> None:
     status, data, headers = page.ask(page.path)
     assert status == 200
     text = data.decode()
@@ -86,7 +86,7 @@ def test_the_page_comes_whole_and_fetches_nothing(page: Page) -> None:
     state = json.loads(page.get("state"))
     assert state["model"] == DEFAULT_MODEL
     assert {"smile", "glasses", "beard", "old"} <= set(state["attributes"])
-    assert len(state["attributes"]) == 32
+    assert len(state["attributes"]) == len(embedded.attributes)
 
 
 def test_a_preview_shows_the_edit_and_leaves_the_rest(page: Page, room: str) -> None:

@@ -25,7 +25,7 @@ TRANSFER_EDITS = 400  # of an attribute, at most, made for each candidate
 LABEL_WEIGHT = 1 / 3  # of a label in a soft label; the rest is what the networks predict from the image of the code
 BATCH = 64  # codes
 RESOLUTION = 128  # px: attributes show at that size, which takes half the time
-SUCCESS = 0.97  # share of images in which an edit shall show
+SIDE_EFFECTS = 2.0  # how much a share of side effects weighs against the share of images in which an edit shows
 
 
 def fit_transfer_weight(engine: Engine, codes: Tensor, edits: GroundTruthEdits) -> Engine:
@@ -90,23 +90,18 @@ def _least(
     target: Tensor,
     edit: Callable[[Engine], Tensor],
 ) -> AttributeSpec:
-    """The first candidate with which the edit of an attribute shows in SUCCESS of the images that lack the target.
-
-    Where it never does, the one with the greatest share in which it shows, less the share of side effects.
-    """
+    """The candidate after which the next is worse: by the share in which its edit shows, less its side effects."""
     lacking = before[:, index] != target
-    best = (-1.0, candidates[0])
+    best, chosen = -math.inf, candidates[0]
     for candidate in candidates:
         changed = _predict(engine, network, edit(_with_spec(engine, candidate))) != before
         shown = changed[lacking, index].float().mean().item()
-        if shown >= SUCCESS:
-            return candidate
-        best = max(
-            best,
-            (shown - side_effects(changed.numpy(), engine.attributes[index], engine.attributes).mean(), candidate),
-            key=lambda pair: pair[0],
-        )
-    return best[1]
+        effects = side_effects(changed.numpy(), engine.attributes[index], engine.attributes).mean()
+        score = shown - SIDE_EFFECTS * float(effects)
+        if score <= best:
+            break
+        best, chosen = score, candidate
+    return chosen
 
 
 def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:

@@ -11,8 +11,10 @@ TOLD_APART = ("women", "men", "child", "young", "middle", "old", "dark skin", "m
 def look_up(figures: Mapping[str, Any], keys: Sequence[str]) -> Any:
     """A figure by its path, or None."""
     for key in keys:
-        figures = figures.get(key) or {}
-    return figures if figures != {} else None
+        if not isinstance(figures, Mapping) or key not in figures:
+            return None
+        figures = figures[key]
+    return figures
 
 
 def tables(figures: Mapping[str, Any]) -> dict[str, str]:
