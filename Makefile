@@ -49,7 +49,7 @@ demo: $(READY)
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(DEMO)/codes --output $(DEMO)/glasses --overwrite
 	$(BIN)/stedit edit --ref $(FACES)/glasses.jpg --attr glasses $(FACES)/serious.jpg --output $(DEMO)/sheet.png --sheet --overwrite
 	$(BIN)/stedit sheet $(FACES) $(DEMO)/reconstructed $(DEMO)/smile $(DEMO)/glasses --output $(DEMO)/overview.png --overwrite
-	$(BIN)/stedit edit --attr smile --strength 1.5 $(SCENES) --output $(DEMO)/photographs-smile --overwrite
+	$(BIN)/stedit edit --attr smile $(SCENES) --output $(DEMO)/photographs-smile --overwrite
 	$(BIN)/stedit edit --attr no-beard $(SCENES) --output $(DEMO)/photographs-no-beard --overwrite
 	$(BIN)/stedit edit --attr glasses $(SCENES) --output $(DEMO)/photographs-glasses --overwrite
 	$(BIN)/stedit sheet $(SCENES) $(DEMO)/photographs-smile $(DEMO)/photographs-no-beard $(DEMO)/photographs-glasses \
