@@ -84,6 +84,9 @@ class EditorFinetuneConfig(LatentTrainingConfig):
         text="Models whose judges predict the edits' attributes, a random one each time; none: the model's own.",
         local=True,
     )
+    resolution: int = key(
+        0, text="Side of the images that judges see, a power of two, in pixels; 0: all that the model renders.", low=0
+    )
     target_weight: float = key(
         4.0, text="Weight of the edited attribute's cross-entropy, as a judge predicts it.", low=0
     )

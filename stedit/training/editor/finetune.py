@@ -26,6 +26,7 @@ from stedit.hub.find import find_bundle
 from stedit.imaging.files import Pixels
 from stedit.metrics.editing import set_attribute
 from stedit.models.attribute_network import AttributeNetwork, Judge
+from stedit.models.config import resolutions
 from stedit.runtime.framing import centre_crop, resize
 from stedit.storage.bundle import Bundle
 from stedit.training.data.latents import LatentSet, validation_mask
@@ -73,6 +74,11 @@ class EditorFinetuneTask:
         self.judges = [self._judge(name) for name in config.judge] or ([] if judge is None else [judge])
         if not self.judges:
             raise MissingPartError(f"the model {engine.bundle.name!r} has no judge to predict attributes: name one")
+        if config.resolution and config.resolution not in resolutions(engine.networks.generator.config.resolution):
+            raise InputError(
+                f"the model {engine.bundle.name!r} does not render {config.resolution} px: choose a power of two up to"
+                f" {engine.networks.generator.config.resolution}"
+            )
         codes = LatentSet.read(config.codes, engine)
         if config.synthetic_latents:
             codes = codes.join(LatentSet.sample(config.synthetic_latents, engine, seed=config.seed))
@@ -225,8 +231,10 @@ class EditorFinetuneTask:
 
     def _predict(self, judge: AttributeNetwork, codes: Tensor) -> Tensor:
         """The judge's logits (B, K) of the model's attributes in the images of codes (B, N, D)."""
-        rendered: Tensor = self.engine.networks.generator(codes, noise="const")
-        images = centre_crop(rendered.clamp(-1, 1), self.engine.target_size)
+        full, (height, width) = self.engine.networks.generator.config.resolution, self.engine.target_size
+        side = self.config.resolution or full
+        rendered: Tensor = self.engine.networks.generator(codes, noise="const", resolution=side)
+        images = centre_crop(rendered.clamp(-1, 1), (height * side // full, width * side // full))
         if isinstance(judge, Judge):
             images = resize(images, (judge.config.input_height, judge.config.input_width))
         logits: Tensor = judge(images)

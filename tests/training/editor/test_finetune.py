@@ -283,6 +283,18 @@ def test_predict_resizes_images_for_the_judge(tmp_path: Path, model: Path) -> No
     torch.testing.assert_close(task._predict(task.judges[0], codes).sigmoid(), wanted)
 
 
+def test_judges_see_images_of_the_given_resolution(tmp_path: Path, model: Path, judges: tuple[str, ...]) -> None:
+    task = build(write(tmp_path, model, judges, resolution=16))
+    codes, generator = torch.randn(4, 8, 16), Engine.from_pretrained(model, device="cpu").networks.generator
+    with torch.no_grad():
+        wanted = task.judges[0](generator(codes, resolution=16).clamp(-1, 1))[:, :5]
+        torch.testing.assert_close(task._predict(task.judges[0], codes), wanted)
+        assert (task.judges[0](generator(codes).clamp(-1, 1))[:, :5] - wanted).abs().max() > 0.01
+    for wrong in (24, 64):
+        with pytest.raises(InputError, match=f"'tiny-32' does not render {wrong} px: choose a power of two up to 32"):
+            build(write(tmp_path, model, judges, resolution=wrong))
+
+
 def test_build_names_what_is_missing(tmp_path: Path, model: Path, tiny_bundle: Path) -> None:
     with pytest.raises(MissingPartError, match="'tiny-32' has no editor that has learned edits by label: train one"):
         build(write(tmp_path, tiny_bundle))
