@@ -6,6 +6,7 @@ import base64
 from collections.abc import Mapping, Sequence
 from html import escape
 
+from stedit.editing.attributes import friendly_name
 from stedit.imaging.files import Pixels, encode_image, fit_image
 from stedit.metrics.results import GroundTruthSample, Results, Sample, SampleEdit
 from stedit.metrics.tables import Cell, Table, percent, setting, tables_of
@@ -136,7 +137,12 @@ def _cell(cell: Cell) -> str:
 def _gallery(samples: Sequence[Sample]) -> str:
     attributes = list(samples[0].edits)
     by_reference = samples[0].reference is not None
-    columns = ["source", "reconstruction", *(["reference"] if by_reference else []), *map(_plain, attributes)]
+    columns = [
+        "source",
+        "reconstruction",
+        *(["reference"] if by_reference else []),
+        *(friendly_name(name, 1) for name in attributes),
+    ]
     rows = []
     for number, sample in enumerate(samples, start=1):
         cells = [_face(sample.source, f"source {number}"), _face(sample.reconstruction, f"reconstruction {number}")]
@@ -156,7 +162,7 @@ def _pair_gallery(samples: Sequence[GroundTruthSample]) -> str:
     columns = ["asked for", "source", "reconstruction", "edit", "truth"]
     rows = []
     for sample in samples:
-        asked = f"{_plain(sample.attribute)}: {'with' if sample.added else 'without'}"
+        asked = f"{friendly_name(sample.attribute, 1)}: {'with' if sample.added else 'without'}"
         cells = [f'<th scope="row">{escape(asked)}</th>']
         cells += [_face(getattr(sample, name), f"{asked}, {name}") for name in columns[1:]]
         rows.append(cells)
@@ -181,7 +187,7 @@ def _face(image: Pixels, text: str, caption: str = "", *, missed: bool = False) 
 def _judge(results: Results) -> str:
     assert results.judge is not None
     items = "".join(
-        f"<li><span>{escape(name)}</span><span>{percent(share).text}</span></li>"
+        f"<li><span>{escape(friendly_name(name, 1))}</span><span>{percent(share).text}</span></li>"
         for name, share in results.judge.by_attribute.items()
     )
     text = (
@@ -190,7 +196,3 @@ def _judge(results: Results) -> str:
         "edits."
     )
     return f'<p>{escape(text)}</p><div class="wide"><ul class="known">{items}</ul></div>'
-
-
-def _plain(attribute: str) -> str:
-    return attribute.replace("_", " ")

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import TypeVar
 
+from stedit.editing.attributes import friendly_name
 from stedit.metrics.results import EditResult, GroundTruthResult, ReconstructionResult, Results, TransferResult
 
 Row = TypeVar("Row", EditResult, GroundTruthResult)
@@ -123,7 +124,7 @@ def _edits(results: Results) -> Iterator[Table]:
     )
     for by, title, text in (("label", "Label edits", label), ("reference", "Edits by reference", reference)):
         for key, group in _grouped([edit for edit in results.edits if edit.by == by]):
-            rows = [[Cell(edit.attribute), *_edit_cells(edit)] for edit in group]
+            rows = [[Cell(friendly_name(edit.attribute, 1)), *_edit_cells(edit)] for edit in group]
             means = [Cell("mean"), *_mean_cells(group)] if len(group) > 1 else []
             yield Table(f"{title}: {setting(*key)}", text, ["attribute", *_EDIT_COLUMNS], rows, means)
 
@@ -178,7 +179,7 @@ def _transfer(results: Sequence[TransferResult]) -> Iterator[Table]:
         values = [number(x, 3) if colour else percent(x) for x in (row.before, row.after, row.reference)]
         rows.append(
             [
-                Cell(row.attribute),
+                Cell(friendly_name(row.attribute, 1)),
                 Cell(FINE_ATTRIBUTE_TITLES[row.fine_attribute]),
                 Cell(row.method),
                 Cell(str(row.images)),
@@ -208,7 +209,7 @@ def _ground_truth(pairs: Sequence[GroundTruthResult]) -> Iterator[Table]:
         "best",
     ]
     for key, members in _grouped(pairs):
-        rows = [[Cell(row.attribute), Cell(str(row.images)), *_pair_cells([row])] for row in members]
+        rows = [[Cell(friendly_name(row.attribute, 1)), Cell(str(row.images)), *_pair_cells([row])] for row in members]
         means = [Cell("mean"), Cell(""), *_pair_cells(members)] if len(members) > 1 else []
         yield Table(f"Ground-truth edits: {setting(*key)}", text, columns, rows, means)
 
