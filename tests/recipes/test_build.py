@@ -109,8 +109,19 @@ def write_photographs(facekit, folder):
 
     for prefix, seed, count in (("train", 8, 20), ("test", 9, 4)):
         made = render_orders(random_orders(f"photo-{prefix}", seed, range(count)), facekit, size=SIZE)
-        known = ((name, data, {key: row[key] for key in ("id", "attributes")}) for name, data, row in made)
+        known = ((name, data, photograph_record(row)) for name, data, row in made)
         write_pictures(known, folder, prefix)
+
+
+def photograph_record(row):
+    """What is known of a photograph: its labels, among them kinds, its source, and five points."""
+    has = row["attributes"]
+    kinds = {"smile": "teeth" if has["Smiling"] else "none", "glasses": "clear" if has["Eyeglasses"] else "none"}
+    kinds |= {"beard": "none" if has["No_Beard"] else "full", "age": "young" if has["Young"] else "old"}
+    marks = np.array(row["landmarks"])
+    points = [marks[36:42].mean(axis=0), marks[42:48].mean(axis=0), marks[30], marks[48], marks[54]]
+    points = [point.tolist() for point in points]
+    return {"id": row["id"], "source": "toy", "attributes": has, "kinds": kinds, "points": points}
 
 
 def rows_of(path):
@@ -214,8 +225,8 @@ def test_ground_truth_edit_differs_in_the_parameters_of_its_group_alone(build, t
     from render_edits import GROUPS
     from renderer.parameters import NAMES
 
-    build.render(faces / "facekit.npz", toy, build.Counts(small=1, train=40, test=1, pairs=1, edits=12), 1)
-    portraits, edits = rows_of(toy.data / "train.jsonl.gz"), rows_of(toy.edits / "edits.jsonl.gz")
+    build.render(faces / "facekit.npz", toy, build.Counts(small=40, train=1, test=1, pairs=1, edits=12), 1)
+    portraits, edits = rows_of(toy.small / "train.jsonl.gz"), rows_of(toy.edits / "edits.jsonl.gz")
     assert (len(portraits), len(edits)) == (40, 12)
     for row in edits:
         source, reference, made = (

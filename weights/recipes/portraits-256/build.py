@@ -34,6 +34,7 @@ from ground_truth_edits import ground_truth_edits
 from grow import grow, grown_editor
 from mapping_network import fit_mapping
 from perceptual_network import train_network
+from photograph_edits import photograph_edits
 from reconstruction_limit import find_limit, reconstruction_errors, set_limit
 from render_edits import render_edits
 from renderer.head import FaceKitError
@@ -101,7 +102,7 @@ class Paths:
 
     @property
     def edits(self) -> Path:
-        """Ground-truth edits of these, at SIZE px."""
+        """Ground-truth edits of the portraits, at SMALL px, which is what the encoder reads."""
         return self.work / "edits"
 
     @property
@@ -140,14 +141,19 @@ class Paths:
         return self.work / "codes.safetensors"
 
     @property
+    def edited_photographs(self) -> Path:
+        """Codes of edited photographs, of which there are no pictures."""
+        return self.work / "edited-photographs.safetensors"
+
+    @property
     def photographs(self) -> list[Path]:
         """Zip files of photographs to learn from."""
         return sorted(self.photos.glob("train-*.zip"))
 
     @property
     def pictures(self) -> list[Path]:
-        """Zip files of photographs, of portraits, and of their edits."""
-        return [*self.photographs, *sorted(self.data.glob("train-*.zip")), *sorted(self.edits.glob("edits-*.zip"))]
+        """Zip files of photographs, of small portraits, and of their edits."""
+        return [*self.first_pictures, *sorted(self.edits.glob("edits-*.zip"))]
 
     @property
     def first_pictures(self) -> list[Path]:
@@ -178,7 +184,7 @@ class Counts:
     train: int = 4000
     test: int = 1000
     pairs: int = 24  # identities
-    edits: int = 6000
+    edits: int = 20_000
 
 
 class PrintMonitor:
@@ -207,14 +213,14 @@ def render(facekit: Path, paths: Paths, counts: Counts, workers: int) -> None:
     if not paths.data.exists():
         with write_folder(paths.data) as folder:
             write_pictures(made(random_orders("train", TRAIN_SEED, range(counts.train)), SIZE), folder, "train")
-    if not paths.edits.exists():
-        with write_folder(paths.edits) as folder:
-            render_edits(facekit, paths.data, folder, count=counts.edits, size=SIZE, workers=workers)
     if not paths.small.exists():
         with write_folder(paths.small) as folder:
             write_pictures(made(random_orders("train", TRAIN_SEED, range(counts.small)), SMALL), folder, "train")
             write_pictures(made(random_orders("test", TEST_SEED, range(counts.test)), SMALL), folder, "test")
             write_pictures(made(pair_orders("pairs", PAIRS_SEED, range(counts.pairs)), SMALL), folder, "pairs")
+    if not paths.edits.exists():
+        with write_folder(paths.edits) as folder:
+            render_edits(facekit, paths.small, folder, count=counts.edits, size=SMALL, workers=workers)
 
 
 def write_tables(paths: Paths) -> None:
@@ -226,8 +232,7 @@ def write_tables(paths: Paths) -> None:
     labels = [{key: row[key] for key in kept if key in row} for row in (*small, *photographs, *edits)]
     tables = [(paths.labels, labels)]
     if edits:
-        portraits = [row for path in paths.data.glob("train.jsonl*") for row in read_records(path)]
-        tables.append((paths.ground_truth_edits, ground_truth_edits(portraits, edits)))
+        tables.append((paths.ground_truth_edits, ground_truth_edits(small, edits)))
     for path, rows in tables:
         write_file(path, "".join(json.dumps(row) + "\n" for row in rows).encode())
 
@@ -309,21 +314,40 @@ def learn_edits(paths: Paths) -> tuple[Bundle, LatentSet]:
     """The model with a classifier and an editor that have learned from codes alone, and the codes."""
     write_tables(paths)
     base, codes = _with_codes(paths)
-    common = {"codes": (str(paths.codes),)}
+    edit_photographs(paths, base, codes)
     config: TrainingConfig = paths.config(
-        "classifier", ClassifierTrainingConfig, model=str(base.path), labels=str(paths.labels), **common
+        "classifier",
+        ClassifierTrainingConfig,
+        model=str(base.path),
+        labels=str(paths.labels),
+        codes=(str(paths.codes),),
     )
     classified = run(build_classifier, config, paths.work / "classifier.run", paths.work / "classifier")
     start = with_grown_editor(paths, classified)
-    config = paths.config(
+    config = editor_config(paths, start)
+    return run(build_editor, config, paths.work / "editor.run", paths.work / "editor"), codes
+
+
+def edit_photographs(paths: Paths, base: Bundle, codes: LatentSet) -> None:
+    """Write codes of edited photographs, and add their rows to the table of ground-truth edits."""
+    records = {str(row["id"]): row for row in read_records(paths.photos / "train.jsonl.gz")}
+    unedited = photographed(paths, codes)
+    names, edited, rows = photograph_edits([records[name] for name in unedited.names], unedited.codes)
+    LatentSet(names, edited).save(paths.edited_photographs, base)
+    table = paths.ground_truth_edits.read_text() + "".join(json.dumps(row) + "\n" for row in rows)
+    write_file(paths.ground_truth_edits, table.encode())
+
+
+def editor_config(paths: Paths, model: Bundle) -> EditorTrainingConfig:
+    """The config of the training of the model's editor, or of a new one, on all edits."""
+    return paths.config(
         "editor",
         EditorTrainingConfig,
-        model=str(start.path),
+        model=str(model.path),
+        codes=(str(paths.codes), str(paths.edited_photographs)),
         edits=str(paths.ground_truth_edits),
-        finetune="editor" in start.parts,
-        **common,
+        finetune="editor" in model.parts,
     )
-    return run(build_editor, config, paths.work / "editor.run", paths.work / "editor"), codes
 
 
 def with_grown_editor(paths: Paths, classified: Bundle) -> Bundle:
@@ -347,16 +371,11 @@ def measure_edits(paths: Paths, edited: Bundle, codes: LatentSet) -> Bundle:
     engine = Engine.from_pretrained(edited.path, device=paths.device)
     known = without_labels(engine.networks.editors["editor"], engine.attributes, NOT_BY_LABEL)
     engine = Engine(engine.model.with_networks(editors={"editor": known}))
-    edits = GroundTruthEdits.read(str(paths.ground_truth_edits), codes.names, engine.attributes)
-    share = paths.config(
-        "editor",
-        EditorTrainingConfig,
-        model=str(edited.path),
-        codes=(str(paths.codes),),
-        edits=str(paths.ground_truth_edits),
-    ).val_fraction
-    _, unseen = edits.split(~validation_mask(len(codes), share))  # from which the editor has not learned
-    engine = fit_transfer_weight(engine, codes.codes, unseen)
+    config = editor_config(paths, edited)
+    every = LatentSet.read(config.codes, engine)
+    edits = GroundTruthEdits.read(config.edits, every.names, engine.attributes)
+    _, unseen = edits.split(~validation_mask(len(every), config.val_fraction))  # from which it has not learned
+    engine = fit_transfer_weight(engine, every.codes, unseen)
     parts = {"editor": (known.config, known.state_dict())}
     with_transfer = with_parts(
         edited, paths.work / "with-transfer", parts, {}, attributes=engine.bundle.attributes, overwrite=True
