@@ -68,7 +68,7 @@ def move_to_logits(
     first_logits = classifier(w)
     start, signs = first_logits[:, keep], torch.sign(goal - first_logits[:, targets])
     for remaining in (*range(STEPS, 0, -1), *[1] * CORRECTIONS):
-        logits, gradients = logits_and_gradients(classifier, w)
+        logits, gradients = classifier.logits_and_gradients(w)
         gradients = gradients * touched
         slopes = gradients[:, targets]
         variance = (slopes * covariance.multiply(slopes)).sum(dim=2)
@@ -90,17 +90,6 @@ def move_to_logits(
             change = _combined_step(directions, slopes, gradients[:, keep], step, drift)
         w = w + change.view_as(w)
     return torch.where(touched.view(w.shape[1:]) > 0, w, source)
-
-
-def logits_and_gradients(classifier: LatentClassifier, w: Tensor) -> tuple[Tensor, Tensor]:
-    """Logits (B, K) of codes (B, N, D), and the gradient of each with respect to the flattened code, (B, K, N*D)."""
-    with torch.enable_grad():
-        w = w.detach().requires_grad_()
-        logits = classifier(w)
-        count = logits.shape[1]
-        one_hot = torch.eye(count, dtype=w.dtype, device=w.device)[:, None].expand(-1, w.shape[0], -1)  # (K, B, K)
-        (gradients,) = torch.autograd.grad(logits, w, one_hot, is_grads_batched=True)
-    return logits.detach(), gradients.flatten(2).transpose(0, 1)
 
 
 def curvature_directions(
@@ -234,7 +223,7 @@ def restore_kept(
         return w
     start = classifier(source)[:, keep]
     for _ in range(CORRECTIONS):
-        logits, gradients = logits_and_gradients(classifier, w)
+        logits, gradients = classifier.logits_and_gradients(w)
         gradients = gradients * touched
         drift, still = logits[:, keep] - start, torch.zeros_like(logits[:, targets])
         change = _combined_step(gradients[:, targets], gradients[:, targets], gradients[:, keep], still, drift)

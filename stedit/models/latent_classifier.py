@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -49,3 +50,20 @@ class LatentClassifier(nn.Module):
     def forward(self, w: Tensor) -> Tensor:
         """(B, N, D) -> logits (B, K), in the order of the bundle's attributes."""
         return self.logits(self.embed(w))
+
+    @torch.no_grad()
+    def logits_and_gradients(self, w: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, N, D) -> logits (B, K), and the gradient of each with respect to the flattened code, (B, K, N*D).
+
+        By the chain rule through the trunk, once for all logits: autograd imports sympy for the gradients of several
+        outputs, which takes longer than an edit.
+        """
+        x, slopes = w.flatten(1), []
+        for layer in self.trunk:
+            x = layer(x)
+            slopes.append(torch.where(x > 0, x.new_tensor(1.0), x.new_tensor(0.2)))  # (B, h)
+            x = F.leaky_relu(x, 0.2)
+        gradients = torch.einsum("ke,keh->kh", self.logit_weight, self.embedding_weight)
+        for layer, slope in zip(reversed(self.trunk), reversed(slopes), strict=True):
+            gradients = (gradients * slope[:, None]) @ cast(nn.Linear, layer).weight  # (B, K, h of the layer before)
+        return self(w), gradients

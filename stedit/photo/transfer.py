@@ -195,8 +195,11 @@ def usual(colours: Field, values: Field, reach: float) -> Field:
     """The mean (n, n, C) of `values` over pixels of like `colours` (n, n, 3), about `reach` sides away."""
     n = colours.shape[0]
     own, others = _features(colours, reach), _features(resized(colours, SMALLER), reach)
-    distance = (own**2).sum(axis=1)[:, None] - 2 * own @ others.T + (others**2).sum(axis=1)
-    weights = np.exp(-0.5 * np.maximum(distance, 0))
+    # weights are exp(-|a - b|^2 / 2), made in one array of ten million numbers
+    sizes = [(features**2).sum(axis=1, keepdims=True) / -2 for features in (own, others)]
+    ones = [np.ones_like(size) for size in sizes]
+    weights = np.hstack([own, sizes[0], ones[0]]) @ np.hstack([others, ones[1], sizes[1]]).T
+    np.exp(np.minimum(weights, 0, out=weights), out=weights)
     means = weights @ resized(values, SMALLER).reshape(len(others), -1) / (weights.sum(axis=1, keepdims=True) + 1e-3)
     result: Field = means.reshape(n, n, -1).astype(np.float32, copy=False)
     return result

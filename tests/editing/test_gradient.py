@@ -12,7 +12,6 @@ from stedit.editing.gradient import (
     _combined_step,
     _preserving_step,
     curvature_directions,
-    logits_and_gradients,
     move_to_logits,
 )
 from stedit.editing.linear import scale_to_one_std
@@ -39,14 +38,19 @@ def covariance_of(classifier: LatentClassifier) -> LatentCovariance:
     return LowRankCovariance.of(classifier) or identity
 
 
+def gradient_of(classifier: LatentClassifier, w: Tensor, attribute: int = 0) -> Tensor:
+    """The gradient of one logit, (B, N*D), by autograd."""
+    w = w.clone().requires_grad_()
+    return torch.autograd.grad(classifier(w)[:, attribute].sum(), w)[0].flatten(1)
+
+
 def test_logits_and_gradients_match_autograd_of_each_logit() -> None:
     classifier = small_classifier()
     w = torch.randn(2, 3, 4, dtype=torch.float64)
-    _, gradients = logits_and_gradients(classifier, w)
+    logits, gradients = classifier.logits_and_gradients(w)
+    assert torch.equal(logits, classifier(w))
     for k in range(5):
-        given = w.clone().requires_grad_()
-        (expected,) = torch.autograd.grad(classifier(given)[:, k].sum(), given)
-        torch.testing.assert_close(gradients[:, k], expected.flatten(1))
+        torch.testing.assert_close(gradients[:, k], gradient_of(classifier, w, k))
 
 
 def test_preserving_step_is_the_closed_form() -> None:
@@ -174,7 +178,7 @@ def test_curvature_directions_are_first_eigenvectors_of_the_hessian_for_any_seed
 
             values, vectors = torch.linalg.eigh(torch.autograd.functional.hessian(divergence, code.flatten()))
             assert cosines(vectors[:, values.abs().argmax()], direction).abs() > 0.999
-        gradients = logits_and_gradients(classifier, w)[1][:, 0]
+        gradients = gradient_of(classifier, w)
         assert cosines(found, gradients).abs().min() < 0.99  # it is no gradient in disguise
         assert (sign * (found * gradients).sum(1)).min() > 0  # but it leads to the goal
 
@@ -182,7 +186,7 @@ def test_curvature_directions_are_first_eigenvectors_of_the_hessian_for_any_seed
 def test_curvature_directions_piecewise_linear_classifier_gives_the_gradient() -> None:
     classifier = small_classifier().float()
     w = torch.randn(4, 3, 4)
-    gradients = logits_and_gradients(classifier, w)[1][:, 0]
+    gradients = gradient_of(classifier, w)
     for bias in (0.0, 60.0, -60.0):  # where the divergence itself is flat to the last bit
         classifier.logit_bias[0] = bias
         for seed in (0, 1):
@@ -196,7 +200,7 @@ def test_finite_difference_from_random_start_is_dominated_by_the_start(model: En
     assert isinstance(classifier, LatentClassifier)
 
     def gradient(at: Tensor) -> Tensor:
-        return logits_and_gradients(classifier, at)[1][0, 0]
+        return gradient_of(classifier, at)[0]
 
     def published(start: Tensor) -> Tensor:
         step = 1e-4
