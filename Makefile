@@ -27,7 +27,7 @@ help:
 	@echo "make test-kills  kill a run 100 times (KILLS=COUNT), and see that the outputs are the same in the end"
 	@echo "make lint    ruff and mypy --strict"
 	@echo "make fuzz    read damaged files, a million in some hours: SEED=1, COUNT=150000 of each kind"
-	@echo "make bench   time the command line and the networks"
+	@echo "make bench   time the command line and the networks: BENCH=--help says what there is (docs/performance.md)"
 	@echo "make wheel   build an installable wheel into dist/"
 	@echo "make weights make the embedded model anew, in hours, from FACEKIT=facekit.npz and PHOTOS=photos (see $(RECIPE)/README.md)"
 	@echo "make clean   remove everything that the other targets made"
@@ -86,8 +86,11 @@ lint: $(READY)
 fuzz: $(READY)
 	OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz.py --seed $(SEED) --count $(COUNT)
 
+# such as BENCH="generator --rounds 3 --threads 1"; `make bench BENCH=--help` says what there is
+BENCH ?=
+
 bench: $(READY)
-	$(BIN)/python tests/bench.py
+	PYTHONPATH=tests $(BIN)/python -m bench $(BENCH)
 
 wheel: $(READY)
 	$(BIN)/python -m build --wheel --no-isolation --outdir dist

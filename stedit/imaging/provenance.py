@@ -5,6 +5,7 @@ It carries IPTC's digital source type too, by which other programs know a pictur
 
 from __future__ import annotations
 
+import html
 import io
 import re
 import warnings
@@ -12,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 from xml.etree import ElementTree as ET
-from xml.sax.saxutils import quoteattr
 
 from PIL import Image
 
@@ -113,4 +113,5 @@ def _parse(xmp: bytes) -> ET.Element | None:
 
 def _attribute(text: str) -> str:
     """Quoted, without what XML cannot hold."""
-    return quoteattr("".join(letter if letter.isprintable() else " " for letter in text))
+    printable = "".join(letter if letter.isprintable() else " " for letter in text)
+    return f'"{html.escape(printable)}"'
