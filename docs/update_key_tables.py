@@ -12,7 +12,8 @@ from pathlib import Path
 
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
-from stedit.training.config import TrainingConfig
+from stedit.training.completion.config import CompletionConfig
+from stedit.training.config import Config, TrainingConfig
 from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
 from stedit.training.generator.config import (
@@ -27,7 +28,7 @@ from stedit.training.judge.config import JudgeTrainingConfig
 from stedit.training.latent_config import LatentTrainingConfig
 
 # in the order of their tables
-CONFIGS: tuple[type[TrainingConfig], ...] = (
+CONFIGS: tuple[type[Config], ...] = (
     TrainingConfig,
     ImageTrainingConfig,
     ReconstructionTrainingConfig,
@@ -44,12 +45,13 @@ CONFIGS: tuple[type[TrainingConfig], ...] = (
     EditorFinetuneConfig,
     JudgeTrainingConfig,
     AlignerTrainingConfig,
+    CompletionConfig,
 )
 PAGE = Path(__file__).with_name("training.md")
 TABLE = re.compile(r"(\| key \| default \| meaning \|\n\|---\|---\|---\|\n)(?:\|.*\n)+")
 
 
-def rows_of(config: type[TrainingConfig]) -> list[str]:
+def rows_of(config: type[Config]) -> list[str]:
     """A row for each key that the config declares, or gives a default of its own."""
     return [
         f"| `{field.name}` | `{json.dumps(field.default)}` | {field.metadata['text']} |\n"

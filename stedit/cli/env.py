@@ -16,7 +16,7 @@ from stedit.cli.exit_codes import DONE
 from stedit.cli.options import ModelOptions
 
 _PACKAGES = ("torch", "numpy", "pillow", "opencv-python-headless", "safetensors", "huggingface_hub", "typer", "rich")
-_EXTRAS = ("accelerate", "pillow-heif", "torchmetrics", "torch-fidelity", "ray")
+_EXTRAS = ("accelerate", "pillow-heif", "torchmetrics", "torch-fidelity", "ray", "transformers")
 
 
 @flatten_options

@@ -131,9 +131,9 @@ class LazyTrainGroup(Group):
 
     def _fill(self) -> None:
         if not self.commands:
-            from stedit.cli import train
+            from stedit.cli import train, train_complete
 
             trainings = typer.Typer()
-            for command, function in train.COMMANDS.items():
+            for command, function in {**train.COMMANDS, "complete": train_complete.complete}.items():
                 trainings.command(command, cls=Command)(function)
             self.commands.update(typer.main.get_group(trainings).commands)

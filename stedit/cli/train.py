@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, make_dataclass
 from datetime import timedelta
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_type_hints
 
 import typer
 
@@ -19,6 +19,7 @@ from stedit.cli.progress import TrainingBar
 from stedit.errors import OutputError, UsageError
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
+from stedit.training.config import Config as AnyConfig
 from stedit.training.config import TrainingConfig, flag, item_type
 from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
@@ -38,7 +39,7 @@ _RESUME = "Go on from the last checkpoint of the run; without CONFIG, with the c
 _OUTPUT = "The model folder to write at the end."
 _PRINT = "Print the effective config, every key with its meaning, and stop."
 
-_OFF = "__off"  # behind a key, the name of the flag that turns it off
+OFF = "__off"  # behind a key, the name of the flag that turns it off
 
 _MODULES = {  # of stedit.training, by the command; `build(config)` of each gives the task
     "generator": "generator.stylegan2",
@@ -74,11 +75,11 @@ class RunOptions:
 
 def _command(config_class: type[TrainingConfig], help_text: str) -> Callable[..., None]:
     """The command that trains by a config."""
-    flags = _flags(config_class)
+    flags = key_flags(config_class)
 
     def command(run: RunOptions, keys: Any, console: Console, config: Config = None) -> int:
         values = {field.name: getattr(keys, field.name) for field in fields(keys)}
-        given = {key.removesuffix(_OFF): value for key, value in values.items() if value is not None}
+        given = {key.removesuffix(OFF): value for key, value in values.items() if value is not None}
         return _train(config_class, config, run, given, console)
 
     command.__annotations__["keys"] = flags
@@ -107,7 +108,7 @@ def _train(
     saved = run / "config.toml"
     if options.resume and path is None and saved.exists():
         path = saved
-    config = config_class.of_mode(path, flags).read(path, flags)
+    config = cast(type[TrainingConfig], config_class.of_mode(path, flags)).read(path, flags)
     output = options.output or run / "model"
     if options.output and options.output.exists() and not options.overwrite:
         raise OutputError(f"cannot write {output}: it exists already, so choose another folder or give --overwrite")
@@ -116,7 +117,7 @@ def _train(
 
     module = import_module(f"stedit.training.{_MODULES[config.command]}")
     try:
-        with _monitor(console, config.steps) as monitor:
+        with training_monitor(console, config.steps) as monitor:
             task, outcome = loop.train(
                 lambda: module.build(config), config, run, resume=options.resume, monitor=monitor
             )
@@ -164,7 +165,8 @@ class _Bar:
 
 
 @contextmanager
-def _monitor(console: Console, steps: int) -> Iterator[Monitor]:
+def training_monitor(console: Console, steps: int) -> Iterator[Monitor]:
+    """A bar for a person, lines for a log."""
     if console.terminal is None:
         yield _Lines(console)
         return
@@ -176,7 +178,7 @@ def _format_metrics(metrics: Mapping[str, float]) -> str:
     return ", ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
-def _flags(config_class: type[TrainingConfig]) -> type[Any]:
+def key_flags(config_class: type[AnyConfig]) -> type[Any]:
     """A dataclass of options that `flatten_options` lays out: one for each key, None where it is not given."""
     hints = get_type_hints(config_class)
     members: list[Any] = []
@@ -193,14 +195,14 @@ def _flags(config_class: type[TrainingConfig]) -> type[Any]:
         value_type: Any = list[inner] if inner else hint  # type: ignore[valid-type]
         members.append((field.name, Annotated[value_type | None, option], None))
         if switch:  # shown beside the other, it would leave the help no room
-            members.append((field.name + _OFF, Annotated[bool | None, typer.Option(_off(name), hidden=True)], None))
+            members.append((field.name + OFF, Annotated[bool | None, typer.Option(_off(name), hidden=True)], None))
     return make_dataclass("Flags", [*members, *_former_flags(config_class)], frozen=True)
 
 
-def _former_flags(config_class: type[TrainingConfig]) -> list[Any]:
+def _former_flags(config_class: type[AnyConfig]) -> list[Any]:
     """Hidden options: keys by their old names, and what a key `mode` chose before version 0.2."""
     current = {field.name for field in fields(config_class)}
-    trainings = {config_class.command: config_class}
+    trainings: dict[str, type[AnyConfig]] = {config_class.command: config_class}
     former: dict[str, Any] = {}
     if config_class in list(config_class.modes.values())[:1]:
         former["mode"] = str

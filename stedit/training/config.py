@@ -1,7 +1,8 @@
 """Configs of trainings: a dataclass of documented keys, read from TOML, overridden by flags, saved with the run.
 
-A training's config subclasses `TrainingConfig`; each field is declared with `key`, and its type is int, float, bool,
-str, a Literal of strings, or a tuple of one of these. Nothing here imports torch, for every key is a flag too.
+A training's config subclasses `TrainingConfig`, that of several trainings `Config`. Each field is declared with `key`,
+and its type is int, float, bool, str, a Literal of strings, or a tuple of one of these. Nothing here imports torch, for
+every key is a flag too.
 """
 
 from __future__ import annotations
@@ -85,38 +86,16 @@ def key(
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
+class Config:
+    """Keys, and how they are read, checked and saved."""
 
     command: ClassVar[str]
     """The name of the training, as the command line gives it."""
-    modes: ClassVar[Mapping[str, type[TrainingConfig]]] = {}
+    modes: ClassVar[Mapping[str, type[Config]]] = {}
     """The trainings that were one command before version 0.2, by the values of its key `mode`."""
 
-    steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
-    batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
-    learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
-    schedule: Literal["constant", "cosine"] = key(
-        "constant", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
-    )
-    warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
-    seed: int = key(0, text="Seed of all random numbers.", low=0, high=2**63 - 1)
-    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", resumable=True, local=True)
-    precision: Literal["float32", "bfloat16", "float16"] = key(
-        "float32", text="Numbers that the networks compute in: float32, bfloat16 or float16."
-    )
-    deterministic: bool = key(
-        True, text="Choose the same algorithms in every run; false is faster on a GPU.", resumable=True, local=True
-    )
-    log_interval: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
-    eval_interval: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
-    checkpoint_interval: int = key(500, text="Steps between two checkpoints.", low=1, resumable=True, local=True)
-    tensorboard: bool = key(
-        False, text="Write metrics for TensorBoard too, if it is installed.", resumable=True, local=True
-    )
-
     @staticmethod
-    def join_modes(**configs: type[TrainingConfig]) -> None:
+    def join_modes(**configs: type[Config]) -> None:
         """Let these configs read files of the time when they were one, by the value of its key `mode`."""
         for config in configs.values():
             config.modes = configs
@@ -162,7 +141,7 @@ class TrainingConfig:
         return config
 
     @classmethod
-    def of_mode(cls, path: Path | None, flags: Mapping[str, Any]) -> type[TrainingConfig]:
+    def of_mode(cls, path: Path | None, flags: Mapping[str, Any]) -> type[Config]:
         """The config that the former key `mode`, of the flags or else of the file, stands for; without it, this one.
 
         Raises UsageError.
@@ -191,7 +170,7 @@ class TrainingConfig:
         return kept(values), kept(flags)
 
     @classmethod
-    def _training_with(cls, key: str) -> type[TrainingConfig] | None:
+    def _training_with(cls, key: str) -> type[Config] | None:
         """Of the trainings that were one command, the first that has a key."""
         return next((other for other in cls.modes.values() if other.has(key)), None)
 
@@ -227,7 +206,7 @@ class TrainingConfig:
             if getattr(self, item.name) != item.default and not item.metadata["local"]
         }
 
-    def require_same(self, other: TrainingConfig, where: Path) -> None:
+    def require_same(self, other: Config, where: Path) -> None:
         """Raise UsageError if a key differs from `other`, read from `where`, that a resumed run may not change."""
         for item in fields(self):
             mine, theirs = getattr(self, item.name), getattr(other, item.name)
@@ -236,6 +215,33 @@ class TrainingConfig:
                     f"{item.name} is {_toml(theirs)} in {where}, not {_toml(mine)}: a run is resumed as it began, "
                     "so leave the key as it is or start another run"
                 )
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(Config):
+    """The keys that every training has. A subclass gives `steps`, `batch_size` and `learning_rate` other defaults."""
+
+    steps: int = key(10_000, text="How many steps to train.", low=1, resumable=True)
+    batch_size: int = key(16, text="Examples in a step, of all processes together.", low=1)
+    learning_rate: float = key(1e-3, text="The optimiser's step size.", above=0)
+    schedule: Literal["constant", "cosine"] = key(
+        "constant", text="How the learning rate goes on: constant, or cosine, down to zero at the last step."
+    )
+    warmup: int = key(0, text="Steps in which the learning rate rises from zero.", low=0)
+    seed: int = key(0, text="Seed of all random numbers.", low=0, high=2**63 - 1)
+    device: str = key("auto", text="What computes: auto, cpu, cuda, cuda:N or mps.", resumable=True, local=True)
+    precision: Literal["float32", "bfloat16", "float16"] = key(
+        "float32", text="Numbers that the networks compute in: float32, bfloat16 or float16."
+    )
+    deterministic: bool = key(
+        True, text="Choose the same algorithms in every run; false is faster on a GPU.", resumable=True, local=True
+    )
+    log_interval: int = key(100, text="Steps between two lines of metrics.jsonl.", low=1)
+    eval_interval: int = key(500, text="Steps between two sample sheets and evaluations.", low=1)
+    checkpoint_interval: int = key(500, text="Steps between two checkpoints.", low=1, resumable=True, local=True)
+    tensorboard: bool = key(
+        False, text="Write metrics for TensorBoard too, if it is installed.", resumable=True, local=True
+    )
 
 
 def flag(name: str) -> str:

@@ -12,10 +12,10 @@ from stedit._version import __version__
 from stedit.storage.bundle import Bundle
 from stedit.storage.bundle_config import AttributeSpec, PartConfig
 from stedit.storage.model_card import model_card, read_card
-from stedit.training.config import TrainingConfig
+from stedit.training.config import Config, TrainingConfig
 
 
-def provenance(config: TrainingConfig, **facts: Any) -> dict[str, Any]:
+def provenance(config: Config, **facts: Any) -> dict[str, Any]:
     """What a bundle's `training` says of a part: the command, the code, the keys that decide the result, and facts."""
     values = {"stedit": __version__, **facts, "config": config.provenance_keys()}
     return {"command": f"stedit train {config.command}", **values}

@@ -22,7 +22,8 @@ from stedit.imaging.files import write_image
 from stedit.storage.bundle import Bundle
 from stedit.training.aligner.config import AlignerTrainingConfig
 from stedit.training.classifier.config import ClassifierTrainingConfig
-from stedit.training.config import TrainingConfig
+from stedit.training.completion.config import CompletionConfig
+from stedit.training.config import Config, TrainingConfig
 from stedit.training.editor.config import EditorFinetuneConfig, EditorTrainingConfig
 from stedit.training.encoder.config import EncoderTrainingConfig
 from stedit.training.generator.config import (
@@ -219,9 +220,10 @@ def test_train_generator_with_a_former_mode_trains_what_it_chose(cli: Cli) -> No
         EditorFinetuneConfig,
         JudgeTrainingConfig,
         AlignerTrainingConfig,
+        CompletionConfig,
     ],
 )
-def test_every_key_is_in_the_manual(config: type[TrainingConfig]) -> None:
+def test_every_key_is_in_the_manual(config: type[Config]) -> None:
     """With the default that its command has, and in the words of the help."""
     manual = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
     for field in fields(config):

@@ -1,0 +1,1 @@
+"""Completion of a model: the classifier and the editor of any StyleGAN2, from its own samples and what labels them."""
