@@ -33,6 +33,8 @@ MOST_TINT = 1.3  # a larger factor is one of light alone: times ten, the tint of
 NOISE = 0.012  # between renderings, where nothing is edited
 DIFFERENT = 0.15  # between rendering and photograph, from which on they do not show the same
 DARKEST = 0.02  # luma below which a ratio means nothing
+FOREHEAD = 0.32, 0.42  # of the side of an aligned crop, from the top
+REPEATS = 12 / 256  # of the side: after so much the faint grid repeats that the embedded generator leaves in hair
 
 
 @dataclass(frozen=True)
@@ -67,7 +69,7 @@ def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field)
         The change; its mask is 0 everywhere if the renderings are the same.
     """
     photo, seen = as_field(crop, FINE), as_field(crop, MIDDLE)
-    old, new = as_field(before, MIDDLE), as_field(after, MIDDLE)
+    old, new = (without_grid(as_field(picture, MIDDLE)) for picture in (before, after))
     someone = person_in(photo)
     apart = np.abs(blur(old, 3) - blur(seen, 3)).max(axis=2)
     doubt = float((apart * resized(someone, MIDDLE)).sum() / max(float(resized(someone, MIDDLE).sum()), 1.0))
@@ -84,11 +86,13 @@ def estimate_change(crop: Pixels, before: Pixels | Field, after: Pixels | Field)
     appearance = locally_linear(guide, target, weight, radius=6, eps=1e-3, fine=carried)
     carried = with_appearance(carried, appearance)
 
-    matter = in_colours_of_photo(new, old, seen, carried, opacity)
+    finest = as_field(after, FINE)
+    finest = _unit(finest + resized(new - as_field(after, MIDDLE), FINE))
+    matter = in_colours_of_photo(new, finest, old, seen, carried, opacity)
     opacity = np.maximum(opacity, left_over(gone, resized(carried, MIDDLE), resized(matter, MIDDLE)))
     cover = resized(opacity, FINE)
     result = carried + cover[..., None] * (matter - carried)
-    mask = mask_of(photo, result, fine_motion, cover, someone, trust, doubt)
+    mask = mask_of(photo, result, new, fine_motion, cover, someone, doubt)
     if np.array_equal(old, new):
         mask = np.zeros_like(mask)
     grain = grain_of(crop, matter, cover * mask, someone, before.shape[0])
@@ -119,6 +123,23 @@ def _unit(values: Field) -> Field:
     return result
 
 
+def without_grid(picture: Field) -> Field:
+    """A rendering (n, n, 3) without its fine lines, along rows or columns, that are there again and again.
+
+    A line counts as far as most of five are there, one period apart: frames, brims and lashes are there once.
+    """
+    period = round(REPEATS * picture.shape[0])
+    for _ in range(2):
+        across = cv2.GaussianBlur(picture, (0, 0), sigmaX=period / 2, sigmaY=1e-3, borderType=cv2.BORDER_REFLECT)
+        lines = cv2.GaussianBlur(
+            picture - across, (0, 0), sigmaX=1e-3, sigmaY=period / 2, borderType=cv2.BORDER_REFLECT
+        )
+        wide = np.pad(lines, ((0, 0), (2 * period, 2 * period), (0, 0)), mode="symmetric")
+        again = [wide[:, k * period : k * period + picture.shape[1]] for k in range(5)]
+        picture = (picture - np.median(again, axis=0)).transpose(1, 0, 2)
+    return _unit(np.ascontiguousarray(picture))
+
+
 def motion_between(old: Field, new: Field, doubt: float) -> Field:
     """Where what is in `new` (n, n, 3) has come from in `old`: (n, n, 2), in sides of the square.
 
@@ -146,7 +167,8 @@ def motion_between(old: Field, new: Field, doubt: float) -> Field:
     inside = face > 0.5
     turns = np.linalg.norm(motion[inside].mean(axis=0)) > 0.7 * length[inside].mean()
     if not turns or (length[inside] > 0.003).mean() < 0.7:  # hair that moves alone was only made up anew
-        motion, length = motion * face[..., None], length * face
+        here = face * _below(n, FOREHEAD)  # where hair that falls over a forehead is new
+        motion, length = motion * here[..., None], length * here
     least = max(0.002, 0.1 * float(np.quantile(length, 0.995)))
     return (motion * smoothstep(least, 2 * least, length)[..., None]).astype(np.float32)
 
@@ -154,6 +176,12 @@ def motion_between(old: Field, new: Field, doubt: float) -> Field:
 def _face(n: int) -> Field:
     """Where the face is in an aligned crop, (n, n), without its hair."""
     return 1 - smoothstep(0.9, 1.2, ellipse(n, 0.5, 0.62, 0.3, 0.34))
+
+
+def _below(n: int, level: tuple[float, float]) -> Field:
+    """(n, n): 0 above the level, in sides from the top, 1 below."""
+    rows: Field = np.repeat((np.arange(n, dtype=np.float32)[:, None] + np.float32(0.5)) / np.float32(n), n, axis=1)
+    return smoothstep(*level, rows)
 
 
 def new_matter(old: Field, new: Field) -> tuple[Field, Field]:
@@ -168,13 +196,22 @@ def new_matter(old: Field, new: Field) -> tuple[Field, Field]:
     appears = smoothstep(0.35, 0.65, unusual(a, b - a, 0.4))
     vanishes = smoothstep(0.5, 0.75, unusual(b, b - a, 0.15))
     there = resized(seen, SMALL)
-    same = usual(b, np.stack([appears * there, there], axis=2), 0.12)  # matter that is new in part is new
-    appears = np.maximum(appears, smoothstep(0.3, 0.55, same[..., 0] / (same[..., 1] + 0.02)))
+    for _ in range(4):  # matter that is new in part is new
+        same = usual(b, np.stack([appears * there, there], axis=2), 0.15)
+        appears = np.maximum(appears, smoothstep(0.3, 0.55, same[..., 0] / (same[..., 1] + 0.02)))
     gone = blur(grow(resized(vanishes, old.shape[0]) * seen, 7), 1.5)
     opacity = np.maximum(resized(appears, old.shape[0]) * seen, gone)
-    broad = grow(-grow(-opacity, 9), 9)  # beside the face, strips are outlines drawn anew
     face = _face(old.shape[0])
-    return face * opacity + (1 - face) * broad, face * gone
+    narrow, broad = (grow(-grow(-opacity, width), width) for width in (9, 25))
+    beside = np.maximum(broad, narrow * like_what_is_on(face, opacity, new))  # other strips are outlines drawn anew
+    return face * opacity + (1 - face) * beside, face * gone
+
+
+def like_what_is_on(place: Field, opacity: Field, new: Field) -> Field:
+    """Whether new matter has the colour of new matter nearby in a place, (n, n): all fields are of one size."""
+    cover = resized(opacity, SMALL)
+    alike = usual(resized(new, SMALL), np.stack([cover * resized(place, SMALL), cover], axis=2), 0.2)
+    return resized(smoothstep(0.15, 0.4, alike[..., 0] / (alike[..., 1] + 0.02)), new.shape[0])
 
 
 def left_over(gone: Field, carried: Field, matter: Field) -> Field:
@@ -245,8 +282,8 @@ def with_appearance(picture: Field, appearance: Field) -> Field:
     return _unit(bent)
 
 
-def in_colours_of_photo(new: Field, old: Field, photo: Field, carried: Field, opacity: Field) -> Field:
-    """`new` as the photograph would have it, (FINE, FINE, 3).
+def in_colours_of_photo(new: Field, finest: Field, old: Field, photo: Field, carried: Field, opacity: Field) -> Field:
+    """`new`, or `finest` of it (FINE, FINE, 3), as the photograph would have it.
 
     By the factors between the photograph and the rendering where that has the same colour, then by those that are still
     missing around the new matter.
@@ -264,8 +301,7 @@ def in_colours_of_photo(new: Field, old: Field, photo: Field, carried: Field, op
     open_ = 1 - smoothstep(0.02, 0.2, grow(resized(opacity, COARSE), 5))
     weight = open_ * np.exp(-((missing / 0.6) ** 2).sum(axis=2)) + np.float32(1e-4)
     factors = factors + blur(missing * weight[..., None], 8) / (blur(weight, 8) + 0.03)[..., None]
-    fine = as_field(new, FINE)
-    return _unit((fine + DARKEST) * np.exp(resized(factors, FINE)) - DARKEST)
+    return _unit((finest + DARKEST) * np.exp(resized(factors, FINE)) - DARKEST)
 
 
 def _logarithm(values: Field) -> Field:
@@ -288,7 +324,7 @@ def _look_up(table: Field, colours: Field) -> Field:
 
 
 def mask_of(
-    photo: Field, result: Field, motion: Field, opacity: Field, someone: Field, trust: Field, doubt: float
+    photo: Field, result: Field, new: Field, motion: Field, opacity: Field, someone: Field, doubt: float
 ) -> Field:
     """Where the result is more than noise apart from the photograph, grown and feathered: (FINE, FINE)."""
     change = blur(np.abs(resized(result - photo, MIDDLE)).max(axis=2), 2)
@@ -298,7 +334,8 @@ def mask_of(
     made = np.maximum(made, smoothstep(0.001, 0.003, np.hypot(motion[..., 0], motion[..., 1])))
     made = np.maximum(made, smoothstep(0.05, 0.3, blur(opacity, 1)))
     made = blur(grow(made, 5), 3)
-    beside = blur(grow(someone, 51), 6) * smoothstep(0.15, 0.4, change) * opacity * trust
+    worn = like_what_is_on(someone, opacity, new)
+    beside = blur(grow(someone, 51), 6) * smoothstep(0.02, 0.08, change) * opacity * worn
     return resized(np.clip(made * np.maximum(smoothstep(0.2, 0.7, someone), beside), 0, 1), FINE)
 
 
