@@ -33,11 +33,17 @@ class Inverted:
 class Inverter:
     """Finds the codes of images, and reports how far it is."""
 
-    def __init__(self, engine: Engine, request: InversionRequest, reporter: Reporter) -> None:
-        """Note what is going to be done. Raises MissingPartError if the model has no network for it."""
+    def __init__(
+        self, engine: Engine, request: InversionRequest, reporter: Reporter, *, faces_alone: bool = False
+    ) -> None:
+        """Note what is going to be done. Raises MissingPartError if the model has no network for it.
+
+        Where `faces_alone` are wanted, no network is asked, and codes are zero.
+        """
         self._engine = engine
         self._request = request
         self._reporter = reporter
+        self._faces_alone = faces_alone
         if request.method == "encoder" and not request.tuning:
             return
         losses = describe_losses(request.options.losses, engine.networks)
@@ -58,6 +64,8 @@ class Inverter:
 
         `cut` gives it in a size (height, width).
         """
+        if self._faces_alone:
+            return np.zeros((0, 0, 3), np.uint8), None
         if self._request.method == "optimise":  # which does without an encoder and its size
             target = cut(self._engine.target_size)
             return target, target
@@ -69,6 +77,8 @@ class Inverter:
         """Invert images, each as `fit` gives it, and tune the generator to them if the request says so."""
         if not images:
             return []
+        if self._faces_alone:
+            return [Inverted(np.zeros(self._engine.code_shape, np.float32)) for _ in images]
         fitted = np.stack([image for image, _ in images])
         if self._request.method == "encoder":
             inverted = [Inverted(code) for code in self._engine.invert(fitted)]

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from stedit.batch.code_batch import CodeBatch, Latents, latent_of, one_by_one
 from stedit.batch.inverter import summarise
 from stedit.batch.output import Output
-from stedit.batch.photographs import EditedPhoto
+from stedit.batch.photographs import EditedPhoto, Faces
 from stedit.batch.request import CODE_FORMATS, AlignedCrop, InversionRequest, Mix, Reconstruction
 from stedit.batch.results import Results, render, render_unedited, side_by_side
 from stedit.editing.attributes import friendly_name
@@ -18,6 +18,7 @@ from stedit.imaging.animation import FORMATS as ANIMATION_FORMATS
 from stedit.imaging.animation import Animation
 from stedit.imaging.files import Pixels
 from stedit.photo.alignment import Quad
+from stedit.photo.photograph import crop_for
 from stedit.storage.latents import LatentCode
 
 if TYPE_CHECKING:
@@ -37,12 +38,23 @@ def make_latents(engine: Engine, request: InversionRequest, batch: CodeBatch) ->
 
 
 def make_reconstructions(engine: Engine, request: Reconstruction, batch: CodeBatch) -> list[Output]:
-    """The rendering of each code; or a sheet of the source and its reconstruction."""
+    """The rendering of each code, of all faces of an input; or a sheet of each source and its reconstruction."""
     images = render_unedited(engine, batch, batch.tunings, request.rendering)
-    if request.sheet:
-        pairs = zip(batch.originals, images, strict=True)
-        images = [side_by_side([("source", source), ("reconstruction", image)]) for source, image in pairs]
-    return [Output(image, details, summarise(details)) for image, details in zip(images, batch.details, strict=True)]
+    outputs = []
+    for i, rows in enumerate(batch.rows):
+        made = list(images[rows])
+        if request.sheet:
+            sources = [batch.originals[i], *_further_faces(engine, batch.photos[i])]
+            pairs = zip(sources, made, strict=True)
+            made = [side_by_side([("source", source), ("reconstruction", image)]) for source, image in pairs]
+        details = batch.details[i]
+        outputs.append(Output(made[0], details, summarise(details), further=tuple(made[1:])))
+    return outputs
+
+
+def _further_faces(engine: Engine, faces: Faces | None) -> list[Pixels]:
+    """All but the first, in the size of the results."""
+    return [crop_for(faces.photo.pixels, quad, engine.target_size) for quad in faces.quads[1:]] if faces else []
 
 
 def make_mixes(engine: Engine, request: Mix, file_format: str, other: Latents, batch: CodeBatch) -> list[Output]:

@@ -100,7 +100,8 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
             several = request.tuning is None
         case Reconstruction():
             inverter = Inverter(engine, request.inversion, reporter)
-            compute, keep_originals = partial(make_reconstructions, engine, request), request.sheet
+            compute, several = partial(make_reconstructions, engine, request), True
+            keep_originals = request.sheet
         case LabelEdit():
             _read_direction(request.direction)
             compute, keep_originals = Editor(engine, request, file_format, details=details), request.sheet
@@ -119,6 +120,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         case Classification():
             compute, several = partial(make_classifications, engine), True
         case AlignedCrop():
+            inverter = Inverter(engine, InversionRequest(), reporter, faces_alone=True)
             compute, several = partial(make_crops, request), True
         case _:
             assert_never(request)
@@ -135,7 +137,7 @@ def start(request: Request, engine: Engine, reporter: Reporter, *, file_format: 
         partial(_float_renderings, engine),
         image_bytes(config),
         images_on_device(config, engine.device),
-        _batching(engine, inverter),
+        "alone" if isinstance(request, AlignedCrop) else _batching(engine, inverter),
     )
 
 

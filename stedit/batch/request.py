@@ -139,7 +139,7 @@ class InversionRequest:
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """Render each image from its code."""
+    """Render each image from its code; of all faces of a photograph, each into a file of its own."""
 
     inversion: InversionRequest = field(default_factory=InversionRequest)
     sheet: bool = False
@@ -385,7 +385,7 @@ def keeps_format(request: Request, bundle: Bundle) -> bool:
 
 def writes_further_faces(request: Request) -> bool:
     """Whether an input may have several outputs, one for each face: see `naming.face_path`."""
-    return isinstance(request, AlignedCrop | InversionRequest) and request.photo.face == "all"
+    return isinstance(request, AlignedCrop | InversionRequest | Reconstruction) and request.photo.face == "all"
 
 
 def _listed(names: str | Path | Sequence[str | Path]) -> tuple[str | Path, ...]:

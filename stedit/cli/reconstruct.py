@@ -33,7 +33,8 @@ def reconstruct(
     """Render each image again from its latent code.
 
     face.png gives face.reconstruct.png. It shows what the model represents of
-    an image, and so what an edit can preserve of it.
+    an image, and so what an edit can preserve of it. With --face all, further
+    faces of a photograph give face.reconstruct.face-2.png and so on.
 
     [bold]Examples[/]
     stedit reconstruct face.latent.safetensors

@@ -141,6 +141,16 @@ def test_align_all_faces_gives_a_crop_of_each_by_size(cli: Cli, photo: Path, par
     assert len({read_image(name).tobytes() for name in CROPS}) == 3
 
 
+def test_align_asks_no_network_but_the_aligner(
+    cli: Cli, photo: Path, party: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked = []
+    monkeypatch.setattr(Engine, "invert", lambda *_, **__: asked.append("encoder"))
+    monkeypatch.setattr(Engine, "synthesise", lambda *_, **__: asked.append("generator"))
+    result = cli("align", photo, party)
+    assert (result.exit_code, len(result.stdout.splitlines()), asked) == (0, 2, []), result.stderr
+
+
 def test_align_all_faces_json_names_each_output_and_its_square(cli: Cli, photo: Path, party: Path) -> None:
     result = cli("align", "--face", "all", photo, party, "--json")
     one, three = map(json.loads, result.stdout.splitlines())
@@ -201,6 +211,26 @@ def test_invert_all_faces_gives_a_code_of_each_that_goes_back_into_its_place(cli
     assert [json.loads(line)["input"] for line in listed] == ["me.jpg", "party.jpg", "second.png"]
     assert cli("invert", "--face", "all", *sorted(Path().glob("party*"))).stdout == ""
     assert cli("invert", "--face", "all", party, "-f", "npz").stdout.splitlines()[1] == "party.face-2.npz"
+
+
+def test_reconstruct_all_faces_gives_a_rendering_of_each(cli: Cli, party: Path) -> None:
+    files = ["party.reconstruct.png", "party.reconstruct.face-2.png", "party.reconstruct.face-3.png"]
+    result = cli("reconstruct", "--face", "all", party, "--json")
+    assert result.exit_code == 0, result.stderr
+    assert json.loads(result.stdout)["outputs"] == files
+    again = cli("reconstruct", "--face", "all", *sorted(Path().glob("party*")))  # as a shell has it
+    assert (again.exit_code, again.stdout) == (0, ""), again.stderr
+    assert cli("reconstruct", "--face", "all", "--sheet", party).exit_code == 0
+    for number, name in enumerate(files, 1):
+        assert cli("reconstruct", "--face", number, party, "-o", "one.png", "--overwrite").exit_code == 0
+        one = read_image("one.png").astype(int)
+        assert np.abs(read_image(name) - one).max() <= 2  # of a batch, rounded in another order
+        sheet = name.replace("reconstruct", "reconstruct.sheet")
+        assert cli("reconstruct", "--sheet", "--face", number, party, "-o", "two.png", "--overwrite").exit_code == 0
+        assert np.abs(read_image(sheet).astype(int) - read_image("two.png")).max() <= 2
+    refused = cli("reconstruct", "--face", "all", party, "-o", "-")
+    assert refused.exit_code == 2
+    assert "standard output takes one face" in refused.stderr
 
 
 def test_attributes_of_all_faces_are_those_of_each(cli: Cli, party: Path) -> None:
