@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -40,9 +40,13 @@ def import_codes(
     output: str | Path | None = None,
     recursive: bool = False,
     overwrite: bool = False,
+    same_space: bool = False,
     reporter: Reporter | None = None,
 ) -> Summary:
     """Make latent files of a model of the codes in files of other tools; see `stedit.checkpoints.codes`.
+
+    `same_space` takes codes that say they are of another model, latent files too: by the word of whoever knows that
+    both models share their latent space.
 
     A code in W, (D,) or (1, D), is written once for each style. Nobody can check that the codes are of that model,
     but for their sizes. Arguments and errors are those of `run`.
@@ -50,6 +54,7 @@ def import_codes(
     bundle, reporter = Bundle.load(find_bundle(model)), reporter or SilentReporter()
     if bundle.code_shape is None:
         raise UsageError(f"the model {bundle.name!r} has no codes: choose one with a generator", argument="model")
+    shape = bundle.code_shape
     target = OutputTarget.parse(None if output is None else str(output), None, (LATENT_FORMAT,))
     plan = _plan(
         inputs,
@@ -58,20 +63,25 @@ def import_codes(
         recursive=recursive,
         overwrite=overwrite,
         code_shape=bundle.code_shape,
-        kinds=_CODES[1:],
+        kinds=_CODES if same_space else _CODES[1:],
     )
     files = _CodeFiles()
     if any(job.source.is_foreign_code for job in plan.jobs):
         reporter.note(f"whether these codes are of {bundle.name} cannot be checked, but for their sizes")
 
     def convert(job: Job) -> LatentCode:
+        if same_space and job.source.path and is_latent_path(job.source.path):
+            code = LatentCode.load(job.source.path)
+            moved = replace(code, model=bundle.name, fingerprint=bundle.fingerprint, tuning="")
+            moved.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=shape, path=job.source.path)
+            return moved
         if not job.source.is_foreign_code:
             raise LatentError(
                 f"{job.source.name} is no file of another tool's codes: end its name in .npz, .npy or .pt"
             )
         assert job.source.path
         found = files.read(job.source.path)
-        if found.fingerprint not in {"", bundle.fingerprint}:
+        if found.fingerprint and not same_space and not bundle.takes_codes_of(found.fingerprint):
             raise LatentError(f"{job.source.name} is of the model {found.model!r}: name that model", argument="model")
         w = found.code(job.source.item or next(iter(found.codes)), bundle.code_shape)
         return LatentCode(w, bundle.name, bundle.fingerprint, method="import", source=job.source.path.name)

@@ -96,7 +96,7 @@ class InputReader:
             self._code_file = CodeFile.read(source.path)  # the next input may be of the same file
             self._code_digest = digest_of_file(source.path)
         found, bundle = self._code_file, self._engine.bundle
-        if found.fingerprint not in {"", bundle.fingerprint}:
+        if found.fingerprint and not bundle.takes_codes_of(found.fingerprint):
             raise LatentError(
                 f"{source.path} was made with the model {found.model!r}, not with {bundle.name!r}: use that model",
                 argument="model",
@@ -120,7 +120,13 @@ class InputReader:
         code = LatentCode.load(source.path)
         digest = digest_of_file(source.path)
         bundle = self._engine.bundle
-        code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=self._engine.code_shape, path=source.path)
+        code.require(
+            model=bundle.name,
+            fingerprint=bundle.fingerprint,
+            shape=self._engine.code_shape,
+            path=source.path,
+            derived_from=bundle.derived_from,
+        )
         tuning = None
         if code.tuning:
             tuning = Tuning.load(path := tuning_path(source.path))

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from stedit.checkpoints.arrays import read_arrays
 from stedit.checkpoints.codes import is_surely_codes
@@ -15,8 +15,8 @@ from stedit.checkpoints.merge import ModelParts, from_bundle, from_checkpoint, m
 from stedit.checkpoints.psp import KINDS
 from stedit.checkpoints.reader import load_file
 from stedit.checkpoints.state_dicts import Hints
-from stedit.errors import InputError, OutputError, UsageError
-from stedit.models.config import NAME
+from stedit.errors import BundleError, InputError, OutputError, UsageError
+from stedit.models.config import NAME, GeneratorConfig
 from stedit.storage.bundle import Bundle, Precision
 from stedit.storage.bundle_config import Alignment
 from stedit.storage.directions import Directions, Vector
@@ -36,6 +36,8 @@ class ModelFacts:
     license: str | None = None
     domain: str | None = None
     alignment: Alignment | None = None
+    parent: Bundle | None = None
+    """The model from whose generator this one's was fine-tuned; None if there is none, or the parts say it."""
 
     def __post_init__(self) -> None:
         if self.name is not None and not NAME.fullmatch(self.name):
@@ -154,6 +156,8 @@ def save_model(
     """
     if path.suffix == DIRECTIONS_SUFFIX:
         raise UsageError(f"a model is a folder, and {path} names a file: leave out the suffix")
+    if facts.parent is not None:
+        sources = [_derived(one, facts.parent) for one in sources]
     joined = merge([*([from_bundle(target)] if target else []), *sources], replacing=replacing)
     name = facts.name or (target.name if target else re.sub(r"[^A-Za-z0-9._-]+", "-", path.resolve().name))
     if not NAME.fullmatch(name):
@@ -173,10 +177,24 @@ def save_model(
         parts=joined.parts,
         generator_fingerprint=joined.fingerprint,
         reconstruction_limit=joined.reconstruction_limit,
+        derived_from=joined.derived_from,
         readme=_card(joined, name, sources, target),
         overwrite=target is not None,
     )
     return SavedModel(bundle, probe, joined.notes)
+
+
+def _derived(source: ModelParts, parent: Bundle) -> ModelParts:
+    """The same parts, a generator's as fine-tuned from that of `parent`. Raises BundleError."""
+    if "generator" not in source.parts:
+        return source
+    config = cast(GeneratorConfig, source.parts["generator"][0])
+    if not parent.space or parent.code_shape != (config.style_count, config.style_dim):
+        raise BundleError(
+            f"{source.label} cannot derive from {parent.name!r}: its codes are of {config.style_count} x "
+            f"{config.style_dim} numbers, not of {parent.code_shape}; name the model that it was fine-tuned from"
+        )
+    return replace(source, derived_from=parent.space)
 
 
 def save_directions(path: Path, found: dict[str, Vector], *, overwrite: bool = False) -> None:

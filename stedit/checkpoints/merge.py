@@ -48,6 +48,8 @@ class ModelParts:
     attributes: tuple[AttributeSpec, ...] = ()
     fingerprint: str = ""
     """Of the generator that the parts are for, "" if unknown."""
+    derived_from: str = ""
+    """Of the generator that this one was fine-tuned from, and whose latent space it shares; "" if there is none."""
     reconstruction_limit: float | None = None
     """Of the encoder and the generator together, None if unknown."""
     probes: Mapping[str, Sequence[float]] = field(default_factory=dict)
@@ -109,6 +111,7 @@ def from_bundle(bundle: Bundle) -> ModelParts:
         alignment=bundle.alignment,
         attributes=bundle.attributes,
         fingerprint=bundle.fingerprint,
+        derived_from=bundle.derived_from,
         reconstruction_limit=bundle.reconstruction_limit,
         probes=probes if isinstance(probes, dict) else {},
     )
@@ -134,12 +137,7 @@ def merge(sources: Sequence[ModelParts], *, replacing: bool = False) -> ModelPar
                     argument="overwrite",
                 )
             else:
-                if not same_generator(earlier, one):
-                    raise BundleError(
-                        f"the generators of {earlier.label} and {one.label} differ, so the codes of one mean nothing "
-                        "to the other: make two models of them"
-                    )
-                notes.append(f"the generator of {one.label} is the same as that of {earlier.label}, which is kept")
+                notes.append(_same_space(earlier, one))
     _require_fit(chosen)
     joined = ModelParts(
         label=" and ".join(one.label for one in sources),
@@ -150,6 +148,7 @@ def merge(sources: Sequence[ModelParts], *, replacing: bool = False) -> ModelPar
         alignment=next((one.alignment for one in sources if one.alignment != "none"), "none"),
         attributes=_agreed_attributes(sources, chosen),
         fingerprint=_lineage(chosen).fingerprint if chosen else "",
+        derived_from=chosen["generator"].derived_from if "generator" in chosen else "",
         reconstruction_limit=_reconstruction_limit(chosen),
         probes={name: one.probes[name] for name, one in chosen.items() if name in one.probes},
         notes=tuple(notes),
@@ -219,7 +218,9 @@ def _require_fit(chosen: Mapping[str, ModelParts]) -> None:
     for name, one in chosen.items():
         if lineage is None or part_type(name) not in BOUND or one is lineage or not one.fingerprint:
             continue
-        if "generator" in one.parts and "generator" in lineage.parts:
+        if lineage.derived_from and lineage.derived_from in {one.fingerprint, one.derived_from}:
+            fits = True
+        elif "generator" in one.parts and "generator" in lineage.parts:
             fits = same_generator(lineage, one)
         else:
             fits = not lineage.fingerprint or lineage.fingerprint == one.fingerprint
@@ -228,6 +229,23 @@ def _require_fit(chosen: Mapping[str, ModelParts]) -> None:
                 f"the {name} of {one.label} was made for another generator than that of {lineage.label}: "
                 "codes of one mean nothing to the other"
             )
+
+
+def _same_space(kept: ModelParts, other: ModelParts) -> str:
+    """A note on two generators whose codes mean the same, of which the first is kept. Raises BundleError."""
+    if kept.derived_from and kept.derived_from in {other.fingerprint, other.derived_from}:
+        return f"the generator of {kept.label} derives from that of {other.label}, and is kept"
+    if same_generator(kept, other):
+        return f"the generator of {other.label} is the same as that of {kept.label}, which is kept"
+    if other.derived_from and other.derived_from in {kept.fingerprint, kept.derived_from}:
+        raise BundleError(
+            f"the generator of {other.label} derives from that of {kept.label}, and the first is kept: name "
+            f"{other.label} first"
+        )
+    raise BundleError(
+        f"the generators of {kept.label} and {other.label} differ, so the codes of one mean nothing to the other: make "
+        "two models of them"
+    )
 
 
 def _lineage(chosen: Mapping[str, ModelParts]) -> ModelParts:

@@ -9,6 +9,8 @@ from stedit.cli.console import Console
 from stedit.cli.options import CodeInputs, Model, Overwrite, Recursive, about_files
 from stedit.storage.embedded import DEFAULT_MODEL
 
+_SAME_SPACE = "Take codes of another model, latent files too: you know that both models share their latent space."
+
 
 @flatten_options
 def import_(
@@ -21,6 +23,7 @@ def import_(
     ] = None,
     recursive: Recursive = False,
     overwrite: Overwrite = False,
+    same_space: Annotated[bool, about_files("--same-space", help=_SAME_SPACE)] = False,
 ) -> int:
     """Make latent files of the codes that other tools have saved.
 
@@ -34,13 +37,20 @@ def import_(
     stedit codes import projected_w.npz --model my-face
     stedit codes import latents.pt --model my-face -o codes
     stedit codes import latents.npy:jane --model my-face  [dim]# one of several[/]
+    stedit codes import jane.latent.safetensors --model toonified --same-space -o toons
     """
     from stedit.batch.exchange import import_codes
     from stedit.cli.batch import TerminalReporter, exit_code, show_summary
 
     with TerminalReporter(console, "Importing") as reporter:
         summary = import_codes(
-            inputs, model, output=output, recursive=recursive, overwrite=overwrite, reporter=reporter
+            inputs,
+            model,
+            output=output,
+            recursive=recursive,
+            overwrite=overwrite,
+            same_space=same_space,
+            reporter=reporter,
         )
     show_summary(summary, console, "codes")
     return exit_code(summary)

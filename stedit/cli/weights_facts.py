@@ -22,6 +22,7 @@ def facts_of(bundle: Bundle, model: str, commit: str) -> dict[str, Any]:
         "path": str(bundle.path) if bundle.path.name else None,
         "commit": commit or None,
         "fingerprint": bundle.fingerprint,
+        "derived_from": bundle.derived_from or None,
         "bytes": sum(part.size for part in bundle.parts.values()),
         "parts": {
             name: {"file": part.file, "bytes": part.size, "parameters": part.parameters or None, "sha256": part.sha256}
@@ -59,7 +60,7 @@ def format_facts(facts: dict[str, Any]) -> str:
         f"{facts['name']}: {facts['description'] or facts['domain']}",
         f"{'domain':12} {facts['domain']}",
         f"{'license':12} {licence}",
-        *(f"{fact:12} {facts[fact]}" for fact in ("alignment", "fingerprint", "commit") if facts[fact]),
+        *(f"{fact:12} {facts[fact]}" for fact in ("alignment", "fingerprint", "derived_from", "commit") if facts[fact]),
         f"{'path':12} {where}",
     ]
     for name, part in facts["parts"].items():

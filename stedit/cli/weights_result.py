@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _about_model = partial(typer.Option, rich_help_panel="Model")
 _about_files = partial(typer.Option, rich_help_panel="Files")
 
+_DERIVED = "The model from which the generator was fine-tuned: its codes, parts and directions then fit, too."
 _OUTPUT = "The folder of the model; parts are added to a model that is there. NAME.safetensors for directions."
 
 
@@ -45,12 +46,18 @@ class ResultOptions:
         Literal["ffhq", "none"] | None,
         _about_model("--alignment", show_default="as sizes tell", help="How pictures are cropped before the encoder."),
     ] = None
+    derived_from: Annotated[
+        str | None, _about_model("--derived-from", metavar="MODEL", show_default="none", help=_DERIVED)
+    ] = None
 
     def facts(self) -> ModelFacts:
-        """Raises UsageError for a name that is not allowed."""
+        """Raises UsageError for a name that is not allowed, and BundleError for a parent that cannot be read."""
         from stedit.checkpoints.conversion import ModelFacts
+        from stedit.hub.find import find_bundle
+        from stedit.storage.bundle import Bundle
 
-        return ModelFacts(self.name, self.license, self.domain, self.alignment)
+        parent = Bundle.load(find_bundle(self.derived_from)) if self.derived_from else None
+        return ModelFacts(self.name, self.license, self.domain, self.alignment, parent)
 
 
 def save_model(sources: Sequence[ModelParts], target: Bundle | None, result: ResultOptions, console: Console) -> int:
@@ -69,6 +76,7 @@ def save_model(sources: Sequence[ModelParts], target: Bundle | None, result: Res
         "path": str(result.output),
         "name": bundle.name,
         "fingerprint": bundle.fingerprint,
+        "derived_from": bundle.derived_from or None,
         "license": bundle.license,
         "parts": list(bundle.parts),
         "probe": made.probe,

@@ -103,7 +103,7 @@ def _edit_linear(
         [model.attributes[index] for index in edit.signs],
         model.networks.generator,
         model.covariance,
-        fingerprint=model.bundle.fingerprint,
+        fingerprints=(model.bundle.fingerprint, model.bundle.space),
         styles=edit.styles,
         raw=unit == "raw",
     )

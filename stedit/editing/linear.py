@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import cast
 
 import torch
@@ -29,7 +29,7 @@ def linear_directions(
     generator: Generator,
     covariance: LatentCovariance,
     *,
-    fingerprint: str,
+    fingerprints: Collection[str],
     styles: Sequence[int] | None = None,
     raw: bool = False,
 ) -> list[Tensor]:
@@ -40,7 +40,7 @@ def linear_directions(
         attributes: CelebA's names; of a file, each takes the direction of its name.
         generator: whose codes are to be moved, and whose own directions `sefa:0` and so on are.
         covariance: of codes.
-        fingerprint: of the model; a file that states another is refused.
+        fingerprints: of the models whose directions fit; a file that states another is refused.
         styles: those that may change; None for all of them.
         raw: leave vectors as long as they are in their files.
 
@@ -55,7 +55,7 @@ def linear_directions(
         )
     total: list[Tensor] = []
     for part in direction.parts:
-        vectors = _vectors(part, attributes, generator, fingerprint, styles)
+        vectors = _vectors(part, attributes, generator, fingerprints, styles)
         scaled = [part.weight * (vector if raw else scale_to_one_std(vector, covariance)) for vector in vectors]
         total = [sum_ + one for sum_, one in zip(total, scaled, strict=True)] if total else scaled
     if not all(one.any() for one in total):
@@ -72,7 +72,7 @@ def _vectors(
     direction: LinearDirection,
     attributes: Sequence[str],
     generator: Generator,
-    fingerprint: str,
+    fingerprints: Collection[str],
     styles: Sequence[int] | None,
 ) -> list[Tensor]:
     """The vector (N, D) of each attribute as it is in its file, zero at styles that may not change."""
@@ -84,7 +84,7 @@ def _vectors(
         vectors = [rows[direction.index : direction.index + 1].numpy()] * len(names)
     else:
         found = load_directions(direction.file)
-        if found.metadata.get("fingerprint", fingerprint) != fingerprint:
+        if found.metadata.get("fingerprint", "") not in {"", *fingerprints}:
             raise UsageError(
                 f"{direction.file} was learned for the model {found.metadata.get('model')!r}, whose codes are others: "
                 "use that model, or learn the direction again"

@@ -129,7 +129,13 @@ def _as_list(codes: LatentCode | Sequence[LatentCode]) -> list[LatentCode]:
 def _checked(model: Model, code: LatentCode) -> Tensor:
     name = f"the code of {code.source}" if code.source else "the code"
     bundle = model.bundle
-    code.require(model=bundle.name, fingerprint=bundle.fingerprint, shape=model.code_shape, path=name)
+    code.require(
+        model=bundle.name,
+        fingerprint=bundle.fingerprint,
+        shape=model.code_shape,
+        path=name,
+        derived_from=bundle.derived_from,
+    )
     return torch.from_numpy(np.require(code.w, np.float32, ["C", "W"]))[None].to(model.device)
 
 

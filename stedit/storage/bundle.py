@@ -79,6 +79,8 @@ class Bundle:
     """Of a bundle without a generator: the fingerprint of the one that its parts were trained for, "" if unknown."""
     reconstruction_limit: float | None = None
     """The reconstruction error above which an image is unlike all that encoder and generator know; None: unknown."""
+    derived_from: str = ""
+    """Of a generator that was fine-tuned from another and shares its latent space: the other's fingerprint."""
 
     def __repr__(self) -> str:
         return f"Bundle({self.name!r}, {', '.join(self.parts)}, {len(self.attributes)} attributes, {self.license!r})"
@@ -113,6 +115,15 @@ class Bundle:
         """
         generator = self.parts.get("generator")
         return hashlib.sha256(generator.sha256.encode()).hexdigest()[:16] if generator else self.generator_fingerprint
+
+    @property
+    def space(self) -> str:
+        """The fingerprint of the generator whose latent space this model's codes are in: mostly its own."""
+        return self.derived_from or self.fingerprint
+
+    def takes_codes_of(self, fingerprint: str) -> bool:
+        """Whether codes of the generator of a fingerprint fit: of this one, or of the one that it derives from."""
+        return fingerprint in {self.fingerprint, self.space}
 
     @property
     def code_shape(self) -> tuple[int, int] | None:
@@ -216,6 +227,7 @@ class Bundle:
         dtype: Precision = "float16",
         generator_fingerprint: str = "",
         reconstruction_limit: float | None = None,
+        derived_from: str = "",
         overwrite: bool = False,
     ) -> Bundle:
         """Write networks, given as `{part: (config, state_dict)}`, to the folder `path`, whole or not at all.
@@ -223,9 +235,9 @@ class Bundle:
         The same arguments give the same bytes. A tensor that `dtype` cannot hold is kept in float32; a part given as
         the bytes of its file is kept as it is. `overwrite` replaces a folder that holds a bundle and nothing else.
         `generator_fingerprint` is that of the generator that the parts are for, where they come without one;
-        `reconstruction_limit` is that of the encoder and the generator, which come together. Raises
-        OutputError if the folder cannot be written, and BundleError if `load` would refuse the result or a tensor is
-        not finite.
+        `reconstruction_limit` is that of the encoder and the generator, which come together; `derived_from` the
+        fingerprint of the generator that this one was fine-tuned from. Raises OutputError if the folder cannot be
+        written, and BundleError if `load` would refuse the result or a tensor is not finite.
         """
         path = Path(path)
         entries = {}
@@ -249,6 +261,8 @@ class Bundle:
             }
             if generator_fingerprint and "generator" not in parts:
                 values["generator_fingerprint"] = generator_fingerprint
+            if derived_from:
+                values["derived_from"] = derived_from
             if reconstruction_limit is not None:
                 values["reconstruction_limit"] = reconstruction_limit
             (folder / CONFIG_NAME).write_text(json.dumps(values, indent=2) + "\n", encoding="utf-8")

@@ -118,6 +118,7 @@ class BundleFields(TypedDict):
     training: Mapping[str, Any]
     generator_fingerprint: str
     reconstruction_limit: float | None
+    derived_from: str
 
 
 def part_type(name: str) -> str:
@@ -206,6 +207,7 @@ def parse_config(values: dict[str, Any], folder: Path | None) -> BundleFields:
         if "generator_fingerprint" in values
         else "",
         reconstruction_limit=_parse_reconstruction_limit(values),
+        derived_from=_matching(values, "derived_from", _FINGERPRINT) if "derived_from" in values else "",
     )
     _require_agreement(fields)
     return fields

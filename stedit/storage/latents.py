@@ -99,9 +99,14 @@ class LatentCode:
         except ValueError as error:
             raise LatentError(f"{path} is damaged ({error}): invert the picture again") from error
 
-    def require(self, *, model: str, fingerprint: str, shape: tuple[int, int], path: str | Path) -> None:
-        """Raise LatentError, naming both models, unless this code, read from `path`, belongs to the model described."""
-        if self.fingerprint != fingerprint:
+    def require(
+        self, *, model: str, fingerprint: str, shape: tuple[int, int], path: str | Path, derived_from: str = ""
+    ) -> None:
+        """Raise LatentError, naming both models, unless this code, read from `path`, belongs to the model described.
+
+        It does also if it belongs to the generator that the model's was fine-tuned from, `derived_from`.
+        """
+        if self.fingerprint not in {fingerprint, derived_from}:
             raise LatentError(
                 f"{path} was made with the model {self.model!r} (fingerprint {self.fingerprint!r}), "
                 f"not with {model!r} ({fingerprint!r}): use that model, or invert the picture again"

@@ -73,6 +73,7 @@ def with_parts(
         parts={**base.stored_parts(), **parts},
         readme=read_card(base),
         generator_fingerprint=base.generator_fingerprint,
+        derived_from=base.space if "generator" in parts and "generator" in base.parts else base.derived_from,
         reconstruction_limit=None if {"generator", "encoder"} & set(parts) else base.reconstruction_limit,
         overwrite=overwrite,
     )

@@ -34,6 +34,7 @@ from stedit.models.psp_encoder import PspEncoder
 from stedit.models.style_transformer import StyleTransformer
 from stedit.storage.bundle import Bundle
 from stedit.storage.bundle_config import PART_CONFIGS, AttributeSpec
+from stedit.storage.directions import Directions
 from stedit.storage.latents import LatentCode
 
 Cli = Callable[..., Result]
@@ -554,3 +555,75 @@ def test_convert_names_in_safetensors_are_no_paths(cli: Cli) -> None:
     assert "cannot be called '../../evil'" in refused(cli("weights", "convert", "d.safetensors", "-o", "e.safetensors"))
     save_file({"conv": torch.ones(70, 512), "../x": torch.ones(2)}, "m.safetensors", {"path": "/etc/passwd"})
     assert "of no known format" in refused(cli("weights", "convert", "m.safetensors", "-o", "m"))
+
+
+@pytest.fixture
+def child(cli: Cli, tiny_bundle: Path) -> Path:
+    """A generator that was fine-tuned from the small model's, and says so, as converting does."""
+    tiny = Bundle.load(tiny_bundle)
+    config, _ = tiny.stored_parts()["generator"]
+    tensors = tiny.read_part("generator")
+    tensors["blocks.3.to_rgb.bias"] = tensors["blocks.3.to_rgb.bias"] + 0.5
+    tensors["blocks.1.layers.0.conv.weight"] = tensors["blocks.1.layers.0.conv.weight"] * 1.1
+    parts = {"generator": (config, tensors)}
+    Bundle.save("tuned", name="tuned", domain="noise", license="MIT", parts=parts, readme="")
+    result = cli("weights", "assemble", "tuned", "-o", "child", "--derived-from", tiny_bundle)
+    assert result.exit_code == 0, result.stderr
+    return Path("child")
+
+
+def test_a_derived_generator_takes_codes_and_directions_of_its_parent(
+    cli: Cli, child: Path, tiny_bundle: Path, face: Path
+) -> None:
+    parent = Bundle.load(tiny_bundle)
+    assert Bundle.load(child).derived_from == parent.fingerprint
+    assert json.loads(cli("weights", "info", child, "--json").stdout)["derived_from"] == parent.fingerprint
+    assert cli("invert", face).exit_code == 0
+    code = "face.latent.safetensors"
+    rendered = cli("reconstruct", "-m", child, code, "-o", "seen.png")
+    assert rendered.exit_code == 0, rendered.stderr
+    w = torch.from_numpy(LatentCode.load(code).w)[None]
+    expected = Engine.from_pretrained(child, device="cpu").synthesise(w.numpy())[0]
+    assert np.array_equal(read_image("seen.png"), expected)
+    made_for = {"model": "p", "fingerprint": parent.fingerprint}
+    Directions({"up": np.ones((8, 16), np.float32)}, made_for).save("d.safetensors")
+    moved = cli("edit", "-m", child, "--direction", "linear:d.safetensors", code, "-o", "moved.png")
+    assert moved.exit_code == 0, moved.stderr
+    sentence = refused(cli("reconstruct", "-m", "tuned", code, "-o", "no.png"))
+    assert "was made with the model 'tiny-32'" in sentence
+
+
+def test_a_derived_generator_takes_the_parts_of_its_parent(
+    cli: Cli, child: Path, tiny_bundle: Path, face: Path
+) -> None:
+    result = cli("weights", "assemble", child, tiny_bundle, "-o", "whole")
+    assert result.exit_code == 0, result.stderr
+    assert "the generator of child derives from that of tiny-32, and is kept" in result.stderr
+    whole, parent = Bundle.load("whole"), Bundle.load(tiny_bundle)
+    assert (whole.fingerprint, whole.derived_from) == (Bundle.load(child).fingerprint, parent.fingerprint)
+    assert whole.parts["encoder"].sha256 == parent.parts["encoder"].sha256
+    assert cli("edit", "-m", "whole", "-a", "smile", face, "-o", "edited.png").exit_code == 0
+    sentence = refused(cli("weights", "assemble", tiny_bundle, child, "-o", "other"))
+    assert sentence.endswith("derives from that of tiny-32, and the first is kept: name child first")
+
+
+def test_a_model_derives_from_one_of_the_same_sizes(cli: Cli, stylegan: Path, tiny_bundle: Path) -> None:
+    sentence = refused(cli("weights", "convert", stylegan, "-o", "m", "--derived-from", tiny_bundle))
+    assert "cannot derive from 'tiny-32'" in sentence
+    assert "there is no model 'nowhere'" in refused(
+        cli("weights", "convert", stylegan, "-o", "m", "--derived-from", "nowhere")
+    )
+    assert not Path("m").exists()
+
+
+@pytest.mark.usefixtures("child")
+def test_codes_of_another_model_are_taken_by_the_word_of_the_user(cli: Cli, face: Path) -> None:
+    cli("invert", face)
+    assert cli("codes", "import", "face.latent.safetensors", "-m", "tuned", "-o", "no").exit_code != 0
+    moving = ("codes", "import", "face.latent.safetensors", "-m", "tuned")
+    result = cli(*moving, "-o", "moved", "--same-space")
+    assert result.exit_code == 0, result.stderr
+    moved, first = LatentCode.load("moved/face.latent.safetensors"), LatentCode.load("face.latent.safetensors")
+    assert (moved.model, moved.fingerprint) == ("tuned", Bundle.load("tuned").fingerprint)
+    np.testing.assert_array_equal(moved.w, first.w)
+    assert cli("reconstruct", "-m", "tuned", "moved/face.latent.safetensors", "-o", "seen.png").exit_code == 0

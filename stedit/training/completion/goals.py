@@ -19,6 +19,7 @@ from stedit.training.completion.samples import Renderer
 TARGET_LOGITS = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # candidates for edits along the classifier's direction
 REFERENCE_TARGET_LOGITS = (0.0, 3.0, 5.0, 8.0, 12.0)  # and for edits by reference, beyond the edit transformer
 SIDE_EFFECTS = 2.0  # how much a share of side effects weighs against the share of images in which an edit shows
+SURE = 3.0  # logit, a probability of 0.95: no edit need be seen more surely
 FEW = 10  # unrelated attributes: of fewer, a single one that changes is a large share, and weighs less
 
 Edit = Callable[[Engine], Tensor]
@@ -33,14 +34,29 @@ class Probes:
     """(M, N, D)."""
     before: Tensor
     """(M, K) bool."""
+    references: Tensor
+    """(R, N, D), of which those with or without an attribute are taken as references, and"""
+    logits: Tensor
+    """(R, K), what the labeller gives these."""
 
     def effects(self, edited: Tensor, chosen: Tensor, attribute: str) -> tuple[Tensor, Tensor]:
-        """Of the codes `chosen` (M,), edited (C, N, D): which show the attribute after, and side effects, (C,) each."""
+        """Of the codes `chosen` (M,), edited (C, N, D): the attribute's logit after, and side effects, (C,) each."""
         attributes = self.renderer.labeller.attributes
-        after = self.renderer.logits(edited) > 0
-        before = self.before[chosen]
-        changed = side_effects((after != before).numpy(), attribute, attributes)
+        after = self.renderer.logits(edited)
+        changed = side_effects(((after > 0) != self.before[chosen]).numpy(), attribute, attributes)
         return after[:, attributes.index(attribute)], torch.from_numpy(changed)
+
+    def surely(self, index: int, wanted: Tensor, logits: Tensor) -> Tensor:
+        """Which edits (C,) the labeller sees as surely as it does in half of the codes that are so without an edit.
+
+        Just beyond its boundary is not enough: it may be another's to be seen there, and its own to err.
+        """
+        known = self.logits[:, index]
+        least, most = (
+            part.median().clamp(-SURE, SURE) if len(part) else known.new_zeros(())
+            for part in (known[known <= 0], known[known > 0])
+        )
+        return torch.where(wanted, logits >= most, logits <= least)
 
     def by_label(self, index: int) -> tuple[Tensor, Tensor, Edit]:
         """The edit by label of each code to the opposite of what is seen: the codes, what is wanted, the edit."""
@@ -54,17 +70,17 @@ class Probes:
 
     def by_reference(self, index: int) -> tuple[Tensor, Tensor, Edit]:
         """The edit of each code by a reference that is seen to differ; where none differs, of no code."""
-        state = self.before[:, index]
-        with_it, without = state.nonzero()[:, 0], (~state).nonzero()[:, 0]
+        state, chosen = self.before[:, index], torch.zeros(len(self.codes), dtype=torch.bool)
         reference = torch.zeros(len(state), dtype=torch.int64)
-        for rows, others in ((with_it, without), (without, with_it)):
+        for wanted in (True, False):
+            rows = (state != wanted).nonzero()[:, 0]
+            others = ((self.logits[:, index] > 0) == wanted).nonzero()[:, 0]
             if len(others):
-                reference[rows] = others[torch.arange(len(rows)) % len(others)]
-        chosen = torch.full_like(state, bool(len(with_it) and len(without)))
+                reference[rows], chosen[rows] = others[torch.arange(len(rows)) % len(others)], True
         edit = partial(
             Engine.edit_by_reference,
             codes=self.codes[chosen],
-            references=self.codes[reference[chosen]],
+            references=self.references[reference[chosen]],
             attributes=self.renderer.labeller.attributes[index],
         )
         return chosen, ~state[chosen], edit
@@ -86,7 +102,7 @@ def measure_edits(engine: Engine, probes: Probes, index: int) -> dict[str, Any]:
     for kind, (chosen, wanted, edit) in (("label", probes.by_label(index)), ("reference", probes.by_reference(index))):
         if chosen.any():
             shown, effects = probes.effects(edit(engine), chosen, name)
-            figures[kind] = round((shown == wanted).float().mean().item(), 4)
+            figures[kind] = round(((shown > 0) == wanted).float().mean().item(), 4)
             figures[f"{kind}_side_effects"] = round(effects.mean().item(), 4)
             figures[f"{kind}_edits"] = int(chosen.sum())
     return figures
@@ -95,12 +111,14 @@ def measure_edits(engine: Engine, probes: Probes, index: int) -> dict[str, Any]:
 def _least(
     engine: Engine, probes: Probes, candidates: Sequence[AttributeSpec], chosen: Tensor, wanted: Tensor, edit: Edit
 ) -> AttributeSpec:
-    """The candidate after which the next is worse: by the share in which its edit shows, less its side effects."""
+    """The candidate after which the next is worse: by the share of sure edits, less their side effects."""
     best, found = -math.inf, candidates[0]
+    index = engine.attributes.index(found.name)
     weight = SIDE_EFFECTS * min(1.0, unrelated(found.name, engine.attributes).sum() / FEW)
     for candidate in candidates if chosen.any() else ():
         shown, effects = probes.effects(edit(with_spec(engine, candidate)), chosen, candidate.name)
-        score = (shown == wanted).float().mean().item() - weight * effects.mean().item()
+        sure = probes.surely(index, wanted, shown)
+        score = sure.float().mean().item() - weight * effects.mean().item()
         if score <= best:
             break
         best, found = score, candidate

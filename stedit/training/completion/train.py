@@ -130,8 +130,11 @@ def complete(
     engine = Engine(engine.model.with_networks(editors={"editor": editor}))
 
     renderer = replace(renderer, engine=engine)
-    held_out = codes[validation_mask(len(codes), config.val_fraction)]
-    fitting, measuring = (_probes(renderer, half, config) for half in (held_out[::2], held_out[1::2]))
+    kept = validation_mask(len(codes), config.val_fraction)
+    held_out, seen = codes[kept], logits[kept][:, chosen]
+    fitting, measuring = (
+        _probes(renderer, held_out[half], seen[half], config) for half in (slice(0, None, 2), slice(1, None, 2))
+    )
     goals = _by_attribute(
         "measuring how far edits must go",
         run / "goals.json",
@@ -223,9 +226,11 @@ def _learnable(logits: Tensor, labeller: Labeller, config: CompletionConfig, mon
     return chosen
 
 
-def _probes(renderer: Renderer, codes: Tensor, config: CompletionConfig) -> Probes:
-    some = codes[:: max(1, len(codes) // config.measured_edits)][: config.measured_edits]
-    return Probes(renderer, some, renderer.logits(some) > 0)
+def _probes(renderer: Renderer, codes: Tensor, seen: Tensor, config: CompletionConfig) -> Probes:
+    """Some of the codes (M, N, D), to which the labeller has given logits (M, K)."""
+    some = slice(0, None, max(1, len(codes) // config.measured_edits))
+    edited, before = (part[some][: config.measured_edits] for part in (codes, seen))
+    return Probes(renderer, edited, before > 0, codes, seen)
 
 
 def _by_attribute(
@@ -301,6 +306,7 @@ def _save(
         training=training,
         parts={**parts, **made},
         readme=completed_card(base, facts, figures),
+        derived_from=base.derived_from,
         reconstruction_limit=base.reconstruction_limit,
         overwrite=overwrite,
     )

@@ -113,7 +113,11 @@ def _latents(paths: Sequence[Path], engine: Engine) -> LatentSet:
     for path in paths:
         latent = LatentCode.load(path)
         latent.require(
-            model=engine.bundle.name, fingerprint=engine.bundle.fingerprint, shape=engine.code_shape, path=path
+            model=engine.bundle.name,
+            fingerprint=engine.bundle.fingerprint,
+            shape=engine.code_shape,
+            path=path,
+            derived_from=engine.bundle.derived_from,
         )
         codes.append(latent.w)
     return LatentSet(tuple(path.name[: -len(SUFFIX)] for path in paths), torch.from_numpy(np.stack(codes)))
@@ -155,7 +159,7 @@ def _many(path: Path, engine: Engine) -> LatentSet:
 
 def _require_codes(path: Path, shape: tuple[int, ...], stored: str, metadata: dict[str, str], engine: Engine) -> None:
     bundle = engine.bundle
-    if metadata.get("fingerprint", bundle.fingerprint) != bundle.fingerprint:
+    if not bundle.takes_codes_of(metadata.get("fingerprint", bundle.fingerprint)):
         made_with = f"the model {metadata.get('model', 'unknown')!r} (fingerprint {metadata['fingerprint']!r})"
         raise LatentError(
             f"{path} was made with {made_with}, not with {bundle.name!r} ({bundle.fingerprint!r}): use that model, or "

@@ -39,16 +39,17 @@ def build(config: GeneratorTrainingConfig) -> StyleGan2Task:
     """
     if not config.init_from:
         return StyleGan2Task(config)
-    start = Model.from_pretrained(config.init_from, device="cpu").networks.generator.train().requires_grad_(True)
-    return StyleGan2Task(config.with_sizes(start.config), start)
+    model = Model.from_pretrained(config.init_from, device="cpu")
+    start = model.networks.generator.train().requires_grad_(True)
+    return StyleGan2Task(config.with_sizes(start.config), start, model.bundle.space)
 
 
 class StyleGan2Task:
     """The task: generator and discriminator against each other."""
 
-    def __init__(self, config: GeneratorTrainingConfig, start: Generator | None = None) -> None:
-        """`start` is a generator to train on, if there is one."""
-        self.config = config
+    def __init__(self, config: GeneratorTrainingConfig, start: Generator | None = None, space: str = "") -> None:
+        """`start` is a generator to train on, if there is one, and `space` that of its latent codes."""
+        self.config, self._space = config, space
         self.data = ImageSet.open(config.data, config.resolution, cache=config.cache_images).repeated(config.repeat)
         self._batches = ImageBatches(self.data)
         self.generator = start or Generator(config.generator_config())
@@ -108,6 +109,7 @@ class StyleGan2Task:
             description=f"A StyleGAN2 generator for images of {self.config.resolution} px.",
             parts={"generator": (self.average.config, self.average.state_dict())},
             training=provenance(self.config, images=len(self.data), **started_from(self.config.init_from)),
+            derived_from=self._space,
             readme=training_card(
                 self.config, self.config.name, self.config.license, len(self.data), self.config.domain
             ),

@@ -17,6 +17,7 @@ from stedit.engine import Engine
 from stedit.errors import AttributeNameError, InputError, TrainingError, UsageError
 from stedit.storage.bundle import Bundle
 from stedit.training.completion.config import CompletionConfig
+from stedit.training.completion.goals import Probes
 from stedit.training.completion.labeller import load_labeller
 from stedit.training.completion.samples import Renderer, choose_resolution, sample_codes
 from stedit.training.completion.train import complete
@@ -221,3 +222,17 @@ def test_a_run_is_resumed_only_as_it_began(config: CompletionConfig, tmp_path: P
 def test_contradictions_in_a_config(config: CompletionConfig, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         replace(config, **changes).check()
+
+
+def test_an_edit_shows_when_it_is_seen_as_surely_as_without_one(config: CompletionConfig) -> None:
+    engine = Engine.from_pretrained(config.model, device="cpu")
+    renderer = Renderer(engine, load_labeller(config, engine.bundle, None, engine.device), 32)
+    logits = torch.tensor([[-4.0, 1.0], [-1.0, 1.0], [-0.5, 1.0], [1.0, 1.0], [2.0, 1.0], [9.0, 1.0]])
+    codes = torch.zeros(6, 8, 16)
+    probes = Probes(renderer, codes, logits > 0, codes, logits)
+    wanted = torch.tensor([True, True, False, False])
+    seen = torch.tensor([1.9, 2.0, -0.9, -1.0])
+    assert probes.surely(0, wanted, seen).tolist() == [False, True, False, True]  # medians are 2 and -1
+    assert probes.surely(1, wanted, seen).tolist() == [True, True, True, True]  # none lacks it: 0 is enough
+    chosen, _, _ = probes.by_reference(1)
+    assert not chosen.any()  # for no reference lacks it
