@@ -80,6 +80,7 @@ def test_training_reduces_errors_of_images_and_of_edits(
     assert set(new.parts) == set(old.parts)
     assert [name for name in new.parts if new.parts[name].sha256 != old.parts[name].sha256] == ["generator"]
     assert new.fingerprint != old.fingerprint
+    assert new.derived_from == old.fingerprint
     assert new.training["generator"]["ground_truth_edits"] == 8
     without = replace(config, edits="")
     task_without, _ = train(lambda: build(without), without, tmp_path / "without")
