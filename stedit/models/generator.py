@@ -2,6 +2,10 @@
 
 The style scales the activations and demodulation scales the outputs, which equals modulating the weights
 (section 2.2 of the paper) but lets one dense convolution serve the whole batch.
+
+Where features are large, passes over them cost as much as the convolutions, and those of several images fall out of the
+CPU's caches. So without gradients the CPU renders from `ONE_BY_ONE` on image by image, with weights that hold style,
+demodulation, gain and bias, and in place.
 """
 
 from __future__ import annotations
@@ -19,6 +23,8 @@ from stedit.models.config import GeneratorConfig, resolutions
 from stedit.models.layers import SQRT2, EqualizedLinear, blur, gaussian, scaled_leaky_relu, upsample
 
 Noise = Literal["const", "random", "none"]
+
+ONE_BY_ONE = 256  # pixels of a side: from there on, features of an image are as large as a CPU's cache
 
 
 class MappingNetwork(nn.Module):
@@ -74,8 +80,23 @@ class ModulatedConv2d(nn.Module):
             x = blur(x, pad=1, gain=4.0)
         else:
             x = F.conv2d(x, self.weight, padding=self.weight.shape[-1] // 2)
-        energy = style.to(self.weight.dtype).square() @ self.weight.square().sum(dim=(2, 3)).T  # (B, outputs)
-        return x, torch.rsqrt(energy + 1e-8)[:, :, None, None].to(x.dtype)
+        return x, self._demodulation(style)[:, :, None, None].to(x.dtype)
+
+    def forward_one(self, x: Tensor, w: Tensor, bias: Tensor, *, demodulate: bool, gain: float = 1.0) -> Tensor:
+        """The same of a single image (1, inputs, H, W), demodulated, times `gain`, plus `bias` (outputs,)."""
+        style = self.affine(w) * self.gain  # (1, inputs)
+        scale = style * gain
+        weight = self.weight * scale[0, :, None, None]
+        if demodulate:
+            weight = weight * self._demodulation(style)[0, :, None, None, None]
+        weight, bias = weight.to(x.dtype), bias.to(x.dtype)
+        if not self.up:
+            return F.conv2d(x, weight, bias, padding=weight.shape[-1] // 2)
+        return blur(F.conv_transpose2d(x, weight.transpose(0, 1), stride=2), pad=1, gain=4.0, bias=bias)
+
+    def _demodulation(self, style: Tensor) -> Tensor:
+        energy = style.to(self.weight.dtype).square() @ self.weight.square().sum(dim=(2, 3)).T
+        return torch.rsqrt(energy + 1e-8)  # (B, outputs)
 
 
 class SynthesisLayer(nn.Module):
@@ -103,6 +124,14 @@ class SynthesisLayer(nn.Module):
             x = x + (SQRT2 * self.noise_strength * noise).to(x.dtype)
         return _clamped(F.leaky_relu(x, 0.2), self.clamp)
 
+    def forward_one(self, x: Tensor, w: Tensor, noise: Tensor | None) -> Tensor:
+        """The same of a single image, without gradients."""
+        x = self.conv.forward_one(x, w, SQRT2 * self.bias, demodulate=True, gain=SQRT2)
+        if noise is not None:
+            x.add_((SQRT2 * self.noise_strength * noise).to(x.dtype))
+        x = F.leaky_relu_(x, 0.2)
+        return x.clamp_(-self.clamp, self.clamp) if self.clamp else x
+
 
 class ToRGB(nn.Module):
     """1x1 modulated convolution to three colours, without demodulation."""
@@ -118,6 +147,10 @@ class ToRGB(nn.Module):
         x, _ = self.conv(x, w)
         return _clamped(x + self.bias[:, None, None].to(x.dtype), self.clamp)
 
+    def forward_one(self, x: Tensor, w: Tensor) -> Tensor:
+        """The same of a single image."""
+        return _clamped(self.conv.forward_one(x, w, self.bias, demodulate=False), self.clamp)
+
 
 def _clamped(x: Tensor, clamp: float) -> Tensor:
     return x.clamp(-clamp, clamp) if clamp else x
@@ -128,6 +161,7 @@ class SynthesisBlock(nn.Module):
 
     def __init__(self, inputs: int, outputs: int, resolution: int, style_dim: int, clamp: float = 0.0) -> None:
         super().__init__()
+        self.resolution = resolution
         self.layers = nn.ModuleList([SynthesisLayer(outputs, outputs, resolution, style_dim, clamp=clamp)])
         if inputs:
             self.layers.insert(0, SynthesisLayer(inputs, outputs, resolution, style_dim, up=True, clamp=clamp))
@@ -168,28 +202,63 @@ class Generator(nn.Module):
         """
         if w.ndim == 2:
             w = w[:, None].expand(-1, self.config.style_count, -1)
+        maps = self._noise_maps(w, noise, resolution or self.config.resolution)
         x = self.constant.expand(w.shape[0], -1, -1, -1).contiguous(memory_format=torch.channels_last)
         image: Tensor | None = None
-        given = iter(noise) if not isinstance(noise, str) else None
         layer_index = 0
-        for block in cast("list[SynthesisBlock]", self.blocks):
+        blocks = cast("list[SynthesisBlock]", self.blocks)
+        for number, block in enumerate(blocks):
+            if block.resolution >= ONE_BY_ONE and number and w.device.type == "cpu" and not torch.is_grad_enabled():
+                assert image is not None
+                return self._finish_one_by_one(x, image, w, maps, number, layer_index, resolution)
             for layer in cast("list[SynthesisLayer]", block.layers):
-                if given is not None:
-                    layer_noise: Tensor | None = next(given)
-                elif noise == "random":
-                    shape = (w.shape[0], *layer.noise.shape[1:])
-                    layer_noise = torch.randn(shape, device=w.device)
-                else:
-                    layer_noise = layer.noise if noise == "const" else None
-                x = layer(x, w[:, layer_index], layer_noise)
+                x = layer(x, w[:, layer_index], maps[layer_index])
                 layer_index += 1
             # the RGB layer reads the code of the next block's first layer, so N = layers + 1 (StyleGAN2, appendix B)
             rgb: Tensor = block.to_rgb(x, w[:, layer_index])
             image = rgb if image is None else upsample(image) + rgb
-            if x.shape[-1] == resolution:
+            if block.resolution == resolution:
                 break
         assert image is not None  # there is always a 4 px block
         return image
+
+    def _noise_maps(self, w: Tensor, noise: Noise | Sequence[Tensor], resolution: int) -> Sequence[Tensor | None]:
+        """For each synthesis layer up to `resolution`, (1 or B, 1, H, W)."""
+        if not isinstance(noise, str):
+            return noise
+        blocks = [block for block in cast("list[SynthesisBlock]", self.blocks) if block.resolution <= resolution]
+        layers = [layer for block in blocks for layer in cast("list[SynthesisLayer]", block.layers)]
+        if noise == "random":
+            return [torch.randn(w.shape[0], *layer.noise.shape[1:], device=w.device) for layer in layers]
+        return [layer.noise if noise == "const" else None for layer in layers]
+
+    def _finish_one_by_one(
+        self,
+        features: Tensor,
+        images: Tensor,
+        w: Tensor,
+        maps: Sequence[Tensor | None],
+        number: int,
+        first: int,
+        resolution: int | None,
+    ) -> Tensor:
+        """The blocks from `number` on, whose first layer is the one of number `first`."""
+        side = resolution or self.config.resolution
+        done = images.new_empty(len(w), 3, side, side)  # first of all: between large features it would split memory
+        for i in range(len(w)):
+            x, image, code, layer_index = features[i : i + 1], images[i : i + 1], w[i : i + 1], first
+            for block in cast("list[SynthesisBlock]", self.blocks[number:]):
+                for layer in cast("list[SynthesisLayer]", block.layers):
+                    noise = maps[layer_index]
+                    if noise is not None and len(noise) > 1:
+                        noise = noise[i : i + 1]
+                    x = layer.forward_one(x, code[:, layer_index], noise)
+                    layer_index += 1
+                image = upsample(image) + block.to_rgb.forward_one(x, code[:, layer_index])
+                if block.resolution == resolution:
+                    break
+            done[i : i + 1] = image
+        return done
 
     def style_mix(self, z: Sequence[Tensor], crossover: int | None = None) -> Tensor:
         """Style mixing: map one or two z (B, D); the second takes over from style `crossover` on. -> (B, N, D)."""

@@ -48,7 +48,7 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) -> (…, outputs)."""
-        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
+        return F.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)  # x is smaller than the weight
 
 
 class EqualizedConv2d(nn.Module):
@@ -69,11 +69,14 @@ class EqualizedConv2d(nn.Module):
         return F.conv2d(x, self.weight * self.gain, self.bias, stride=self.stride, padding=self.padding)
 
 
-def blur(x: Tensor, *, pad: int, gain: float = 1.0) -> Tensor:
-    """Low-pass each channel of (B, C, H, W) with the 4x4 FIR of [1,3,3,1], after `pad` zeros on every side."""
+def blur(x: Tensor, *, pad: int, gain: float = 1.0, bias: Tensor | None = None) -> Tensor:
+    """Low-pass each channel of (B, C, H, W) with the 4x4 FIR of [1,3,3,1], after `pad` zeros on every side.
+
+    `bias` (C,) is added to the result.
+    """
     taps = torch.tensor(FIR_TAPS, dtype=x.dtype, device=x.device) / sum(FIR_TAPS)
     kernel = (gain * taps[:, None] * taps).expand(x.shape[1], 1, 4, 4)
-    return F.conv2d(x, kernel, padding=pad, groups=x.shape[1])
+    return F.conv2d(x, kernel, bias, padding=pad, groups=x.shape[1])
 
 
 def upsample(x: Tensor) -> Tensor:

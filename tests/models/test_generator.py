@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from stedit.models.config import GeneratorConfig, stylegan2_channels
 from stedit.models.generator import Generator, MappingNetwork, ModulatedConv2d
+from stedit.runtime.rounding import rounded_as_in_batches
 
 
 def small_generator(resolution: int = 32) -> Generator:
@@ -73,6 +74,37 @@ def test_modulation_equals_that_of_the_weights(up: bool) -> None:
         else:
             wanted = F.conv2d(x[sample : sample + 1], weight, padding=1)
         torch.testing.assert_close((features * demodulation)[sample : sample + 1], wanted)
+
+
+@pytest.mark.parametrize("noise", ["const", "none", "given"])
+@pytest.mark.parametrize("clamp", [0.0, 0.5])
+def test_without_gradients_large_blocks_render_the_same_one_by_one(noise: str, clamp: float) -> None:
+    """Their weights are modulated there, in place of features; what gradients are made of is untouched."""
+    generator = small_generator(512)
+    for module in generator.modules():
+        if hasattr(module, "clamp"):
+            module.clamp = clamp
+    for name, parameter in generator.named_parameters():
+        if name.endswith("bias") and "mapping" not in name:
+            parameter.data.add_(torch.randn_like(parameter))
+    w = torch.randn(2, generator.config.style_count, 16)
+    maps = [torch.randn(2, *layer.noise.shape[1:]) for block in generator.blocks for layer in block.layers]
+    for resolution in (None, 256):
+        with torch.no_grad():
+            found = generator(w, noise=maps if noise == "given" else noise, resolution=resolution)
+        with torch.enable_grad():
+            expected = generator(w, noise=maps if noise == "given" else noise, resolution=resolution)
+        assert found.shape == (2, 3, resolution or 512, resolution or 512)
+        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * float(expected.abs().max()))
+
+
+def test_large_images_are_the_same_bytes_in_any_batch() -> None:
+    generator = small_generator(256)
+    w = torch.randn(3, generator.config.style_count, 16)
+    with torch.no_grad(), rounded_as_in_batches(torch.device("cpu")):
+        together = generator(w)
+        alone = torch.cat([generator(one) for one in torch.split(w, 1)])
+    assert torch.equal(together, alone)
 
 
 def test_batch_equals_singles() -> None:
