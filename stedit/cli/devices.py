@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from importlib.metadata import PackageNotFoundError, version
 
 from stedit.errors import DeviceError, UsageError
 
@@ -35,6 +34,8 @@ def check_device(name: str) -> str:
 
 
 def _is_cpu_build() -> bool:
+    from importlib.metadata import PackageNotFoundError, version
+
     try:
         return version("torch").endswith("+cpu")
     except PackageNotFoundError:

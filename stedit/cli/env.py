@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 import sys
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from stedit._version import __version__
@@ -50,6 +49,8 @@ def env(model: ModelOptions, console: Console) -> int:
 
 
 def _versions(names: tuple[str, ...]) -> dict[str, str]:
+    from importlib.metadata import PackageNotFoundError, version
+
     found = {}
     for name in names:
         try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import webbrowser
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
@@ -60,6 +59,8 @@ def ui(
     address = f"http://127.0.0.1:{listener.getsockname()[1]}/{token}/"
     console.emit({"address": address}, address)
     if browser:
+        import webbrowser
+
         webbrowser.open(address)
     config = uvicorn.Config(application(session, token, first), log_level="critical", lifespan="off", access_log=False)
     with suppress(KeyboardInterrupt):  # which is how the page ends

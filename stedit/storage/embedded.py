@@ -5,7 +5,6 @@ The command line imports this on every start, so it imports little itself.
 
 from __future__ import annotations
 
-from importlib.resources import files
 from pathlib import Path
 
 DEFAULT_MODEL = "portraits-256"
@@ -13,6 +12,8 @@ DEFAULT_MODEL = "portraits-256"
 
 def embedded_bundles() -> dict[str, Path]:
     """The models that come with stedit, by name: `weights/` in a source tree, `stedit/_weights/` in a wheel."""
+    from importlib.resources import files
+
     from stedit.storage.bundle_config import CONFIG_NAME
 
     package = Path(str(files("stedit"))).resolve()
