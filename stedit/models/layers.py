@@ -48,7 +48,7 @@ class EqualizedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(…, inputs) -> (…, outputs)."""
-        return F.linear(x * self.weight_gain, self.weight, self.bias * self.bias_gain)  # x is smaller than the weight
+        return F.linear(x, self.weight * self.weight_gain, self.bias * self.bias_gain)
 
 
 class EqualizedConv2d(nn.Module):
