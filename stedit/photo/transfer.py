@@ -196,8 +196,9 @@ def new_matter(old: Field, new: Field) -> tuple[Field, Field]:
     appears = smoothstep(0.35, 0.65, unusual(a, b - a, 0.4))
     vanishes = smoothstep(0.5, 0.75, unusual(b, b - a, 0.15))
     there = resized(seen, SMALL)
+    alike = likeness(b, 0.15)
     for _ in range(4):  # matter that is new in part is new
-        same = usual(b, np.stack([appears * there, there], axis=2), 0.15)
+        same = mean_by(alike, np.stack([appears * there, there], axis=2))
         appears = np.maximum(appears, smoothstep(0.3, 0.55, same[..., 0] / (same[..., 1] + 0.02)))
     gone = blur(grow(resized(vanishes, old.shape[0]) * seen, 7), 1.5)
     opacity = np.maximum(resized(appears, old.shape[0]) * seen, gone)
@@ -230,15 +231,22 @@ def unusual(colours: Field, change: Field, reach: float) -> Field:
 
 def usual(colours: Field, values: Field, reach: float) -> Field:
     """The mean (n, n, C) of `values` over pixels of like `colours` (n, n, 3), about `reach` sides away."""
-    n = colours.shape[0]
+    return mean_by(likeness(colours, reach), values)
+
+
+def likeness(colours: Field, reach: float) -> Field:
+    """(n * n, SMALLER ** 2): the weights of pixels of like `colours` (n, n, 3), about `reach` sides away."""
     own, others = _features(colours, reach), _features(resized(colours, SMALLER), reach)
-    # weights are exp(-|a - b|^2 / 2), made in one array of ten million numbers
-    sizes = [(features**2).sum(axis=1, keepdims=True) / -2 for features in (own, others)]
-    ones = [np.ones_like(size) for size in sizes]
-    weights = np.hstack([own, sizes[0], ones[0]]) @ np.hstack([others, ones[1], sizes[1]]).T
-    np.exp(np.minimum(weights, 0, out=weights), out=weights)
-    means = weights @ resized(values, SMALLER).reshape(len(others), -1) / (weights.sum(axis=1, keepdims=True) + 1e-3)
-    result: Field = means.reshape(n, n, -1).astype(np.float32, copy=False)
+    distance = (own**2).sum(axis=1)[:, None] - 2 * own @ others.T + (others**2).sum(axis=1)
+    weights: Field = np.exp(-0.5 * np.maximum(distance, 0))
+    weights /= weights.sum(axis=1, keepdims=True) + np.float32(1e-3)
+    return weights
+
+
+def mean_by(weights: Field, values: Field) -> Field:
+    """The mean (n, n, C) of `values` by the weights of `likeness`."""
+    means = weights @ resized(values, SMALLER).reshape(SMALLER**2, -1)
+    result: Field = means.reshape(*values.shape[:2], -1).astype(np.float32, copy=False)
     return result
 
 

@@ -2,6 +2,7 @@
 
     python tests/photo/measure.py MODEL yunet.onnx        on photographs, and renders placed in scenes
     python tests/photo/measure.py --validation MODEL      for thresholds, on what was held out of training
+    python tests/photo/measure.py --unfamiliar MODEL      which images the model notes as unlike anything it has seen
 
 The photographs are those of ../shared/photos: hand-placed pupils, whole scenes, crops. Nothing of them that the first
 command reads is read by the second, and no seed of clutter is common to training and either.
@@ -15,6 +16,7 @@ import io
 import json
 import time
 import zipfile
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +24,9 @@ import torch
 from PIL import Image
 from scenes import backdrop, place
 
+from stedit.engine import Engine
 from stedit.hub.find import find_bundle
-from stedit.imaging.files import read_image
+from stedit.imaging.files import fit_image, read_image
 from stedit.photo import detection
 from stedit.photo.alignment import Quad
 from stedit.photo.detection import AlignerFinder, FaceDetector, YuNetFinder, is_aligned_crop
@@ -238,12 +241,53 @@ def placed(detector):
         print(f"  placed, {name}: found {found}/{count}, corners off by {error} of the side, {extra} more")
 
 
+def unfamiliar(name, count=60):
+    """The share of images of each kind whose reconstruction error is above the model's limit."""
+    engine = Engine.from_pretrained(name)
+    size = engine.input_size[0]
+    photographs = [picture for _, picture in archived(PHOTOS / "test-000.zip")][::3]
+    random = np.random.default_rng(0)
+    kinds = {
+        "photographs": photographs,
+        "renders": [picture for _, picture in archived(RENDERS / "test-000.zip")][: 2 * count],
+        "faces on their side": [np.rot90(picture) for picture in photographs[:count]],
+        "faces upside down": [np.rot90(picture, 2) for picture in photographs[:count]],
+        "backgrounds": list(islice(backgrounds(), count)),
+        "clutter of the training's kind": list(drawn(count, 7_000, size)),
+        "clutter of another kind": [backdrop(size, size, number) for number in range(count)],
+        "noise": [random.integers(0, 256, (size, size, 3)).astype(np.uint8) for _ in range(count)],
+        "one colour": [np.full((size, size, 3), random.integers(0, 256, 3), np.uint8) for _ in range(count)],
+    }
+    print(f"  limit {engine.bundle.reconstruction_limit}")
+    for kind, pictures in kinds.items():
+        errors = []
+        for picture in pictures:
+            batch = fit_image(np.ascontiguousarray(picture), engine.input_size)[None]
+            errors.append(float(engine.reconstruction_error(batch, engine.invert(batch))[0]))
+        noted = np.mean(np.array(errors) > engine.bundle.reconstruction_limit)
+        print(f"  {kind}: {noted:.1%} of {len(errors)} noted, median error {np.median(errors):.3f}", flush=True)
+
+
+def backgrounds(side=96):
+    """Squares at the border of whole photographs in which no face is labelled."""
+    for record, picture in archived(PHOTOS / "scenes-test.zip"):
+        for left in (0, picture.shape[1] - side):
+            corner = (left, 0, side, side)
+            if not any(overlap(corner, face["box"]) > 0 for face in record["faces"]):
+                yield picture[:side, left : left + side]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("detectors", nargs="+", help="models with an aligner, and YuNet's ONNX files")
     parser.add_argument("--validation", action="store_true", help="measure thresholds on what was held out of training")
+    parser.add_argument("--unfamiliar", action="store_true", help="measure what models say of images unlike their own")
     arguments = parser.parse_args()
     for name in arguments.detectors:
+        if arguments.unfamiliar:
+            print(name, flush=True)
+            unfamiliar(name)
+            continue
         finder = YuNetFinder(name) if name.endswith(".onnx") else aligner(name)
         print(name, flush=True)
         if arguments.validation:
