@@ -106,7 +106,7 @@ class LatentCode:
 
         It does also if it belongs to the generator that the model's was fine-tuned from, `derived_from`.
         """
-        if self.fingerprint not in {fingerprint, derived_from}:
+        if self.fingerprint not in {fingerprint, derived_from or fingerprint}:
             raise LatentError(
                 f"{path} was made with the model {self.model!r} (fingerprint {self.fingerprint!r}), "
                 f"not with {model!r} ({fingerprint!r}): use that model, or invert the picture again"

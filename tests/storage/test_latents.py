@@ -259,6 +259,15 @@ def test_code_of_another_model_is_refused_by_name(code: LatentCode) -> None:
     )
 
 
+def test_code_of_the_parent_is_taken_and_one_of_nobody_is_not(code: LatentCode) -> None:
+    child = {"model": "toon", "fingerprint": "f" * 16, "shape": (8, 16), "path": "a"}
+    code.require(**child, derived_from="0123456789abcdef")
+    with pytest.raises(LatentError, match="not with 'toon'"):
+        code.require(**child, derived_from="e" * 16)
+    with pytest.raises(LatentError, match="not with 'toon'"):
+        replace(code, fingerprint="").require(**child)
+
+
 def test_code_of_another_size_is_refused(code: LatentCode) -> None:
     with pytest.raises(LatentError) as caught:
         code.require(model="tiny-32", fingerprint="0123456789abcdef", shape=(18, 512), path="a")
