@@ -14,7 +14,7 @@ from stedit.storage.embedded import embedded_bundles
 
 def test_embedded_models_are_found_by_name(tiny_bundle: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a source tree the models lie beside the package, in a wheel inside it."""
-    monkeypatch.setattr("stedit.storage.embedded.files", lambda package: tmp_path / package)
+    monkeypatch.setattr("importlib.resources.files", lambda package: tmp_path / package)
     assert embedded_bundles() == {}
     (tmp_path / "weights" / "recipes").mkdir(parents=True)  # holds no config.json
     (tmp_path / "stedit" / "_weights").mkdir(parents=True)
