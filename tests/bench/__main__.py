@@ -1,8 +1,8 @@
 """Measure what stedit costs, beside the paper's formulas in plain PyTorch: `make bench`.
 
-The cases of a group are processes that live side by side and take turns, round by round, so that a machine whose speed
-drifts does so for all of them. Wall time is what a person waits for; CPU time, of all threads, is steadier where other
-programs run. Figures are medians of the rounds, after one that is not counted.
+Cases that do the same work, as large, are processes that live side by side and take turns, round by round, so that a
+machine whose speed drifts does so for all of them. Wall time is what a person waits for; CPU time, of all threads, is
+steadier where other programs run. Figures are medians of the rounds, after one that is not counted.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from importlib.metadata import version
+from itertools import groupby
 from pathlib import Path
 from statistics import median
 from typing import Any
@@ -122,7 +123,9 @@ def main() -> None:
             found[group] = measure_processes(group, rounds=chosen.rounds)
             continue
         cases = [case for case in GROUPS[group] if case.size <= chosen.largest and case.batch <= chosen.most]
-        found[group] = measure(cases, rounds=chosen.rounds, threads=chosen.threads)
+        found[group] = []
+        for _, compared in groupby(cases, key=lambda case: case.name):  # all at once may be more than memory holds
+            found[group] += measure(tuple(compared), rounds=chosen.rounds, threads=chosen.threads)
         print_table(group, found[group], _peaks(found))
     if chosen.json:
         chosen.json.write_text(json.dumps({"machine": machine, "groups": found}, indent=1) + "\n", encoding="utf-8")
