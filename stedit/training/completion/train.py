@@ -104,8 +104,9 @@ def complete(
         "model": config.model,
         "synthetic_latents": config.samples,
         "val_fraction": config.val_fraction,
+        "seed": config.seed,
+        "device": config.device,
     }
-    shared |= {"seed": config.seed, "device": config.device}
     classifying = ClassifierTrainingConfig(steps=config.classifier_steps, **shared)
     classifier_task = _train(
         "training the classifier",

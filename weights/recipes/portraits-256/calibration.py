@@ -15,6 +15,7 @@ from stedit import Engine
 from stedit.metrics.editing import set_attribute, side_effects
 from stedit.models.attribute_network import AttributeNetwork
 from stedit.storage.bundle import AttributeSpec
+from stedit.training.completion.goals import with_spec
 from stedit.training.data.edits import GroundTruthEdits
 
 TARGET_LOGITS = (2.0, 3.5, 5.5, 8.0, 12.0, 18.0)  # candidates for edits along the classifier's directions
@@ -40,7 +41,7 @@ def fit_transfer_weight(engine: Engine, codes: Tensor, edits: GroundTruthEdits) 
         some = edits.rows(rows[:: math.ceil(len(rows) / TRANSFER_EDITS)])
         source, reference, truth = (codes[k] for k in (some.source, some.references[:, 0], some.edited))
         spec = engine.bundle.attributes[index]
-        trials = [_with_spec(engine, replace(spec, transfer_weight=share)) for share in TRANSFER_WEIGHTS]
+        trials = [with_spec(engine, replace(spec, transfer_weight=share)) for share in TRANSFER_WEIGHTS]
         errors = [F.mse_loss(trial.edit_by_reference(source, reference, name), truth).item() for trial in trials]
         engine = trials[errors.index(min(errors))]
     return engine
@@ -94,7 +95,7 @@ def _least(
     lacking = before[:, index] != target
     best, chosen = -math.inf, candidates[0]
     for candidate in candidates:
-        changed = _predict(engine, network, edit(_with_spec(engine, candidate))) != before
+        changed = _predict(engine, network, edit(with_spec(engine, candidate))) != before
         shown = changed[lacking, index].float().mean().item()
         effects = side_effects(changed.numpy(), engine.attributes[index], engine.attributes).mean()
         score = shown - SIDE_EFFECTS * float(effects)
@@ -102,12 +103,6 @@ def _least(
             break
         best, chosen = score, candidate
     return chosen
-
-
-def _with_spec(engine: Engine, spec: AttributeSpec) -> Engine:
-    """The engine with another spec of one attribute."""
-    specs = tuple(spec if item.name == spec.name else item for item in engine.bundle.attributes)
-    return Engine(replace(engine.model, bundle=replace(engine.bundle, attributes=specs)))
 
 
 def _predict(engine: Engine, network: AttributeNetwork, codes: Tensor) -> Tensor:
